@@ -1,0 +1,83 @@
+//! Time, asked for rather than taken: tests move it by hand.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock, truncated to whole milliseconds: what is stored and what is shown are then the same.
+    fn now(&self) -> Timestamp;
+
+    /// A point on the monotonic clock, for measuring how long something took.
+    fn instant(&self) -> Instant;
+
+    /// Ends when the wall clock has advanced by `wait`.
+    fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    fn now(&self) -> Timestamp {
+        truncated(Timestamp::now())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// A clock that stands still until it is moved. Durations measured by [`Clock::instant`] are real.
+#[derive(Debug, Clone)]
+pub struct ManualClock(watch::Sender<Timestamp>);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(watch::Sender::new(truncated(now)))
+    }
+
+    /// Moves the clock forward and wakes whoever slept until then.
+    ///
+    /// # Panics
+    /// When that would pass the year 9999.
+    pub fn advance(&self, by: Duration) {
+        self.0.send_modify(|now| *now = now.checked_add(by).expect("tests stay in this millennium"));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut shown = self.0.subscribe();
+        let until = self.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        Box::pin(async move {
+            // The sender lives as long as `self`, so this cannot end before its time.
+            let _ = shown.wait_for(|now| *now >= until).await;
+        })
+    }
+}
+
+fn truncated(now: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

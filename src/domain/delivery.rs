@@ -1,0 +1,125 @@
+//! One event owed to one endpoint, and what became of trying.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::event::text_enum;
+use super::{DeliveryId, EndpointId, Event, LeaseToken};
+
+text_enum! {
+    /// How far a delivery has come.
+    DeliveryState, "a delivery's state" {
+        /// Waits for its next attempt.
+        Pending = "pending",
+        /// Somebody holds a lease and tries.
+        Sending = "sending",
+        /// Accepted.
+        Succeeded = "succeeded",
+        /// Given up after the last attempt of its schedule.
+        Exhausted = "exhausted",
+        /// Withdrawn by somebody.
+        Cancelled = "cancelled",
+    }
+}
+
+text_enum! {
+    /// Why an attempt got no answer.
+    AttemptError, "an attempt's error" {
+        /// The name could not be resolved.
+        Dns = "dns",
+        /// No connection came about.
+        Connect = "connect",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// No whole answer came in time.
+        Timeout = "timeout",
+        /// The answer was not HTTP, or the connection broke.
+        Protocol = "protocol",
+        /// The egress guard refused the address.
+        Refused = "refused",
+    }
+}
+
+/// The right to attempt a delivery until it runs out, and all that the attempt needs.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// Proves that the delivery is still ours.
+    pub token: LeaseToken,
+    /// What is to be delivered.
+    pub delivery: DeliveryId,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// What it says.
+    pub event: Event,
+    /// How many attempts have been made before this one.
+    pub attempt_count: u32,
+    /// Whether somebody asked for it again.
+    pub replay: bool,
+}
+
+/// What one attempt saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// When it began.
+    pub at: Timestamp,
+    /// The status of the answer, when there was one.
+    pub status: Option<u16>,
+    /// Why there was none.
+    pub error: Option<AttemptError>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The first bytes of the answer, or what the error said.
+    pub response: String,
+    /// How long the receiver asked us to wait, by `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+impl AttemptReport {
+    /// Whether the receiver took it: any 2xx, whatever its body.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// One word for logs and metrics.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match (self.status, self.error) {
+            (_, Some(error)) => error.as_str(),
+            (Some(200..=299), None) => "accepted",
+            (Some(300..=399), None) => "status_3xx",
+            (Some(400..=499), None) => "status_4xx",
+            (Some(_), None) => "status_5xx",
+            (None, None) => "none",
+        }
+    }
+}
+
+/// What an attempt makes of its delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The receiver took it.
+    Succeeded,
+    /// It is to be tried again then.
+    RetryAt(Timestamp),
+    /// Its schedule is used up.
+    Exhausted,
+    /// It was not tried to the end, as when remgate stops; it is due again at once and has used up no schedule.
+    Released,
+}
+
+/// How a lease ends: what was seen, and what follows.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// By which right.
+    pub token: LeaseToken,
+    /// What follows.
+    pub verdict: Verdict,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What was seen; nothing for [`Verdict::Released`].
+    pub report: Option<AttemptReport>,
+}

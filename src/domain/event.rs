@@ -1,0 +1,229 @@
+//! What remgate keeps of a callback.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Cursor, EventId, ServiceName, Uaid};
+
+/// Defines an enum whose variants have one fixed text each, for the wire and for the store.
+macro_rules! text_enum {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "&'static str")]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every one there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its text on the wire and in the store.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::domain::Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|it| it.as_str() == text).ok_or_else(|| {
+                    let all: Vec<_> = Self::ALL.iter().map(|it| it.as_str()).collect();
+                    $crate::domain::Invalid::new(format_args!(concat!($what, " is one of {}"), all.join(", ")))
+                })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::domain::Invalid;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for &'static str {
+            fn from(it: $name) -> Self {
+                it.as_str()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(super) use text_enum;
+
+text_enum! {
+    /// The three parameters of RemAuth's callback. `registricated` is RemAuth's own spelling.
+    CallbackType, "a callback's parameter" {
+        /// A user authenticated.
+        Authenticated = "authenticated",
+        /// A user authenticated for the first time.
+        Registricated = "registricated",
+        /// A user subscribed to an existing system.
+        Subscribed = "subscribed",
+    }
+}
+
+text_enum! {
+    /// What an event says.
+    EventType, "an event's type" {
+        /// A user authenticated.
+        Authenticated = "remauth.authenticated",
+        /// A user authenticated for the first time.
+        Registricated = "remauth.registricated",
+        /// A user subscribed to an existing system.
+        Subscribed = "remauth.subscribed",
+        /// An expected authentication did not come in time.
+        Expired = "remauth.expired",
+        /// An endpoint was disabled by a rule.
+        EndpointDisabled = "remgate.endpoint.disabled",
+        /// A failing endpoint answered again.
+        EndpointRecovered = "remgate.endpoint.recovered",
+        /// A delivery was given up.
+        DeliveryExhausted = "remgate.delivery.exhausted",
+        /// The provisioning rule invited a user.
+        UserInvited = "remotepc.user.invited",
+        /// The provisioning rule found the user there already.
+        UserExists = "remotepc.user.exists",
+        /// The provisioning rule could not invite a user.
+        UserFailed = "remotepc.user.failed",
+    }
+}
+
+impl EventType {
+    /// Whether an endpoint that names no types gets it.
+    #[must_use]
+    pub fn is_remauth(self) -> bool {
+        self.as_str().starts_with("remauth.")
+    }
+
+    /// The parameter that RemAuth would send for it, if it would send one.
+    #[must_use]
+    pub fn callback(self) -> Option<CallbackType> {
+        match self {
+            Self::Authenticated => Some(CallbackType::Authenticated),
+            Self::Registricated => Some(CallbackType::Registricated),
+            Self::Subscribed => Some(CallbackType::Subscribed),
+            _ => None,
+        }
+    }
+}
+
+impl From<CallbackType> for EventType {
+    fn from(callback: CallbackType) -> Self {
+        match callback {
+            CallbackType::Authenticated => Self::Authenticated,
+            CallbackType::Registricated => Self::Registricated,
+            CallbackType::Subscribed => Self::Subscribed,
+        }
+    }
+}
+
+text_enum! {
+    /// How far an event can be believed: RemAuth does not sign its callbacks.
+    Trust, "an event's trust" {
+        /// The caller knew the service's secret token.
+        Token = "token",
+        /// The caller's address was on the service's list.
+        Address = "address",
+        /// Anybody may have sent it.
+        None = "none",
+        /// remgate itself said it.
+        Own = "self",
+    }
+}
+
+/// An event that is to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The id it gets if it has not been seen before.
+    pub id: EventId,
+    /// What it says.
+    pub event_type: EventType,
+    /// The service it is about.
+    pub service: ServiceName,
+    /// The authentication it is about.
+    pub uaid: Uaid,
+    /// How far it can be believed.
+    pub trust: Trust,
+    /// Who called.
+    pub source_ip: Option<IpAddr>,
+    /// When.
+    pub received_at: Timestamp,
+}
+
+/// An event as it is stored and shown to polling apps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its name.
+    pub id: EventId,
+    /// Its place in the order of all events.
+    pub cursor: Cursor,
+    /// What it says.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// The service it is about.
+    pub service: Option<ServiceName>,
+    /// The authentication it is about.
+    pub uaid: Option<Uaid>,
+    /// How far it can be believed.
+    pub trust: Trust,
+    /// Who called.
+    pub source_ip: Option<IpAddr>,
+    /// When.
+    #[serde(with = "iso_millis")]
+    pub received_at: Timestamp,
+    /// How often it came again.
+    pub duplicates: i64,
+}
+
+/// Timestamps as `2026-11-22T21:04:05.123Z`: always UTC, always milliseconds.
+pub mod iso_millis {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// The text of a time.
+    #[must_use]
+    pub fn text(time: Timestamp) -> String {
+        format!("{time:.3}")
+    }
+
+    /// Writes a time.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{time:.3}"))
+    }
+
+    /// Reads a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        Timestamp::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_always_show_milliseconds() {
+        let whole: Timestamp = "2026-11-22T21:04:05Z".parse().unwrap();
+        assert_eq!(iso_millis::text(whole), "2026-11-22T21:04:05.000Z");
+    }
+
+    #[test]
+    fn each_callback_has_its_event_type_and_back() {
+        for callback in CallbackType::ALL {
+            let event = EventType::from(*callback);
+            assert_eq!(event.callback(), Some(*callback));
+            assert_eq!(event.as_str(), format!("remauth.{callback}"));
+        }
+        assert_eq!(EventType::Expired.callback(), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! What is true without any I/O: the words of the house and their rules.
+//!
+//! Nothing here opens a socket, a file or a connection, reads the environment, or asks the machine for the time
+//! or for chance except through [`Clock`] and [`Chance`]. Nothing here imports another room.
+
+mod chance;
+mod clock;
+mod delivery;
+mod duration;
+mod endpoint;
+mod event;
+mod ids;
+mod page;
+mod retry;
+mod service;
+mod signature;
+mod uaid;
+
+pub use chance::Chance;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use delivery::{AttemptError, AttemptReport, DeliveryState, Lease, Settlement, Verdict};
+pub use duration::HumanDuration;
+pub use endpoint::{Endpoint, EndpointName, EndpointUrl, Format};
+pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
+pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
+pub use page::{Cursor, EventFilter, Limit, Order, Page};
+pub use retry::{Retry, RetryPolicy};
+pub use service::ServiceName;
+pub use signature::{SigningSecret, webhook_headers};
+pub use uaid::Uaid;
+
+use std::fmt;
+
+/// A value from outside that broke a rule of the domain; the text says which, as a lower-case fragment.
+///
+/// It never repeats a secret: the types that hold secrets describe what is allowed, not what they got.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// A broken rule, described by a lower-case fragment such as `a uaid is 32 hexadecimal digits`.
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}

@@ -1,0 +1,102 @@
+//! When to try again: pure, so that a table can say all there is to say.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Another attempt, not before then.
+    At(Timestamp),
+    /// None: the schedule is used up.
+    Never,
+}
+
+/// The waits after attempt 1, 2, ...; after the last of them one more attempt is made and then no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    schedule: Vec<Duration>,
+}
+
+/// The most that is added to a wait, as a part of it. Jitter only ever makes a wait longer.
+const MAX_JITTER: f64 = 0.2;
+
+/// The longest that a receiver can put us off by `Retry-After`.
+const MAX_HINT: Duration = Duration::from_hours(24);
+
+impl RetryPolicy {
+    /// A policy that waits as the schedule says.
+    #[must_use]
+    pub fn new(schedule: Vec<Duration>) -> Self {
+        Self { schedule }
+    }
+
+    /// What follows when attempt number `attempts` (from 1) failed at `now`.
+    ///
+    /// `hint` is what the receiver asked for; the longer of both waits counts. `chance` in `0.0..1.0` decides the jitter.
+    #[must_use]
+    pub fn next(&self, attempts: u32, now: Timestamp, hint: Option<Duration>, chance: f64) -> Retry {
+        let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(wait) = self.schedule.get(index) else { return Retry::Never };
+        let wait = hint.map_or(*wait, |hint| hint.min(MAX_HINT).max(*wait));
+        let wait = wait + wait.mul_f64(MAX_JITTER * chance.clamp(0.0, 1.0));
+        Retry::At(now.checked_add(wait).unwrap_or(Timestamp::MAX))
+    }
+
+    /// How long a delivery is tried at the least: the sum of all waits, without jitter.
+    #[must_use]
+    pub fn horizon(&self) -> Duration {
+        self.schedule.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy(seconds: &[u64]) -> RetryPolicy {
+        RetryPolicy::new(seconds.iter().copied().map(Duration::from_secs).collect())
+    }
+
+    fn wait(retry: Retry) -> Duration {
+        match retry {
+            Retry::At(then) => then.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs(),
+            Retry::Never => panic!("no attempt follows"),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case(1, None, 0.0, 1_000)]
+    #[case(1, None, 1.0, 1_200)]
+    #[case(2, None, 0.5, 5_500)]
+    #[case(1, Some(60), 0.0, 60_000)]
+    #[case(2, Some(1), 0.0, 5_000)]
+    #[case(1, Some(100 * 3600), 0.0, 86_400_000)]
+    fn waits(#[case] attempts: u32, #[case] hint: Option<u64>, #[case] chance: f64, #[case] millis: u64) {
+        let next =
+            policy(&[1, 5]).next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), chance);
+        assert_eq!(wait(next), Duration::from_millis(millis));
+    }
+
+    #[test]
+    fn the_attempt_after_the_last_wait_is_the_last() {
+        assert_eq!(policy(&[1, 5]).next(3, Timestamp::UNIX_EPOCH, None, 0.0), Retry::Never);
+        assert_eq!(policy(&[]).next(1, Timestamp::UNIX_EPOCH, None, 0.0), Retry::Never);
+    }
+
+    proptest! {
+        #[test]
+        fn never_early_and_never_more_than_a_fifth_late(
+            schedule in prop::collection::vec(0_u64..100_000, 1..20), chance in 0.0..1.0_f64, attempt in 0_usize..20,
+        ) {
+            prop_assume!(attempt < schedule.len());
+            let planned = Duration::from_secs(schedule[attempt]);
+            let attempts = u32::try_from(attempt).unwrap() + 1;
+            let waited = wait(policy(&schedule).next(attempts, Timestamp::UNIX_EPOCH, None, chance));
+            prop_assert!(waited >= planned && waited <= planned.mul_f64(1.2) + Duration::from_nanos(2));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The customer's side of RemAuth, as a library: `src/main.rs` runs it.
+//!
+//! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
+
+pub mod config;
+pub mod domain;
+pub mod telemetry;

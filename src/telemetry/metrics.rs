@@ -1,0 +1,157 @@
+//! The figures, in Prometheus' text format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// The figures of one gateway. There is no global registry: two gateways in one process count apart.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+const METADATA: Metadata<'static> = Metadata::new("remgate", Level::INFO, None);
+
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
+const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Every figure: its name, its unit, what it counts. An operator finds the same text behind `# HELP`.
+const COUNTERS: [(&str, &str); 5] = [
+    ("remgate_callbacks_total", "Callbacks answered, by service, type and outcome"),
+    ("remgate_events_total", "Events stored, by type"),
+    ("remgate_deliveries_total", "Deliveries that reached a state, by state"),
+    ("remgate_attempts_total", "Attempts made, by outcome"),
+    ("remgate_remotepc_requests_total", "Requests under /admin/remotepc, by operation and outcome"),
+];
+const GAUGES: [(&str, &str); 2] = [
+    ("remgate_deliveries_pending", "Deliveries that are not settled yet"),
+    ("remgate_waiters", "Requests that wait for something to happen"),
+];
+const HISTOGRAMS: [(&str, &str, Option<Unit>); 3] = [
+    ("remgate_intake_batch_size", "Callbacks that shared one commit", None),
+    ("remgate_intake_commit_seconds", "How long one commit of callbacks took", Some(Unit::Seconds)),
+    ("remgate_attempt_seconds", "How long one attempt took", Some(Unit::Seconds)),
+];
+
+impl Metrics {
+    /// A registry in which nothing has happened yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
+            .expect("the lists of buckets are not empty")
+            .build_recorder();
+        for (name, help) in COUNTERS {
+            recorder.describe_counter(name.into(), None, help.into());
+        }
+        for (name, help) in GAUGES {
+            recorder.describe_gauge(name.into(), None, help.into());
+        }
+        for (name, help, unit) in HISTOGRAMS {
+            recorder.describe_histogram(name.into(), unit, help.into());
+        }
+        let handle = recorder.handle();
+        Self { recorder: Arc::new(recorder), handle }
+    }
+
+    /// One callback was answered.
+    pub fn callback(&self, service: &str, callback_type: &'static str, outcome: &'static str) {
+        let labels = vec![
+            Label::new("service", service.to_owned()),
+            Label::from_static_parts("type", callback_type),
+            Label::from_static_parts("outcome", outcome),
+        ];
+        self.count("remgate_callbacks_total", labels, 1);
+    }
+
+    /// One event was stored.
+    pub fn event(&self, event_type: &'static str) {
+        self.count("remgate_events_total", vec![Label::from_static_parts("type", event_type)], 1);
+    }
+
+    /// So many callbacks shared a commit that took so long.
+    pub fn batch(&self, size: usize, commit: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a batch has a few hundred callbacks at the most")]
+        self.observe("remgate_intake_batch_size", size as f64);
+        self.observe("remgate_intake_commit_seconds", commit.as_secs_f64());
+    }
+
+    /// So many deliveries reached a state.
+    pub fn deliveries(&self, state: &'static str, count: u64) {
+        self.count("remgate_deliveries_total", vec![Label::from_static_parts("state", state)], count);
+    }
+
+    /// So many deliveries are open.
+    pub fn deliveries_pending(&self, count: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for graphs")]
+        self.gauge("remgate_deliveries_pending").set(count as f64);
+    }
+
+    /// One attempt ended.
+    pub fn attempt(&self, outcome: &'static str, elapsed: Duration) {
+        self.count("remgate_attempts_total", vec![Label::from_static_parts("outcome", outcome)], 1);
+        self.observe("remgate_attempt_seconds", elapsed.as_secs_f64());
+    }
+
+    /// One more request waits, until the guard is dropped.
+    #[must_use]
+    pub fn waiter(&self) -> WaiterGuard {
+        let gauge = self.gauge("remgate_waiters");
+        gauge.increment(1.0);
+        WaiterGuard(gauge)
+    }
+
+    /// One request under `/admin/remotepc` was answered.
+    pub fn remotepc(&self, operation: &'static str, outcome: &'static str) {
+        let labels = vec![
+            Label::from_static_parts("operation", operation),
+            Label::from_static_parts("outcome", outcome),
+        ];
+        self.count("remgate_remotepc_requests_total", labels, 1);
+    }
+
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    fn count(&self, name: &'static str, labels: Vec<Label>, by: u64) {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA).increment(by);
+    }
+
+    fn gauge(&self, name: &'static str) -> metrics::Gauge {
+        self.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn observe(&self, name: &'static str, value: f64) {
+        self.recorder.register_histogram(&Key::from_static_name(name), &METADATA).record(value);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics(..)")
+    }
+}
+
+/// Counts one waiting request for as long as it lives.
+pub struct WaiterGuard(metrics::Gauge);
+
+impl Drop for WaiterGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

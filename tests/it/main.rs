@@ -1,0 +1,3 @@
+//! What remgate does, seen from outside.
+
+fn main() {}
