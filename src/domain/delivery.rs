@@ -90,7 +90,8 @@ impl AttemptReport {
             (Some(200..=299), None) => "accepted",
             (Some(300..=399), None) => "status_3xx",
             (Some(400..=499), None) => "status_4xx",
-            (Some(_), None) => "status_5xx",
+            (Some(500..=599), None) => "status_5xx",
+            (Some(_), None) => "status_other",
             (None, None) => "none",
         }
     }

@@ -125,11 +125,9 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// A downstream URL with its filter and its secret.
+/// What somebody decides about an endpoint: in the configuration, for one.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Its name for programs.
-    pub id: EndpointId,
+pub struct EndpointSettings {
     /// Its name for people; unique.
     pub name: EndpointName,
     /// Where it is reached.
@@ -144,6 +142,15 @@ pub struct Endpoint {
     pub format: Format,
     /// Whether it only wants events whose authentication was expected.
     pub expected_only: bool,
+}
+
+/// A downstream URL with its filter and its secret.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its name for programs.
+    pub id: EndpointId,
+    /// What was decided about it.
+    pub settings: EndpointSettings,
     /// Whether it gets anything at all.
     pub enabled: bool,
     /// Why it does not.

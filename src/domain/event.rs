@@ -160,6 +160,24 @@ pub struct NewEvent {
     pub received_at: Timestamp,
 }
 
+impl NewEvent {
+    /// What it is once it is stored there.
+    #[must_use]
+    pub fn stored_at(&self, cursor: Cursor) -> Event {
+        Event {
+            id: self.id.clone(),
+            cursor,
+            event_type: self.event_type,
+            service: Some(self.service.clone()),
+            uaid: Some(self.uaid),
+            trust: self.trust,
+            source_ip: self.source_ip,
+            received_at: self.received_at,
+            duplicates: 0,
+        }
+    }
+}
+
 /// An event as it is stored and shown to polling apps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

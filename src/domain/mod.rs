@@ -20,7 +20,7 @@ pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{AttemptError, AttemptReport, DeliveryState, Lease, Settlement, Verdict};
 pub use duration::HumanDuration;
-pub use endpoint::{Endpoint, EndpointName, EndpointUrl, Format};
+pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format};
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
 pub use page::{Cursor, EventFilter, Limit, Order, Page};

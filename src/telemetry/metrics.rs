@@ -118,8 +118,14 @@ impl Metrics {
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.run_upkeep();
+        self.upkeep();
         self.handle.render()
+    }
+
+    /// Folds what was observed into the buckets. It has to be done every now and then, whether or not anybody asks for
+    /// the figures: until then each observation is kept by itself.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
     }
 
     fn count(&self, name: &'static str, labels: Vec<Label>, by: u64) {

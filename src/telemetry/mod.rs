@@ -1,5 +1,7 @@
 //! What the house tells about its running: logs and metrics. It decides nothing and knows no other room.
 
+mod logging;
 mod metrics;
 
+pub use logging::{LogStyle, init, layer};
 pub use metrics::{Metrics, WaiterGuard};
