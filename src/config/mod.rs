@@ -1,8 +1,31 @@
 //! What the operator decides: layers, keys and rules become one valid [`Config`].
+//!
+//! Later layers win: the embedded `config/remgate.toml`, the operator's file, the environment, the flags. Only this
+//! room reads the environment, in [`Sources::from_process`]. No error and no listing shows the value of a secret.
 
+mod build;
+mod doors;
+mod environment;
+mod file;
+mod load;
+mod merge;
+mod problem;
+mod reader;
+mod rules;
+mod schema;
 mod sections;
+mod show;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod value;
 
+pub use doors::{OpenDoor, Unlocked};
+pub use load::{DEFAULTS, Loaded};
+pub use problem::{ConfigError, Problem};
 pub use sections::{
-    AllowedNetwork, Config, Database, DeclaredEndpoint, Delivery, Internal, LogFormat, Public, RemotePc,
-    Retention, Service, Telemetry,
+    AllowedNetwork, Config, Database, Delivery, Internal, LogFormat, Public, RemotePc, Retention, Service,
+    Telemetry,
 };
+pub use show::Effective;
+pub use sources::Sources;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{EndpointName, EndpointUrl, EventType, Format, ServiceName, SigningSecret};
+use crate::domain::{EndpointSettings, ServiceName};
 
 /// All that an operator decides.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Config {
     /// Whether a service may stand open off loopback.
     pub allow_unauthenticated: bool,
     /// The endpoints declared in the configuration.
-    pub endpoints: Vec<DeclaredEndpoint>,
+    pub endpoints: Vec<EndpointSettings>,
     /// How events are forwarded.
     pub delivery: Delivery,
     /// The reseller API.
@@ -46,6 +46,21 @@ pub struct Public {
     pub trusted_proxies: Vec<IpNet>,
     /// The browsers' origins that may open `/wait/{ticket}`.
     pub cors_origins: Vec<String>,
+}
+
+impl Public {
+    /// The path that RemAuth calls, with a token or without one.
+    #[must_use]
+    pub fn callback_path(token: Option<&str>) -> String {
+        token.map_or_else(|| "/remauth_callback".to_owned(), |token| format!("/remauth_callback/{token}"))
+    }
+
+    /// The URL to register in the Customer Center; only its path when nobody said how the outside world reaches us.
+    #[must_use]
+    pub fn callback_url(&self, token: Option<&str>) -> String {
+        let base = self.url.as_ref().map_or("", |url| url.as_str().trim_end_matches('/'));
+        format!("{base}{}", Self::callback_path(token))
+    }
 }
 
 /// The door to our own apps and people.
@@ -77,23 +92,12 @@ pub struct Service {
     pub allow_from: Vec<IpNet>,
 }
 
-/// An endpoint that stands in the configuration.
-#[derive(Debug, Clone)]
-pub struct DeclaredEndpoint {
-    /// Its name.
-    pub name: EndpointName,
-    /// Where it is reached.
-    pub url: EndpointUrl,
-    /// What its requests are signed with.
-    pub secret: SigningSecret,
-    /// The types it wants; empty = all of `remauth.*`.
-    pub types: Vec<EventType>,
-    /// The services it wants; empty = all.
-    pub services: Vec<ServiceName>,
-    /// How events are written for it.
-    pub format: Format,
-    /// Whether it only wants expected ones.
-    pub expected_only: bool,
+impl Service {
+    /// Whether a callback needs anything at all to be let in.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        !self.tokens.is_empty() || !self.allow_from.is_empty()
+    }
 }
 
 /// How events are forwarded.

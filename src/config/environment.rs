@@ -1,0 +1,124 @@
+//! The environment and the command-line flags as layers. Works on a snapshot; reads nothing itself.
+
+use super::problem::{Origin, Problem};
+use super::schema::{self, Key, Kind, SECTIONS, Section};
+use super::value::{Element, Layer, Value};
+
+const PREFIX: &str = "REMGATE__";
+
+/// What `DATABASE_URL` says: it counts for more than the default, and for less than all else.
+pub(super) fn database_url(env: &[(String, String)]) -> Layer {
+    let mut layer = Layer::default();
+    if let Some((name, value)) = env.iter().rfind(|(name, _)| name == "DATABASE_URL") {
+        let origin = Origin::Variable(name.clone());
+        layer.table("database", &origin).insert("url", Value::Text(value.clone()), origin);
+    }
+    layer
+}
+
+/// What the variables `REMGATE__SECTION__KEY` say.
+pub(super) fn variables(env: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    for (name, value) in env {
+        if !name.to_ascii_uppercase().starts_with(PREFIX) {
+            continue;
+        }
+        let origin = Origin::Variable(name.clone());
+        let Some((section, key, key_name)) = known(name) else {
+            problems.push(Problem::new(origin, "", unknown(name)));
+            continue;
+        };
+        let is_twin = key_name != key.name;
+        let path = format!("{}.{key_name}", section.name);
+        let read = if is_twin { Some(Value::Text(value.clone())) } else { parsed(key, value) };
+        match read {
+            Some(read) => layer.table(section.name, &origin).insert(&key_name, read, origin),
+            None => problems.push(Problem::bad(origin, path, key, value, "")),
+        }
+    }
+    layer
+}
+
+/// What the flags say, each with the path of its key.
+pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    for (path, value) in flags {
+        let origin = Origin::flag(path);
+        let found = path.split_once('.').and_then(|(section, key)| {
+            let section = schema::section(section).filter(|section| !section.repeated)?;
+            Some((section, section.find(key).filter(|(_, is_twin)| !is_twin)?.0))
+        });
+        match found.map(|(section, key)| (section, key, parsed(key, value))) {
+            Some((section, key, Some(read))) => {
+                layer.table(section.name, &origin).insert(key.name, read, origin);
+            }
+            Some((_, key, None)) => problems.push(Problem::bad(origin, path, key, value, "")),
+            None => problems.push(Problem::new(origin, path, "unknown key")),
+        }
+    }
+    layer
+}
+
+/// Variables that look like ours but for a missing underscore: they are nobody's, and say nothing.
+pub(super) fn lookalikes(env: &[(String, String)]) -> Vec<String> {
+    let all = all_variables();
+    let squeezed = |name: &str| name.replace("__", "_");
+    let mut warnings = Vec::new();
+    for (name, _) in env.iter().filter(|(name, _)| name.starts_with("REMGATE_") && !name.starts_with(PREFIX))
+    {
+        if let Some(meant) = all.iter().find(|variable| squeezed(variable) == squeezed(name)) {
+            warnings.push(format!("the environment variable {name} says nothing; did you mean {meant}?"));
+        }
+    }
+    warnings
+}
+
+/// A text as a value of the key's kind; nothing when it is none.
+fn parsed(key: &Key, text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return Some(Value::Text(String::new()));
+    }
+    match key.kind {
+        Kind::Text => Some(Value::Text(text.to_owned())),
+        Kind::Switch => text.parse().ok().map(Value::Switch),
+        Kind::Number => text.parse().ok().map(Value::Number),
+        Kind::List => {
+            let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+            Some(Value::List(elements.map(Element::new).collect()))
+        }
+    }
+}
+
+fn known(variable: &str) -> Option<(&'static Section, &'static Key, String)> {
+    let single = SECTIONS.iter().filter(|section| !section.repeated);
+    single.flat_map(|section| section.names().into_iter().map(move |name| (section, name))).find_map(
+        |(section, name)| {
+            (schema::variable(section.name, &name) == variable).then(|| (section, section.key(&name), name))
+        },
+    )
+}
+
+fn all_variables() -> Vec<String> {
+    let single = SECTIONS.iter().filter(|section| !section.repeated);
+    single
+        .flat_map(|section| section.names().into_iter().map(|name| schema::variable(section.name, &name)))
+        .collect()
+}
+
+fn unknown(variable: &str) -> String {
+    let all = all_variables();
+    let rest = variable.get(PREFIX.len()..).unwrap_or_default();
+    if ["SERVICE__", "ENDPOINT__"].iter().any(|start| rest.to_ascii_uppercase().starts_with(start)) {
+        return "unknown variable; services and endpoints stand in the file only (a secret there can be a \
+            tokens_file or secret_file)"
+            .to_owned();
+    }
+    // The common beginning would make everything look near.
+    let rests = all.iter().filter_map(|variable| variable.get(PREFIX.len()..));
+    match schema::near_miss(rest, rests) {
+        Some(near) => format!("unknown variable; did you mean {PREFIX}{near}?"),
+        None => {
+            format!("unknown variable; allowed is {PREFIX}SECTION__KEY with a section and a key of the file")
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! From the sources to the configuration: finds the file, lays the layers, tells what is wrong or doubtful.
+
+use std::path::{Path, PathBuf};
+
+use super::problem::{Origin, Problem};
+use super::show::{Effective, effective};
+use super::value::Layer;
+use super::{Config, ConfigError, Sources, build, environment, file, merge};
+use crate::domain::Format;
+
+/// The file of defaults: every key, its default, one comment each.
+pub const DEFAULTS: &str = include_str!("../../config/remgate.toml");
+
+/// A valid configuration, and what is to be said about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration itself.
+    pub config: Config,
+    /// The file that was read, as it was named.
+    pub file: Option<PathBuf>,
+    /// What is allowed but doubtful.
+    pub warnings: Vec<String>,
+    /// Every key with its value, secrets masked, and the layer it came from.
+    pub effective: Vec<Effective>,
+    /// What `RUST_LOG` says.
+    pub log_filter: Option<String>,
+}
+
+impl Config {
+    /// Reads, layers and checks. The doors' locks are checked apart, by [`Config::check_locks`].
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+        let mut problems = Vec::new();
+        let defaults = file::read(DEFAULTS, None, &mut problems);
+        let (path, from_file) = match named_file(sources) {
+            Some((path, text)) => {
+                let layer = match text {
+                    Ok(text) => file::read(&text, Some(&path), &mut problems),
+                    Err(problem) => {
+                        problems.push(problem);
+                        Layer::default()
+                    }
+                };
+                (Some(path), layer)
+            }
+            None => (None, Layer::default()),
+        };
+        let layers = vec![
+            defaults,
+            environment::database_url(&sources.env),
+            from_file,
+            environment::variables(&sources.env, &mut problems),
+            environment::flags(&sources.flags, &mut problems),
+        ];
+        let merged = merge::merge(layers, &sources.current_dir, &mut problems);
+        match build::build(&merged, &sources.current_dir, &mut problems) {
+            Ok(config) if problems.is_empty() => {
+                let mut warnings = environment::lookalikes(&sources.env);
+                warnings.extend(config.doubts());
+                warnings.extend(unused_database_url(sources, &merged));
+                let log_filter = sources.variable("RUST_LOG").map(ToOwned::to_owned);
+                Ok(Loaded { config, file: path, warnings, effective: effective(&merged), log_filter })
+            }
+            _ => Err(ConfigError::new(problems)),
+        }
+    }
+
+    /// What is allowed but probably not meant.
+    fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let any_locked = self.services.iter().any(super::Service::is_locked);
+        if self.allow_unauthenticated && any_locked {
+            doubts.push(
+                "callback.allow_unauthenticated is true, but tokens or allow_from are set too, and they still hold"
+                    .to_owned(),
+            );
+        }
+        if self.public.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
+            doubts.push(
+                "public.trusted_proxies believes everybody: any client can claim any address".to_owned(),
+            );
+        }
+        if self.public.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)) {
+            doubts.push("public.url is http: whoever is on the way can read the callback's token".to_owned());
+        }
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.format == Format::RemAuth) {
+            for kind in endpoint.types.iter().filter(|kind| kind.callback().is_none()) {
+                doubts.push(format!(
+                    "endpoint {}: {kind} is never sent in the format remauth, which has no parameter for it",
+                    endpoint.name
+                ));
+            }
+        }
+        doubts.extend(self.without_effect());
+        doubts
+    }
+
+    /// Keys that are read and checked and that this version does nothing with yet: nobody should count on them.
+    fn without_effect(&self) -> Vec<String> {
+        let keys = [
+            ("public.cors_origins", !self.public.cors_origins.is_empty()),
+            ("delivery.proxy", self.delivery.proxy.is_some()),
+            ("telemetry.otlp_endpoint", self.telemetry.otlp_endpoint.is_some()),
+        ];
+        let set = keys.into_iter().filter(|(_, set)| *set);
+        let mut doubts: Vec<_> =
+            set.map(|(key, _)| format!("{key} is set, but has no effect in this version")).collect();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.expected_only) {
+            doubts.push(format!(
+                "endpoint {}: expected_only is set, and in this version nothing can be expected: it gets no events",
+                endpoint.name
+            ));
+        }
+        doubts
+    }
+}
+
+fn is_local(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn unused_database_url(sources: &Sources, merged: &Layer) -> Option<String> {
+    sources.variable("DATABASE_URL")?;
+    let origin = &merged.sections.get("database")?.values.get("url")?.origin;
+    let used = *origin == Origin::Variable("DATABASE_URL".to_owned());
+    (!used).then(|| format!("DATABASE_URL is not used: database.url is set by {}", origin.layer()))
+}
+
+/// The file to read with its text, or why it cannot be read. None is named and none is found: nothing.
+fn named_file(sources: &Sources) -> Option<(PathBuf, Result<String, Problem>)> {
+    let read = |path: &Path, named_by: Option<Origin>| {
+        merge::read_text(&sources.current_dir.join(path)).map_err(|error| {
+            let origin = named_by.unwrap_or_else(|| Origin::File { path: path.to_owned(), line: None });
+            Problem::new(origin, "", format!("the file {} {error}", path.display()))
+        })
+    };
+    if let Some(path) = &sources.config_path {
+        return Some((path.clone(), read(path, Some(Origin::flag("config")))));
+    }
+    if let Some(path) = sources.variable("REMGATE_CONFIG") {
+        let path = PathBuf::from(path);
+        let text = read(&path, Some(Origin::Variable("REMGATE_CONFIG".to_owned())));
+        return Some((path, text));
+    }
+    // One that may be there but cannot be looked at is an error later, not a reason to go on without it.
+    let found =
+        sources.search.iter().find(|path| sources.current_dir.join(path).try_exists().unwrap_or(true))?;
+    Some((found.clone(), read(found, None)))
+}

@@ -1,0 +1,246 @@
+//! What one value may say: each rule takes a text and answers with the typed value.
+//!
+//! An error says what is to be told besides what is allowed, and never repeats the text.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::merge::read_text;
+use super::reader::Ruled;
+use super::schema::near_miss;
+use super::{AllowedNetwork, Database, LogFormat};
+use crate::domain::{HumanDuration, ServiceName};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Nothing to add to what is allowed.
+fn plain<T, E>(result: Result<T, E>) -> Ruled<T> {
+    result.map_err(|_| String::new())
+}
+
+fn told<T>(why: &str) -> Ruled<T> {
+    Err(why.to_owned())
+}
+
+/// A text of the domain's; the domain's own words go with the error.
+pub(super) fn domain<T: TryFrom<String, Error = crate::domain::Invalid>>(text: &str) -> Ruled<T> {
+    T::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// One of the names that a kind of thing has.
+pub(super) fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Ruled<T> {
+    if let Some((_, value)) = all.iter().find(|(name, _)| *name == text) {
+        return Ok(*value);
+    }
+    let near = near_miss(text, all.iter().map(|(name, _)| *name));
+    Err(near.map_or_else(String::new, |near| format!("did you mean {near:?}?")))
+}
+
+pub(super) fn log_format(text: &str) -> Ruled<LogFormat> {
+    one_of(text, &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)])
+}
+
+pub(super) fn listen(text: &str) -> Ruled<SocketAddr> {
+    text.parse().or_else(|_| {
+        if text.starts_with("localhost:") { told("names are not looked up here") } else { told("") }
+    })
+}
+
+/// An absolute `http` or `https` URL without anything that could be a secret.
+pub(super) fn http_url(text: &str) -> Ruled<Url> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return told("its scheme is another");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return told("it holds user information");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return told("it holds a query or a fragment");
+    }
+    Ok(url)
+}
+
+/// What a browser sends as `Origin`.
+pub(super) fn origin(text: &str) -> Ruled<String> {
+    let url = http_url(text)?;
+    let origin = url.origin().ascii_serialization();
+    if url.path() == "/" { Ok(origin) } else { told("an origin has no path") }
+}
+
+/// A network; an address counts as the network of that address alone.
+pub(super) fn net(text: &str) -> Ruled<IpNet> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Ok(net.trunc());
+    }
+    plain(text.parse::<IpAddr>()).map(IpNet::from)
+}
+
+/// A network, an address or a host's name.
+pub(super) fn allowed_network(text: &str) -> Ruled<AllowedNetwork> {
+    if let Ok(net) = net(text) {
+        return Ok(AllowedNetwork::Net(net));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let plausible = name.split('.').all(|label| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    });
+    match Host::parse(&name) {
+        Ok(Host::Domain(_)) if plausible && name.len() <= 253 => Ok(AllowedNetwork::Host(name)),
+        _ => told(""),
+    }
+}
+
+/// A duration longer than nothing and at most `most`.
+pub(super) fn duration(most: Duration) -> impl Fn(&str) -> Ruled<Duration> {
+    move |text| {
+        let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
+        if length.is_zero() {
+            told("nothing could happen in no time")
+        } else if length > most {
+            told("it is too long")
+        } else {
+            Ok(length)
+        }
+    }
+}
+
+/// For one call to the outside.
+pub(super) fn timeout(text: &str) -> Ruled<Duration> {
+    duration(Duration::from_mins(10))(text)
+}
+
+/// For what is kept.
+pub(super) fn kept(text: &str) -> Ruled<Duration> {
+    duration(DAY * 36_500)(text)
+}
+
+/// Between two attempts; no time at all is one way to wait.
+pub(super) fn wait(text: &str) -> Ruled<Duration> {
+    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
+    if length > DAY * 365 { told("it is too long") } else { Ok(length) }
+}
+
+/// Which engine, by the exact scheme: what looks similar elsewhere is refused.
+pub(super) fn database(dir: &Path) -> impl Fn(&str) -> Ruled<Database> {
+    move |text| {
+        if let Some(path) = text.strip_prefix("sqlite://") {
+            return sqlite(path).map(|path| Database::Sqlite(dir.join(path)));
+        }
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return if text.starts_with("sqlite:") {
+                told("after `sqlite:` there are two slashes and the path of a file")
+            } else {
+                told("the scheme is exactly `sqlite`, `postgres` or `postgresql`")
+            };
+        }
+        let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+        if url.path().contains('@')
+            || url.query().is_some_and(|q| q.contains('@'))
+            || url.fragment().is_some()
+        {
+            return told("a `/`, `?`, `#` or `@` in a password is written %2F, %3F, %23 or %40");
+        }
+        for (name, value) in url.query_pairs() {
+            if !CONNECT_OPTIONS.contains(&&*name) {
+                return Err(format!("there is no option {name:?}; there are {}", CONNECT_OPTIONS.join(", ")));
+            }
+            if name == "sslmode" && !SSL_MODES.contains(&&*value) {
+                return Err(format!("sslmode is one of {}", SSL_MODES.join(", ")));
+            }
+        }
+        Ok(Database::Postgres(text.into()))
+    }
+}
+
+/// What a PostgreSQL URL may say behind its `?`. Anything else would be left out with a warning that shows its value.
+const CONNECT_OPTIONS: [&str; 11] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+];
+
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+fn sqlite(path: &str) -> Ruled<PathBuf> {
+    if path.contains(":memory:") || path.contains("mode=memory") {
+        return told("nothing is durable in memory");
+    }
+    if path.contains(['?', '#']) {
+        return told("a path takes no options; the file is created when it is missing");
+    }
+    match percent_decode_str(path).decode_utf8() {
+        Ok(path) if !path.is_empty() && !path.ends_with('/') && !path.contains('\0') => {
+            Ok(path.as_ref().into())
+        }
+        _ => told("the path of a file follows the scheme"),
+    }
+}
+
+/// At least 128 bits, in characters that need no escaping in a URL.
+pub(super) fn token(text: &str) -> Ruled<SecretString> {
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        return told("it holds other characters");
+    }
+    if text.len() < 22 { told("it is too short") } else { Ok(text.into()) }
+}
+
+/// A key that can be sent in a header.
+pub(super) fn header_key(least: usize) -> impl Fn(&str) -> Ruled<SecretString> {
+    move |text| {
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return told("it holds other characters");
+        }
+        if text.len() < least { told("it is too short") } else { Ok(text.into()) }
+    }
+}
+
+/// A proxy; its password is kept secret.
+pub(super) fn proxy(text: &str) -> Ruled<SecretString> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "socks5") {
+        return told("its scheme is another");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return told("it names no host");
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return told("nothing follows the port");
+    }
+    Ok(text.into())
+}
+
+/// A file of certificates; it is opened, so that a typing error is found now and not at the first delivery.
+pub(super) fn ca_file(dir: &Path) -> impl Fn(&str) -> Ruled<PathBuf> {
+    move |text| {
+        let path = dir.join(text);
+        let held = read_text(&path).map_err(|error| format!("it {error}"))?;
+        if held.contains("-----BEGIN CERTIFICATE-----") { Ok(path) } else { told("it holds no certificate") }
+    }
+}
+
+/// The name of a configured service.
+pub(super) fn service(text: &str, known: Option<&[&str]>) -> Ruled<ServiceName> {
+    match known {
+        Some(known) if !known.contains(&text) => Err(near_miss(text, known.iter().copied()).map_or_else(
+            || format!("there are {}", known.join(", ")),
+            |near| format!("did you mean {near:?}?"),
+        )),
+        _ => domain(text),
+    }
+}

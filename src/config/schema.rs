@@ -1,0 +1,258 @@
+//! Every key there is, once: its kind, whether it is a secret, and what it may say.
+//!
+//! The file, the environment, `config show` and the messages all read this table. Defaults are not here: they stand in
+//! `config/remgate.toml`.
+
+/// What a value is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    List,
+    Switch,
+    Number,
+}
+
+impl Kind {
+    /// As it is called in messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::List => "a list",
+            Self::Switch => "true or false",
+            Self::Number => "a whole number",
+        }
+    }
+}
+
+/// How much of a value may be seen, in `config show` and in errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// All of it.
+    Plain,
+    /// Nothing.
+    Secret,
+    /// All but the password and the query.
+    Url,
+    /// All but the password in `config show`; nothing in errors.
+    SecretUrl,
+}
+
+impl Shown {
+    /// Whether an error must not repeat what was found.
+    pub(super) fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::SecretUrl)
+    }
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) shown: Shown,
+    /// Whether `NAME_file` may name a file that holds the value.
+    pub(super) twin: bool,
+    /// Completes "allowed is ...".
+    pub(super) allowed: &'static str,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    /// Written `[[name]]`, any number of times.
+    pub(super) repeated: bool,
+    pub(super) keys: &'static [Key],
+}
+
+/// What `NAME_file` may say.
+pub(super) const TWIN_ALLOWED: &str = "the path of a file that holds the value";
+
+const fn text(name: &'static str, allowed: &'static str) -> Key {
+    Key { name, kind: Kind::Text, shown: Shown::Plain, twin: false, allowed }
+}
+
+const fn list(name: &'static str, allowed: &'static str) -> Key {
+    Key { name, kind: Kind::List, shown: Shown::Plain, twin: false, allowed }
+}
+
+const fn switch(name: &'static str) -> Key {
+    Key { name, kind: Kind::Switch, shown: Shown::Plain, twin: false, allowed: "true or false" }
+}
+
+const fn number(name: &'static str, allowed: &'static str) -> Key {
+    Key { name, kind: Kind::Number, shown: Shown::Plain, twin: false, allowed }
+}
+
+impl Key {
+    const fn shown(self, shown: Shown) -> Self {
+        Self { shown, ..self }
+    }
+
+    const fn with_twin(self) -> Self {
+        Self { twin: true, ..self }
+    }
+
+    /// The name of the key that names a file with the value.
+    pub(super) fn twin_name(&self) -> String {
+        format!("{}_file", self.name)
+    }
+}
+
+const LISTEN: &str = r#"an address and a port such as "127.0.0.1:8080" or "[::1]:8080""#;
+const NETS: &str = r#"a list of networks or addresses such as "203.0.113.0/24" or "2001:db8::7""#;
+const TOKENS: &str = "a list of tokens, each at least 22 of the characters a-z, A-Z, 0-9, `-` and `_` \
+    (`remgate token new` makes one)";
+const TIMEOUT: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
+const KEPT: &str = r#"a duration such as "30d", longer than nothing and at most "36500d""#;
+const PROXY: &str = "http://host:port or socks5://host:port";
+const CA_FILE: &str = "the path of a readable file with certificates in PEM";
+const HTTP_URL: &str =
+    "a URL that begins with http:// or https://, without user information, query or fragment";
+const IN_FLIGHT: &str = "a whole number from 1 to 10000";
+
+/// Every section, in the order of the file.
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        name: "public",
+        repeated: false,
+        keys: &[
+            text("listen", LISTEN),
+            text("url", HTTP_URL).shown(Shown::Url),
+            list("trusted_proxies", NETS),
+            list("cors_origins", r#"a list of origins such as "https://app.example.com""#),
+        ],
+    },
+    Section {
+        name: "internal",
+        repeated: false,
+        keys: &[
+            text("listen", LISTEN),
+            text("admin_key", "at least 24 visible ASCII characters, without spaces")
+                .shown(Shown::Secret)
+                .with_twin(),
+        ],
+    },
+    Section {
+        name: "database",
+        repeated: false,
+        keys: &[text("url", "sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+            .shown(Shown::SecretUrl)
+            .with_twin()],
+    },
+    Section {
+        name: "callback",
+        repeated: false,
+        keys: &[
+            list("tokens", TOKENS).shown(Shown::Secret).with_twin(),
+            list("allow_from", NETS),
+            switch("allow_unauthenticated"),
+        ],
+    },
+    Section {
+        name: "service",
+        repeated: true,
+        keys: &[
+            text("name", "1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`"),
+            list("tokens", TOKENS).shown(Shown::Secret).with_twin(),
+            list("allow_from", NETS),
+        ],
+    },
+    Section {
+        name: "endpoint",
+        repeated: true,
+        keys: &[
+            text("name", "1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`"),
+            text("url", "an absolute http:// or https:// URL without user information or fragment")
+                .shown(Shown::Url),
+            text("secret", "`whsec_` and the base64 of 24 to 64 random bytes")
+                .shown(Shown::Secret)
+                .with_twin(),
+            list("types", r#"a list of event types such as "remauth.authenticated""#),
+            list("services", "a list of names of configured services"),
+            text("format", r#""standard", "cloudevents" or "remauth""#),
+            switch("expected_only"),
+        ],
+    },
+    Section {
+        name: "delivery",
+        repeated: false,
+        keys: &[
+            list("schedule", r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#),
+            text("connect_timeout", TIMEOUT),
+            text("timeout", TIMEOUT),
+            number("max_in_flight", IN_FLIGHT),
+            number("max_in_flight_per_endpoint", IN_FLIGHT),
+            text("disable_after", KEPT),
+            list("allow_private_networks", "a list of networks, addresses or host names"),
+            text("proxy", PROXY).shown(Shown::SecretUrl),
+            text("ca_file", CA_FILE),
+        ],
+    },
+    Section {
+        name: "remotepc",
+        repeated: false,
+        keys: &[
+            text("base_url", HTTP_URL).shown(Shown::Url),
+            text("api_key", "visible ASCII characters without spaces").shown(Shown::Secret).with_twin(),
+            text("timeout", TIMEOUT),
+            text("proxy", PROXY).shown(Shown::SecretUrl),
+            text("ca_file", CA_FILE),
+        ],
+    },
+    Section { name: "retention", repeated: false, keys: &[text("events", KEPT), text("audit", KEPT)] },
+    Section {
+        name: "telemetry",
+        repeated: false,
+        keys: &[
+            text("log_format", r#""auto", "pretty" or "json""#),
+            text("otlp_endpoint", HTTP_URL).shown(Shown::Url),
+        ],
+    },
+];
+
+impl Section {
+    /// The key of that name, and whether the name is its twin's.
+    pub(super) fn find(&self, name: &str) -> Option<(&'static Key, bool)> {
+        self.keys.iter().find_map(|key| {
+            let is_twin = key.twin && name.strip_suffix("_file") == Some(key.name);
+            (is_twin || key.name == name).then_some((key, is_twin))
+        })
+    }
+
+    /// The key of that name.
+    pub(super) fn key(&self, name: &str) -> &'static Key {
+        self.find(name).expect("rooms ask only for keys that stand in the schema").0
+    }
+
+    /// Every name that may stand in the section, twins included.
+    pub(super) fn names(&self) -> Vec<String> {
+        let twins = self.keys.iter().filter(|key| key.twin).map(Key::twin_name);
+        self.keys.iter().map(|key| key.name.to_owned()).chain(twins).collect()
+    }
+}
+
+/// The section of that name.
+pub(super) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// The environment variable for a key or for a twin.
+pub(super) fn variable(section: &str, name: &str) -> String {
+    format!("REMGATE__{}__{}", section.to_ascii_uppercase(), name.to_ascii_uppercase())
+}
+
+/// The candidate that was probably meant.
+pub(super) fn near_miss<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    // Longer words are never near, and a value pasted in the wrong place can be very long.
+    if word.len() > 64 {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,78 @@
+//! Which layer counts, and what it is called.
+
+use rstest::rstest;
+
+use super::{KEY, layer, loaded, loaded_in};
+
+#[test]
+fn later_layers_win_and_say_so() {
+    let env = [("REMGATE__PUBLIC__LISTEN", "127.0.0.1:2"), ("REMGATE__INTERNAL__LISTEN", "127.0.0.1:3")];
+    let toml = "[public]\nlisten = \"127.0.0.1:1\"\n[retention]\naudit = \"9d\"";
+    let (result, _dir) = loaded(toml, &env, &[("public.listen", "127.0.0.1:4")]);
+    let loaded = result.unwrap();
+    assert_eq!(loaded.config.public.listen.port(), 4);
+    assert_eq!(layer(&loaded, "public.listen"), "flag --public-listen");
+    assert_eq!(layer(&loaded, "internal.listen"), "environment REMGATE__INTERNAL__LISTEN");
+    assert_eq!(layer(&loaded, "retention.audit"), "file remgate.toml");
+    assert_eq!(layer(&loaded, "retention.events"), "default");
+}
+
+#[test]
+fn an_empty_text_says_nothing() {
+    let toml = "[public]\nlisten = \"127.0.0.1:1\"\n[internal]\nadmin_key = \"\"";
+    let empty = [("REMGATE__PUBLIC__LISTEN", ""), ("REMGATE__CALLBACK__TOKENS", ""), ("REMGATE_CONFIG", "")];
+    let (result, _dir) = loaded(toml, &empty, &[("public.listen", "")]);
+    let loaded = result.unwrap();
+    assert_eq!(loaded.config.public.listen.port(), 1);
+    assert!(loaded.config.internal.admin_key.is_none());
+}
+
+#[rstest]
+#[case("", &[("DATABASE_URL", "postgres://u@h/d")], "environment DATABASE_URL", 0)]
+#[case("[database]\nurl = \"sqlite://a.db\"", &[("DATABASE_URL", "postgres://u@h/d")], "file remgate.toml", 1)]
+#[case("", &[("DATABASE_URL", "x"), ("REMGATE__DATABASE__URL", "sqlite://b.db")], "environment REMGATE__DATABASE__URL", 1)]
+fn database_url_fills_only_a_gap(
+    #[case] toml: &str,
+    #[case] env: &[(&str, &str)],
+    #[case] from: &str,
+    #[case] warnings: usize,
+) {
+    let loaded = loaded(toml, env, &[]).0.unwrap();
+    assert_eq!(layer(&loaded, "database.url"), from);
+    assert_eq!(loaded.warnings.len(), warnings, "{:?}", loaded.warnings);
+}
+
+#[test]
+fn a_twin_holds_the_value_and_the_later_layer_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key"), format!("{KEY}\n")).unwrap();
+    std::fs::write(dir.path().join("remgate.toml"), "[internal]\nadmin_key_file = \"key\"").unwrap();
+    let from_file = loaded_in(&dir, &[], &[]).unwrap();
+    assert_eq!(layer(&from_file, "internal.admin_key"), "internal.admin_key_file key");
+    assert!(from_file.config.internal.admin_key.is_some());
+    let over = loaded_in(&dir, &[("REMGATE__INTERNAL__ADMIN_KEY", KEY)], &[]).unwrap();
+    assert_eq!(layer(&over, "internal.admin_key"), "environment REMGATE__INTERNAL__ADMIN_KEY");
+    let both = [("REMGATE__INTERNAL__ADMIN_KEY", KEY), ("REMGATE__INTERNAL__ADMIN_KEY_FILE", "key")];
+    let error = loaded_in(&dir, &both, &[]).unwrap_err().to_string();
+    assert!(error.contains("`admin_key` and `admin_key_file` are both given"), "{error}");
+}
+
+#[rstest]
+#[case("", "is empty")]
+#[case("\n", "is empty")]
+#[case("PLANTED", "internal.admin_key: ")]
+fn what_a_twins_file_holds_must_be_right_and_is_not_shown(#[case] held: &str, #[case] said: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key"), held).unwrap();
+    std::fs::write(dir.path().join("remgate.toml"), "[internal]\nadmin_key_file = \"key\"").unwrap();
+    let error = loaded_in(&dir, &[], &[]).unwrap_err().to_string();
+    assert!(error.contains(said) && error.contains("remgate.toml:2"), "{error}");
+    assert!(error.contains("key") && !error.contains("PLANTED"), "{error}");
+}
+
+#[test]
+fn what_is_logged_is_up_to_rust_log() {
+    let filter = |value| loaded("", &[("RUST_LOG", value)], &[]).0.unwrap().log_filter;
+    assert_eq!(filter("info,remgate=debug").as_deref(), Some("info,remgate=debug"));
+    assert_eq!(filter(""), None);
+}

@@ -1,0 +1,161 @@
+//! Services, endpoints, networks, locks and doubts.
+
+use rstest::rstest;
+
+use super::{KEY, OTHER_TOKEN, SECRET, TOKEN, good, loaded, refused};
+use crate::config::{AllowedNetwork, Database};
+
+#[rstest]
+#[case("", &["default"])]
+#[case("[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]", &["a"])]
+#[case("[callback]\nallow_from = [\"10.0.0.1\"]\n[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]", &["default", "a"])]
+#[case("[callback]\nallow_unauthenticated = true\n[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]", &["default", "a"])]
+#[case("[callback]\ntokens = []\n[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"default\"\ntokens = [\"OTHER\"]", &["default", "a"])]
+fn which_services_there_are(#[case] toml: &str, #[case] names: &[&str]) {
+    let config = good(&toml.replace("TOKEN", TOKEN).replace("OTHER", OTHER_TOKEN)).config;
+    let found: Vec<_> = config.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(found, names);
+}
+
+#[rstest]
+#[case("[[service]]\nname = \"a\"", "service[0].tokens: a further service needs a token")]
+#[case("[[service]]\nname = \"a\"\nallow_from = [\"10.0.0.1\"]", "service[0].tokens")]
+#[case("[[service]]\ntokens = [\"TOKEN\"]", "service[0].name: is missing")]
+#[case("[[service]]\nname = \"a b\"\ntokens = [\"TOKEN\"]", "service[0].name")]
+#[case(
+    "[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"a\"\ntokens = [\"OTHER\"]",
+    "service[1].name: there are two"
+)]
+#[case(
+    "[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"b\"\ntokens = [\"TOKEN\"]",
+    "service[1].tokens[0]: the service a has the same token"
+)]
+#[case(
+    "[callback]\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"b\"\ntokens = [\"TOKEN\"]",
+    "service[0].tokens[0]: the service default has"
+)]
+#[case(
+    "[callback]\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"default\"\ntokens = [\"OTHER\"]",
+    "service[0].name: `default` is the service of [callback]"
+)]
+fn services_that_cannot_be(#[case] toml: &str, #[case] said: &str) {
+    let error = refused(&toml.replace("TOKEN", TOKEN).replace("OTHER", OTHER_TOKEN));
+    assert!(error.contains(said) && !error.contains("PLANTED"), "{error}");
+}
+
+#[rstest]
+#[case("name = \"b\"", "endpoint[0].url: is missing")]
+#[case("url = \"https://a/?PLANTED\"", "endpoint[0].name: is missing")]
+#[case("secret = \"PLANTED\"", "endpoint[0].secret: found a value")]
+#[case("secret_file = \"nowhere\"", "endpoint[0].secret_file: the file nowhere cannot be read")]
+#[case("types = [\"remauth.autenticated\"]", "did you mean \"remauth.authenticated\"?")]
+#[case("services = [\"portal\"]", "endpoint[0].services[0]: found \"portal\"")]
+#[case("format = \"cloudevent\"", "did you mean \"cloudevents\"?")]
+#[case("expected = true", "endpoint[0].expected: unknown key")]
+#[case("secret = \"SECRET\"\nsecret_file = \"x\"", "both given")]
+fn endpoints_that_cannot_be(#[case] keys: &str, #[case] said: &str) {
+    let error = refused(&format!("[[endpoint]]\n{}", keys.replace("SECRET", SECRET)));
+    assert!(error.contains(said), "{said:?} is not in {error}");
+    assert!(!error.contains("PLANTED") && !error.contains(SECRET), "{error}");
+}
+
+#[test]
+fn two_endpoints_of_one_name_cannot_be() {
+    let one = format!("[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"{SECRET}\"\n");
+    assert_eq!(good(&one).config.endpoints.len(), 1);
+    assert!(refused(&one.repeat(2)).contains("remgate.toml:5: endpoint[1].name: there are two"));
+}
+
+#[test]
+fn networks_may_be_addresses_and_names() {
+    let loaded = good("[delivery]\nallow_private_networks = [\"10.1.2.3/8\", \"::1\", \"CRM.internal.\"]");
+    let nets = [
+        AllowedNetwork::Net("10.0.0.0/8".parse().unwrap()),
+        AllowedNetwork::Net("::1/128".parse().unwrap()),
+        AllowedNetwork::Host("crm.internal".to_owned()),
+    ];
+    assert_eq!(loaded.config.delivery.allow_private_networks, nets);
+}
+
+#[test]
+fn paths_are_relative_to_the_current_directory() {
+    let (result, dir) = loaded("[database]\nurl = \"sqlite://data/a%20b.db\"", &[], &[]);
+    let Database::Sqlite(path) = result.unwrap().config.database else { panic!("it is SQLite") };
+    assert_eq!(path, dir.path().join("data/a b.db"));
+}
+
+/// A file, how often it warns of an open door, and whether the locks hold.
+#[rstest]
+#[case("", 2, true)]
+#[case("[public]\nlisten = \"[::1]:1\"\n[internal]\nlisten = \"[::ffff:127.0.0.1]:2\"", 2, true)]
+#[case("[public]\nlisten = \"0.0.0.0:1\"", 2, false)]
+#[case("[public]\nlisten = \"0.0.0.0:1\"\n[callback]\ntokens = [\"TOKEN\"]", 1, true)]
+#[case("[public]\nlisten = \"0.0.0.0:1\"\n[callback]\nallow_from = [\"10.0.0.1\"]", 1, true)]
+#[case("[public]\nlisten = \"0.0.0.0:1\"\n[callback]\nallow_unauthenticated = true", 2, true)]
+#[case("[internal]\nlisten = \"[::]:1\"", 2, false)]
+#[case("[internal]\nlisten = \"192.0.2.1:1\"\n[callback]\nallow_unauthenticated = true", 2, false)]
+#[case("[internal]\nlisten = \"[::]:1\"\nadmin_key = \"KEY\"", 1, true)]
+#[case("[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[public]\nlisten = \"0.0.0.0:1\"", 1, true)]
+fn the_lock_rule(#[case] toml: &str, #[case] open: usize, #[case] holds: bool) {
+    let config = good(&toml.replace("TOKEN", TOKEN).replace("KEY", KEY)).config;
+    assert_eq!(config.open_doors(false).len(), open);
+    assert_eq!(config.check_locks(false).is_ok(), holds);
+}
+
+#[test]
+fn a_stored_key_locks_the_internal_door() {
+    let config = good("[internal]\nlisten = \"0.0.0.0:1\"").config;
+    assert!(config.check_locks(false).is_err());
+    assert!(config.check_locks(true).is_ok());
+}
+
+#[test]
+fn the_refusal_names_every_key_to_set() {
+    let error = good("[public]\nlisten = \"0.0.0.0:1\"\n[internal]\nlisten = \"0.0.0.0:2\"")
+        .config
+        .check_locks(false);
+    let error = error.unwrap_err().to_string();
+    for key in [
+        "callback.tokens",
+        "callback.tokens_file",
+        "callback.allow_from",
+        "callback.allow_unauthenticated",
+        "internal.admin_key",
+        "internal.admin_key_file",
+        "public.listen",
+        "internal.listen",
+    ] {
+        assert!(error.contains(key), "{key} is not in {error}");
+    }
+}
+
+#[rstest]
+#[case("[callback]\nallow_unauthenticated = true\nallow_from = [\"10.0.0.1\"]", "still hold")]
+#[case("[public]\ntrusted_proxies = [\"0.0.0.0/0\"]", "believes everybody")]
+#[case("[public]\nurl = \"http://myservice.com\"", "is http")]
+#[case(
+    "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\nformat = \"remauth\"\ntypes = [\"remauth.expired\"]",
+    "remauth.expired is never sent"
+)]
+fn what_is_doubtful_is_said(#[case] toml: &str, #[case] said: &str) {
+    let warnings = good(&toml.replace("SECRET", SECRET)).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains(said), "{warnings:?}");
+}
+
+#[test]
+fn a_variable_with_too_few_underscores_is_pointed_out() {
+    let env = [("REMGATE_PUBLIC_LISTEN", "x"), ("REMGATE_PORT", "tcp://10.0.0.1:1")];
+    let warnings = loaded("", &env, &[]).0.unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("REMGATE__PUBLIC__LISTEN"), "{warnings:?}");
+}
+
+#[rstest]
+#[case("database", "url", "postgres://u:PLANTED@h/d?sslmode=require", "postgres://u:***@h/d?sslmode=require")]
+#[case("database", "url", "postgres://u@h/d?password=PLANTED", "postgres://u@h/d?password=***")]
+#[case("delivery", "proxy", "http://u:PLANTED@h:1", "http://***:***@h:1/")]
+#[case("delivery", "proxy", "socks5://PLANTED@h:1", "socks5://***@h:1")]
+fn what_is_shown_of_urls(#[case] section: &str, #[case] key: &str, #[case] value: &str, #[case] shown: &str) {
+    let loaded = good(&format!("[{section}]\n{key} = \"{value}\""));
+    let path = format!("{section}.{key}");
+    assert_eq!(loaded.effective.iter().find(|it| it.key == path).unwrap().value, shown);
+}
