@@ -1,0 +1,246 @@
+//! The egress guard: which addresses may be connected to.
+//!
+//! Whoever can create an endpoint would otherwise have our place in the network: the metadata service of the cloud,
+//! the databases next door, our own internal door. A name is judged by what it resolves to when the connection is
+//! made, because what it resolved to before proves nothing.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Host;
+
+use super::ranges::{embedded, special};
+use super::resolver::{Lookup, SystemLookup};
+use crate::domain::EndpointUrl;
+
+/// What the operator lets through besides public addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// Addresses.
+    Net(IpNet),
+    /// A host by its name, whatever it resolves to.
+    Host(String),
+}
+
+/// Why the guard lets something not through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The address is not public.
+    #[error("{} not a public address ({what}); delivery.allow_private_networks can let it through", subject(.host.as_deref(), *.ip))]
+    NotPublic {
+        /// The name that resolved to it, if it was not written as an address.
+        host: Option<String>,
+        /// The address.
+        ip: IpAddr,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// remgate itself listens there.
+    #[error("{} one of remgate's own doors on that port, which nothing lets through", subject(.host.as_deref(), *.ip))]
+    OwnDoor {
+        /// The name that resolved to it, if it was not written as an address.
+        host: Option<String>,
+        /// The address.
+        ip: IpAddr,
+    },
+}
+
+fn subject(host: Option<&str>, ip: IpAddr) -> String {
+    host.map_or_else(|| format!("{ip} is"), |host| format!("{host} resolves to {ip}, which is"))
+}
+
+/// How long a name may take to resolve before it counts as one that does not.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Decides what may be connected to: what is public or listed, but never remgate itself.
+#[derive(Clone)]
+pub struct Guard {
+    nets: Vec<IpNet>,
+    hosts: HashSet<String>,
+    doors: Vec<SocketAddr>,
+    lookup: Arc<dyn Lookup>,
+}
+
+impl Guard {
+    /// A guard that lets through what is public and what is listed. It resolves names as the system does.
+    #[must_use]
+    pub fn new(allowed: Vec<Allowed>) -> Self {
+        let (mut nets, mut hosts) = (Vec::new(), HashSet::new());
+        for item in allowed {
+            match item {
+                Allowed::Net(net) => nets.push(canonical(net)),
+                Allowed::Host(name) => match address(&name) {
+                    Some(ip) => nets.push(canonical(ip.into())),
+                    None => drop(hosts.insert(spelled(&name))),
+                },
+            }
+        }
+        Self { nets, hosts, doors: Vec::new(), lookup: Arc::new(SystemLookup) }
+    }
+
+    /// Refuses remgate's own listeners, listed or not: deliveries to itself would go in circles, with its own rights.
+    ///
+    /// One that listens everywhere is refused on loopback.
+    #[must_use]
+    pub fn forbid(mut self, listeners: Vec<SocketAddr>) -> Self {
+        self.doors = listeners;
+        for door in &mut self.doors {
+            door.set_ip(door.ip().to_canonical());
+        }
+        self
+    }
+
+    /// Resolves names in another way.
+    #[must_use]
+    pub fn looking_up_by(mut self, lookup: Arc<dyn Lookup>) -> Self {
+        self.lookup = lookup;
+        self
+    }
+
+    /// Whether an address may be connected to, on a port where none of our doors is.
+    pub fn check_ip(&self, ip: IpAddr) -> Result<(), Refusal> {
+        self.judge(None, ip, false)
+    }
+
+    /// Judges a URL that holds an address instead of a name, in whatever notation; a name passes here.
+    ///
+    /// It belongs before every single request: the HTTP client connects to such a URL without asking its resolver.
+    pub fn check_url(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+        let ip = match url.as_url().host() {
+            Some(Host::Ipv4(ip)) => IpAddr::from(ip),
+            Some(Host::Ipv6(ip)) => IpAddr::from(ip),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        self.judge(None, ip, self.is_own_port(url))
+    }
+
+    /// Judges a URL by what its name resolves to now: refused when nothing of that is let through.
+    ///
+    /// A name that does not resolve passes, it may do so later. This is a courtesy to whoever writes an endpoint down;
+    /// what protects us is the same judgement when the connection is made.
+    pub async fn check_resolves(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+        self.check_url(url)?;
+        let Some(Host::Domain(host)) = url.as_url().host() else { return Ok(()) };
+        match tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup.lookup(host)).await {
+            Ok(Ok(found)) => self.admit(host, found, self.is_own_port(url)).map(drop),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether one of our doors has the port that a URL leads to.
+    pub(super) fn is_own_port(&self, url: &EndpointUrl) -> bool {
+        url.as_url().port_or_known_default().is_some_and(|port| self.doors.iter().any(|d| d.port() == port))
+    }
+
+    /// Whether there are doors to beware of at all.
+    pub(super) fn has_doors(&self) -> bool {
+        !self.doors.is_empty()
+    }
+
+    pub(super) fn lookup(&self) -> &dyn Lookup {
+        &*self.lookup
+    }
+
+    /// Those of a name's addresses that are let through; the refusal of the first when there are none.
+    pub(super) fn admit(
+        &self,
+        host: &str,
+        found: Vec<SocketAddr>,
+        own_port: bool,
+    ) -> Result<Vec<SocketAddr>, Refusal> {
+        let mut refusal = None;
+        let mut admitted = found;
+        admitted.retain(|addr| match self.judge(Some(host), addr.ip(), own_port) {
+            Ok(()) => true,
+            Err(refused) => {
+                refusal.get_or_insert(refused);
+                false
+            }
+        });
+        match refusal {
+            Some(refusal) if admitted.is_empty() => Err(refusal),
+            _ => Ok(admitted),
+        }
+    }
+
+    /// `own_port`: the connection leads to a port that one of our doors has.
+    fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), Refusal> {
+        let ip = ip.to_canonical();
+        let named = || host.map(str::to_owned);
+        if own_port && self.is_own_door(ip) {
+            return Err(Refusal::OwnDoor { host: named(), ip });
+        }
+        if host.is_some_and(|host| self.hosts.contains(&plain(host))) {
+            return Ok(());
+        }
+        match self.forbidden(ip) {
+            Some(what) => Err(Refusal::NotPublic { host: named(), ip, what }),
+            None => Ok(()),
+        }
+    }
+
+    /// What speaks against an address, be it against the IPv4 address inside it.
+    fn forbidden(&self, ip: IpAddr) -> Option<&'static str> {
+        let inside = match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => embedded(ip).find_map(|v4| self.forbidden(v4.into())),
+        };
+        let itself = || if self.nets.iter().any(|net| net.contains(&ip)) { None } else { special(ip) };
+        inside.or_else(itself)
+    }
+
+    /// Ports are left out on purpose: see [`Guard::is_own_port`]. At worst another program on one of our addresses and
+    /// with one of our ports is refused, and connecting to "no address" is connecting to loopback.
+    fn is_own_door(&self, ip: IpAddr) -> bool {
+        let here = ip.is_loopback() || ip.is_unspecified();
+        self.doors.iter().any(|door| {
+            door.ip() == ip
+                || (here && door.ip().is_unspecified())
+                || (ip.is_unspecified() && door.ip().is_loopback())
+        })
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nets, hosts, doors, lookup: _ } = self;
+        let mut debug = f.debug_struct("Guard");
+        debug.field("nets", nets).field("hosts", hosts).field("doors", doors).finish_non_exhaustive()
+    }
+}
+
+/// The address that stands where a name was expected.
+fn address(name: &str) -> Option<IpAddr> {
+    let parsed = Host::parse(name).ok().and_then(|host| match host {
+        Host::Ipv4(ip) => Some(IpAddr::from(ip)),
+        Host::Ipv6(ip) => Some(IpAddr::from(ip)),
+        Host::Domain(_) => None,
+    });
+    parsed.or_else(|| name.parse().ok())
+}
+
+/// A listed name as a URL would spell it: a name in another script has a form of its own there.
+fn spelled(name: &str) -> String {
+    Host::parse(name).map_or_else(|_| plain(name), |host| plain(&host.to_string()))
+}
+
+/// A name as names are compared: lower case, without the full stop at its end.
+fn plain(name: &str) -> String {
+    let mut name = name.to_ascii_lowercase();
+    if name.ends_with('.') {
+        name.pop();
+    }
+    name
+}
+
+/// Addresses written as `::ffff:10.0.0.0/104` are those of `10.0.0.0/8`.
+fn canonical(net: IpNet) -> IpNet {
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (ip @ IpAddr::V4(_), Some(len)) if net.addr().is_ipv6() => IpNet::new(ip, len).unwrap_or(net),
+        _ => net,
+    }
+}
