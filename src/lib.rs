@@ -5,4 +5,5 @@
 pub mod config;
 pub mod domain;
 pub mod egress;
+pub mod remotepc;
 pub mod telemetry;

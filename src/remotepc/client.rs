@@ -1,0 +1,344 @@
+//! Calls upstream: one connection policy, one deadline, bounded answers.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Certificate, Proxy, Response};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::error::chain;
+use super::request::Forwarded;
+use super::{AddUser, Answer, BadResponse, CallError, ClientError, InviteUsers, SignIn};
+
+const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A connection takes no longer than this, so that much of the deadline is left for the answer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// An idle connection is not used again after this. Servers close theirs after 5 s or more; a request on one that
+/// is just being closed is lost, and none of these may be sent twice.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+/// What is read of a list at most: about 50,000 users.
+const LIST_MAX: usize = 8 * 1024 * 1024;
+/// What is read of any other answer at most, but for what [`Operation::answer_max`] adds to it.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// What the reseller API can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Add a user.
+    Add,
+    /// Invite users.
+    Invite,
+    /// Get a link that signs a user in.
+    SignIn,
+    /// List the users.
+    List,
+}
+
+impl Operation {
+    /// The last segment of its path, and the label that logs and metrics count it under.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Invite => "invite",
+            Self::SignIn => "signin",
+            Self::List => "list",
+        }
+    }
+
+    /// An answer to an invitation repeats each address that was asked for, so it grows with the request.
+    fn answer_max(self, request: usize) -> usize {
+        match self {
+            Self::List => LIST_MAX,
+            Self::Invite => ANSWER_MAX + 4 * request,
+            Self::Add | Self::SignIn => ANSWER_MAX,
+        }
+    }
+}
+
+/// What a client is made from.
+pub struct Settings {
+    /// The root of the API, without `/user/...`.
+    pub base_url: Url,
+    /// Our key there; nothing = every call fails with [`CallError::NotConfigured`].
+    pub api_key: Option<SecretString>,
+    /// For a whole call, from the connection to the last byte of the answer.
+    pub timeout: Duration,
+    /// `http://` or `socks5://`, where the proxy looks names up; may hold a password. The environment's is
+    /// ignored.
+    pub proxy: Option<SecretString>,
+    /// Certificate authorities besides the machine's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The reseller API, as seen from here. Needs rustls' process-wide provider to be installed before it is made.
+pub struct Client {
+    http: reqwest::Client,
+    base_url: Url,
+    authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("configured", &self.is_configured()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes a client; reads the file of authorities, connects to nothing.
+    pub fn new(settings: Settings) -> Result<Self, ClientError> {
+        check_base(&settings.base_url)?;
+        let authorization = settings.api_key.as_ref().map(bearer).transpose()?.flatten();
+        let http = http_client(&settings)?;
+        Ok(Self { http, base_url: settings.base_url, authorization })
+    }
+
+    /// Whether there is a key to call with.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    /// Adds a user.
+    pub async fn add(&self, user: &AddUser) -> Result<Answer, CallError> {
+        self.call(Operation::Add, Some(user.body())).await
+    }
+
+    /// Invites users.
+    pub async fn invite(&self, users: &InviteUsers) -> Result<Answer, CallError> {
+        self.call(Operation::Invite, Some(users.body())).await
+    }
+
+    /// Gets a link that signs a user in: whoever has it is that user.
+    pub async fn sign_in(&self, user: &SignIn) -> Result<Answer, CallError> {
+        self.call(Operation::SignIn, Some(user.body())).await
+    }
+
+    /// Lists the users.
+    pub async fn list(&self) -> Result<Answer, CallError> {
+        self.call(Operation::List, None).await
+    }
+
+    async fn call(&self, operation: Operation, body: Option<&Forwarded>) -> Result<Answer, CallError> {
+        let authorization = self.authorization.clone().ok_or(CallError::NotConfigured)?;
+        let body = body.map(Forwarded::bytes).unwrap_or_default();
+        let answer_max = operation.answer_max(body.len());
+        let response = self
+            .http
+            .post(self.url(operation))
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, JSON)
+            // Left out for an empty body otherwise, and some servers answer 411 to a POST without it.
+            .header(CONTENT_LENGTH, body.len())
+            .header(ACCEPT, JSON)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| CallError::from_http(error, None))?;
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(CallError::KeyRejected { status });
+        }
+        if status.is_redirection() {
+            return Err(CallError::BadResponse { status: Some(status), reason: BadResponse::Redirect });
+        }
+        let headers = response.headers().clone();
+        Answer::read(status, &headers, bounded(response, answer_max).await?)
+    }
+
+    fn url(&self, operation: Operation) -> Url {
+        let mut url = self.base_url.clone();
+        url.path_segments_mut()
+            .expect("a url with a host has a path")
+            .pop_if_empty()
+            .extend(["user", operation.as_str()]);
+        url
+    }
+}
+
+async fn bounded(mut response: Response, limit: usize) -> Result<Bytes, CallError> {
+    let status = Some(response.status());
+    let too_large = || CallError::BadResponse { status, reason: BadResponse::TooLarge { limit } };
+    if response.content_length().is_some_and(|announced| announced > limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| CallError::from_http(error, status))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn check_base(url: &Url) -> Result<(), ClientError> {
+    let wrong = if !matches!(url.scheme(), "http" | "https") {
+        "begins with https:// or http://"
+    } else if url.host_str().is_none_or(str::is_empty) {
+        "names a host"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "holds no user information; the key belongs into remotepc.api_key"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "has neither query nor fragment"
+    } else {
+        return Ok(());
+    };
+    Err(ClientError::BaseUrl(wrong))
+}
+
+/// The header with our key. It is marked as sensitive: the layers below log headers when they are told to trace.
+fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, ClientError> {
+    let key = key.expose_secret().trim();
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::ApiKey)?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
+fn http_client(settings: &Settings) -> Result<reqwest::Client, ClientError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .pool_idle_timeout(IDLE_MAX)
+        .connect_timeout(CONNECT_MAX.min(settings.timeout))
+        .timeout(settings.timeout);
+    if let Some(url) = &settings.proxy {
+        builder = builder.proxy(proxy(url)?);
+    }
+    if let Some(path) = &settings.ca_file {
+        builder = builder.tls_certs_merge(authorities(path)?);
+    }
+    builder.build().map_err(|error| ClientError::Build(chain(&error)))
+}
+
+fn proxy(url: &SecretString) -> Result<Proxy, ClientError> {
+    // `socks5` would look the name up here; where only the proxy gets out, only the proxy can.
+    let url = match url.expose_secret().strip_prefix("socks5://") {
+        Some(rest) => Url::parse(&format!("socks5h://{rest}")),
+        None => Url::parse(url.expose_secret()),
+    };
+    let url = url.map_err(|_| ClientError::Proxy)?;
+    let usable =
+        matches!(url.scheme(), "http" | "socks5h") && url.host_str().is_some_and(|host| !host.is_empty());
+    if !usable {
+        return Err(ClientError::Proxy);
+    }
+    Proxy::all(url).map_err(|_| ClientError::Proxy)
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let pem = std::fs::read(path).map_err(|source| ClientError::CaFile { path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(ClientError::NoCertificate(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Settings {
+            base_url: "https://upstream.example/rpc-api/reseller/private".parse().unwrap(),
+            api_key: Some("key-planted".into()),
+            timeout: Duration::from_secs(1),
+            proxy: None,
+            ca_file: None,
+        }
+    }
+
+    fn refused(settings: Settings) -> String {
+        Client::new(settings).unwrap_err().to_string()
+    }
+
+    #[rstest::rstest]
+    #[case("https://a.example/private", "https://a.example/private/user/list")]
+    #[case("https://a.example/private/", "https://a.example/private/user/list")]
+    #[case("http://a.example:81", "http://a.example:81/user/list")]
+    fn paths_are_below_the_base(#[case] base: &str, #[case] url: &str) {
+        let client = Client::new(Settings { base_url: base.parse().unwrap(), ..settings() }).unwrap();
+        assert_eq!(client.url(Operation::List).as_str(), url);
+    }
+
+    #[rstest::rstest]
+    fn a_base_that_cannot_be_called_is_refused(
+        #[values(
+            "ftp://a.example/",
+            "mailto:a@example.com",
+            "https://u:planted@a.example/",
+            "https://a.example/?q",
+            "https://a.example/#f"
+        )]
+        base: &str,
+    ) {
+        let text = refused(Settings { base_url: base.parse().unwrap(), ..settings() });
+        assert!(text.starts_with("remotepc.base_url ") && !text.contains("planted"), "{text}");
+    }
+
+    #[rstest::rstest]
+    fn a_proxy_that_cannot_be_used_is_refused_without_showing_it(
+        #[values(
+            "",
+            "proxy.example:3128",
+            "ftp://u:planted@proxy.example",
+            "http://u:planted@",
+            "http://u:planted@[::1",
+            "socks4://planted"
+        )]
+        proxy: &str,
+    ) {
+        let text = refused(Settings { proxy: Some(proxy.into()), ..settings() });
+        assert!(text.starts_with("remotepc.proxy ") && !text.contains("planted"), "{text}");
+    }
+
+    #[rstest::rstest]
+    fn a_proxy_of_each_kind_is_taken(
+        #[values("http://u:p@proxy.example:3128", "socks5://proxy.example")] proxy: &str,
+    ) {
+        assert!(Client::new(Settings { proxy: Some(proxy.into()), ..settings() }).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_authorities_has_to_be_there_and_to_hold_one() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let missing = file.path().with_extension("missing");
+        let text = refused(Settings { ca_file: Some(missing.clone()), ..settings() });
+        assert!(text.contains(missing.to_str().unwrap()) && text.contains("No such file"), "{text}");
+
+        file.write_all(b"not a certificate").unwrap();
+        let text = refused(Settings { ca_file: Some(file.path().to_owned()), ..settings() });
+        assert!(text.contains("no certificate in PEM form"), "{text}");
+
+        file.write_all(b"\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        let text = refused(Settings { ca_file: Some(file.path().to_owned()), ..settings() });
+        assert!(text.contains("cannot be made"), "{text}");
+    }
+
+    #[test]
+    fn a_key_is_trimmed_marked_as_sensitive_and_never_shown() {
+        let value = bearer(&" key-planted\n".into()).unwrap().unwrap();
+        assert_eq!(value.as_bytes(), b"Bearer key-planted");
+        assert!(value.is_sensitive());
+        assert!(bearer(&" \n".into()).unwrap().is_none());
+        let text = refused(Settings { api_key: Some("key\nplanted".into()), ..settings() });
+        assert!(text.starts_with("remotepc.api_key ") && !text.contains("planted"), "{text}");
+        assert_eq!(format!("{:?}", Client::new(settings()).unwrap()), "Client { configured: true, .. }");
+    }
+}

@@ -1,0 +1,168 @@
+//! Every way in which a call fails, and why a client cannot be made.
+
+use std::path::PathBuf;
+
+use http::StatusCode;
+
+/// Upstream gave no answer that can be passed on.
+///
+/// What was sent and what came back is in none of these: their text may be logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There is no key; nothing was sent.
+    #[error("no api key is configured")]
+    NotConfigured,
+    /// No connection, or it ended before an answer began. Whether upstream acted is then unknown.
+    #[error("upstream was not reached: {0}")]
+    Unreachable(String),
+    /// The time for the whole call was over. Whether upstream acted is unknown.
+    #[error("upstream did not answer in time")]
+    Timeout,
+    /// Something came back that is not upstream's envelope. Whether upstream acted is unknown.
+    #[error("upstream's answer cannot be used: {reason}")]
+    BadResponse {
+        /// The status it came with, if it came so far.
+        status: Option<StatusCode>,
+        /// What is wrong with it.
+        reason: BadResponse,
+    },
+    /// Upstream does not take our key: nothing that the client of ours can mend.
+    #[error("upstream rejected our api key")]
+    KeyRejected {
+        /// The status of that answer: 401, or another one around an envelope with the code 401.
+        status: StatusCode,
+    },
+}
+
+/// What is wrong with an answer that cannot be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadResponse {
+    /// It is no HTTP.
+    #[error("not http")]
+    NotHttp,
+    /// It sends us elsewhere, where neither key nor password shall go.
+    #[error("a redirect")]
+    Redirect,
+    /// Its body is longer than any honest one.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// What is read at most.
+        limit: usize,
+    },
+    /// Its body ended too early.
+    #[error("the body broke off")]
+    Truncated,
+    /// It is HTTP, but not the reseller API that speaks: a proxy's page, an outage page, another server.
+    #[error("not upstream's envelope")]
+    NoEnvelope,
+}
+
+impl CallError {
+    /// The status that our own client gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unreachable(_) | Self::BadResponse { .. } | Self::KeyRejected { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+        }
+    }
+
+    /// The description that our own client gets.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotConfigured => "REMOTEPC_NOT_CONFIGURED",
+            Self::Unreachable(_) => "REMOTEPC_UNREACHABLE",
+            Self::Timeout => "REMOTEPC_TIMEOUT",
+            Self::BadResponse { .. } => "REMOTEPC_BAD_RESPONSE",
+            Self::KeyRejected { .. } => "REMOTEPC_KEY_REJECTED",
+        }
+    }
+
+    /// The label that logs and metrics count it under.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::NotConfigured => "not_configured",
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::BadResponse { .. } => "bad_response",
+            Self::KeyRejected { .. } => "key_rejected",
+        }
+    }
+
+    /// The status that upstream answered with, where it did.
+    #[must_use]
+    pub fn upstream_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::BadResponse { status, .. } => *status,
+            Self::KeyRejected { status } => Some(*status),
+            Self::NotConfigured | Self::Unreachable(_) | Self::Timeout => None,
+        }
+    }
+
+    /// What an error of the HTTP client means. `status` is upstream's, when the head had come already.
+    pub(super) fn from_http(error: reqwest::Error, status: Option<StatusCode>) -> Self {
+        let error = error.without_url();
+        if error.is_timeout() {
+            Self::Timeout
+        } else if status.is_some() {
+            Self::BadResponse { status, reason: BadResponse::Truncated }
+        } else if is_not_http(&error) {
+            Self::BadResponse { status, reason: BadResponse::NotHttp }
+        } else {
+            Self::Unreachable(chain(&error))
+        }
+    }
+}
+
+fn is_not_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+}
+
+/// The error with all its causes: the outermost alone only says that sending failed.
+pub(super) fn chain(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+/// The settings make no client.
+///
+/// The texts name the key to look at and never a key's or a proxy's secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The root of the API is not a usable URL.
+    #[error("remotepc.base_url {0}")]
+    BaseUrl(&'static str),
+    /// The key holds line breaks or other characters that no header carries.
+    #[error("remotepc.api_key holds characters that cannot be sent in a header")]
+    ApiKey,
+    /// The proxy is not a usable URL.
+    #[error("remotepc.proxy is no url that begins with http:// or socks5:// and names a host")]
+    Proxy,
+    /// The file with further authorities cannot be read.
+    #[error("remotepc.ca_file {path}: {source}", path = path.display())]
+    CaFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file with further authorities holds none.
+    #[error("remotepc.ca_file {path}: there is no certificate in PEM form in it", path = .0.display())]
+    NoCertificate(PathBuf),
+    /// The client cannot be made. As a rule the machine has no certificate authorities at all.
+    #[error(
+        "the client for remotepc cannot be made: {0}; a machine without certificate authorities needs its \
+         ca-certificates package, or remotepc.ca_file"
+    )]
+    Build(String),
+}

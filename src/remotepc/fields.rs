@@ -1,0 +1,147 @@
+//! Reads a client's JSON for judging it, without re-shaping it: what is forwarded are the client's own bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// What is wrong with a request, in upstream's words; only the last one is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Add: no `firstName`.
+    FirstnameRequired,
+    /// Add: no `lastName`.
+    LastnameRequired,
+    /// Add, invite: no `invitedUserEmailId`.
+    EmailidRequired,
+    /// Add, invite: `invitedUserEmailId` is no e-mail address.
+    EnterValidEmail,
+    /// Add, sign-in: no `password`.
+    PasswordRequired,
+    /// Sign-in: no `username`.
+    UsernameRequired,
+    /// No JSON, not of the documented shape, or a value of the wrong type.
+    InvalidRequest,
+}
+
+impl Word {
+    /// As it stands in the envelope.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstnameRequired => "FIRSTNAME_REQUIRED",
+            Self::LastnameRequired => "LASTNAME_REQUIRED",
+            Self::EmailidRequired => "EMAILID_REQUIRED",
+            Self::EnterValidEmail => "ENTER_VALID_EMAIL",
+            Self::PasswordRequired => "PASSWORD_REQUIRED",
+            Self::UsernameRequired => "USERNAME_REQUIRED",
+            Self::InvalidRequest => "INVALID_REQUEST",
+        }
+    }
+}
+
+/// A request that is not worth a call: every fault it has, in the order of the document. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(Vec<Word>);
+
+impl Refusal {
+    /// The faults.
+    #[must_use]
+    pub fn words(&self) -> &[Word] {
+        &self.0
+    }
+}
+
+impl From<Word> for Refusal {
+    fn from(word: Word) -> Self {
+        Self(vec![word])
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A list of many bad entries has many faults: the first few say enough.
+        let words: Vec<_> = self.0.iter().take(8).map(|word| word.as_str()).collect();
+        write!(f, "refused with {} fault(s): {}", self.0.len(), words.join(", "))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Gathers faults, so that a client learns of all of them at once.
+#[derive(Default)]
+pub(super) struct Faults(Vec<Word>);
+
+impl Faults {
+    /// The value, or its fault noted and the type's empty value to go on with.
+    pub(super) fn take<T: Default>(&mut self, value: Result<T, Word>) -> T {
+        value.unwrap_or_else(|word| {
+            self.0.push(word);
+            T::default()
+        })
+    }
+
+    /// `value`, unless there were faults.
+    pub(super) fn or<T>(self, value: T) -> Result<T, Refusal> {
+        if self.0.is_empty() { Ok(value) } else { Err(Refusal(self.0)) }
+    }
+}
+
+/// One JSON object, its values still as they were written.
+///
+/// A name that stands there twice is refused: we might judge the one and upstream take the other.
+pub(super) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Fields<'a> {
+    /// The object in `json`.
+    pub(super) fn read(json: &'a [u8]) -> Result<Self, Word> {
+        serde_json::from_slice(json).map_err(|_| Word::InvalidRequest)
+    }
+
+    /// A text that has to be there and not be blank.
+    pub(super) fn required(&self, name: &str, missing: Word) -> Result<String, Word> {
+        let text: Option<String> = self.optional(name)?;
+        text.filter(|text| !text.trim().is_empty()).ok_or(missing)
+    }
+
+    /// A password that has to be there and not be blank.
+    pub(super) fn required_secret(&self, name: &str, missing: Word) -> Result<SecretString, Word> {
+        self.required(name, missing).map(SecretString::from)
+    }
+
+    /// A value that may be missing; `null` is missing.
+    pub(super) fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Word> {
+        match self.0.get(name) {
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Word::InvalidRequest),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(A::Error::custom("a name stands there twice"));
+            }
+        }
+        Ok(Fields(fields))
+    }
+}

@@ -1,0 +1,23 @@
+//! The client of RemotePC's reseller API: four operations, typed both ways, and every way in which they fail.
+//!
+//! It forwards what it was given and hands back what upstream answered, byte for byte; it only refuses what the
+//! document says is bad input, in upstream's own words and without a call. It keeps nothing, writes no logs, and
+//! knows no other room but the domain. What it holds may be a password or a link that signs somebody in: no type
+//! here shows such a thing, or a user's address, in its `Debug` or in an error.
+
+mod answer;
+mod client;
+mod email;
+mod envelope;
+mod error;
+mod fields;
+mod request;
+mod view;
+
+pub use answer::Answer;
+pub use client::{Client, Operation, Settings};
+pub use envelope::error_envelope;
+pub use error::{BadResponse, CallError, ClientError};
+pub use fields::{Refusal, Word};
+pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
+pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};

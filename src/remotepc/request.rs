@@ -1,0 +1,253 @@
+//! What clients ask for: read from their own bytes, or made from typed parts; judged once, then only forwarded.
+
+use std::fmt;
+
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::email::is_address;
+use super::fields::{Faults, Fields, Refusal, Word};
+
+const FIRST_NAME: &str = "firstName";
+const LAST_NAME: &str = "lastName";
+const EMAIL: &str = "invitedUserEmailId";
+const PASSWORD: &str = "password";
+const COMPUTERS: &str = "allotedComputers";
+const SEND_EMAIL: &str = "sendEmailToUser";
+const USERNAME: &str = "username";
+
+/// The JSON that goes upstream, as the client wrote it. It may hold a password.
+#[derive(Clone)]
+pub(super) struct Forwarded(Bytes);
+
+impl Forwarded {
+    pub(super) fn bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+
+    fn write(value: &impl Serialize) -> Bytes {
+        serde_json::to_vec(value).expect("texts, numbers and flags can always be written").into()
+    }
+}
+
+/// Debug that names the type and shows nothing of it: everything in here is about a person.
+macro_rules! hidden {
+    ($($name:ident),+) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )+};
+}
+
+hidden!(Forwarded, NewUser, AddUser, Invitation, InviteUsers, SignIn);
+
+/// Somebody who shall have an account.
+#[derive(Clone)]
+pub struct NewUser {
+    /// Their first name.
+    pub first_name: String,
+    /// Their last name.
+    pub last_name: String,
+    /// Their e-mail address, which is then their user name.
+    pub email: String,
+    /// Their first password. Whether it is good enough is upstream's judgement.
+    pub password: SecretString,
+    /// How many computers they may set up; upstream's default is 0.
+    pub computers: Option<u64>,
+    /// Whether upstream tells them by e-mail.
+    pub send_email: Option<bool>,
+}
+
+/// Adds one user.
+#[derive(Clone)]
+pub struct AddUser {
+    user: NewUser,
+    body: Forwarded,
+}
+
+impl AddUser {
+    /// Reads and judges a client's body: one object, whose unknown fields are forwarded as they are.
+    pub fn parse(body: Bytes) -> Result<Self, Refusal> {
+        let fields = Fields::read(&body)?;
+        let mut faults = Faults::default();
+        let user = NewUser {
+            first_name: faults.take(fields.required(FIRST_NAME, Word::FirstnameRequired)),
+            last_name: faults.take(fields.required(LAST_NAME, Word::LastnameRequired)),
+            email: faults.take(address(&fields)),
+            password: faults.take(fields.required_secret(PASSWORD, Word::PasswordRequired)),
+            computers: faults.take(fields.optional(COMPUTERS)),
+            send_email: faults.take(fields.optional(SEND_EMAIL)),
+        };
+        faults.or(())?;
+        Ok(Self { user, body: Forwarded(body) })
+    }
+
+    /// Who shall be added.
+    #[must_use]
+    pub fn user(&self) -> &NewUser {
+        &self.user
+    }
+
+    pub(super) fn body(&self) -> &Forwarded {
+        &self.body
+    }
+}
+
+impl TryFrom<&NewUser> for AddUser {
+    type Error = Refusal;
+
+    fn try_from(user: &NewUser) -> Result<Self, Refusal> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire<'a> {
+            first_name: &'a str,
+            last_name: &'a str,
+            invited_user_email_id: &'a str,
+            password: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            alloted_computers: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            send_email_to_user: Option<bool>,
+        }
+        Self::parse(Forwarded::write(&Wire {
+            first_name: &user.first_name,
+            last_name: &user.last_name,
+            invited_user_email_id: &user.email,
+            password: user.password.expose_secret(),
+            alloted_computers: user.computers,
+            send_email_to_user: user.send_email,
+        }))
+    }
+}
+
+/// Somebody who shall be invited.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Their e-mail address, which is then their user name.
+    pub email: String,
+    /// How many computers they may set up; upstream's default is 0.
+    pub computers: Option<u64>,
+}
+
+/// Invites one or more users.
+#[derive(Clone)]
+pub struct InviteUsers {
+    invitations: Vec<Invitation>,
+    body: Forwarded,
+}
+
+impl InviteUsers {
+    /// Reads and judges a client's body: a list with at least one entry; a bad entry refuses the whole list.
+    pub fn parse(body: Bytes) -> Result<Self, Refusal> {
+        let entries: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|_| Word::InvalidRequest)?;
+        if entries.is_empty() {
+            return Err(Word::InvalidRequest.into());
+        }
+        let mut faults = Faults::default();
+        let invitations = entries.iter().filter_map(|entry| invitation(entry, &mut faults)).collect();
+        faults.or(())?;
+        Ok(Self { invitations, body: Forwarded(body) })
+    }
+
+    /// Who shall be invited.
+    #[must_use]
+    pub fn invitations(&self) -> &[Invitation] {
+        &self.invitations
+    }
+
+    pub(super) fn body(&self) -> &Forwarded {
+        &self.body
+    }
+}
+
+impl<'a> TryFrom<&'a [Invitation]> for InviteUsers {
+    type Error = Refusal;
+
+    fn try_from(invitations: &'a [Invitation]) -> Result<Self, Refusal> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire<'a> {
+            invited_user_email_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            alloted_computers: Option<u64>,
+        }
+        let wire =
+            |i: &'a Invitation| Wire { invited_user_email_id: &i.email, alloted_computers: i.computers };
+        let entries: Vec<_> = invitations.iter().map(wire).collect();
+        Self::parse(Forwarded::write(&entries))
+    }
+}
+
+/// Asks for a link that signs a user in.
+#[derive(Clone)]
+pub struct SignIn {
+    username: String,
+    password: SecretString,
+    body: Forwarded,
+}
+
+impl SignIn {
+    /// Reads and judges a client's body: one object, whose unknown fields are forwarded as they are.
+    ///
+    /// Whether the user name is an e-mail address is upstream's business.
+    pub fn parse(body: Bytes) -> Result<Self, Refusal> {
+        let fields = Fields::read(&body)?;
+        let mut faults = Faults::default();
+        let username = faults.take(fields.required(USERNAME, Word::UsernameRequired));
+        let password = faults.take(fields.required_secret(PASSWORD, Word::PasswordRequired));
+        faults.or(())?;
+        Ok(Self { username, password, body: Forwarded(body) })
+    }
+
+    /// The request for a user and their password.
+    pub fn new(username: &str, password: &SecretString) -> Result<Self, Refusal> {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            username: &'a str,
+            password: &'a str,
+        }
+        Self::parse(Forwarded::write(&Wire { username, password: password.expose_secret() }))
+    }
+
+    /// Who shall be signed in.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// With which password.
+    #[must_use]
+    pub fn password(&self) -> &SecretString {
+        &self.password
+    }
+
+    pub(super) fn body(&self) -> &Forwarded {
+        &self.body
+    }
+}
+
+fn invitation(entry: &RawValue, faults: &mut Faults) -> Option<Invitation> {
+    let fields = match Fields::read(entry.get().as_bytes()) {
+        Ok(fields) => fields,
+        Err(word) => {
+            faults.take::<()>(Err(word));
+            return None;
+        }
+    };
+    Some(Invitation {
+        email: faults.take(address(&fields)),
+        computers: faults.take(fields.optional(COMPUTERS)),
+    })
+}
+
+fn address(fields: &Fields<'_>) -> Result<String, Word> {
+    let text = fields.required(EMAIL, Word::EmailidRequired)?;
+    if is_address(&text) { Ok(text) } else { Err(Word::EnterValidEmail) }
+}
+
+#[cfg(test)]
+mod tests;

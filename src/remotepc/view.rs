@@ -1,0 +1,256 @@
+//! Typed views of what upstream answered, for our own use. What is passed on to clients does not depend on them.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Answer;
+
+/// The answer is no success, or its `message` is not what the document shows. It never quotes what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("upstream's message does not have the documented shape")]
+pub struct ViewError;
+
+/// A user's name at `RemotePC`, as a rule their e-mail address: kept out of logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+impl Username {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Username(..)")
+    }
+}
+
+/// What became of one invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteResult {
+    /// Who was to be invited.
+    pub username: Username,
+    /// What became of it.
+    pub status: InviteStatus,
+}
+
+/// What can become of an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum InviteStatus {
+    /// The invitation is on its way.
+    Invited,
+    /// There was one already.
+    AlreadyInvited,
+    /// They have an account.
+    Exists,
+    /// A word that the document does not know.
+    Other(String),
+}
+
+impl InviteStatus {
+    /// Upstream's word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Invited => "INVITED",
+            Self::AlreadyInvited => "ALREADY_INVITED",
+            Self::Exists => "EXISTS",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<String> for InviteStatus {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "INVITED" => Self::Invited,
+            "ALREADY_INVITED" => Self::AlreadyInvited,
+            "EXISTS" => Self::Exists,
+            _ => Self::Other(word),
+        }
+    }
+}
+
+impl From<InviteStatus> for String {
+    fn from(status: InviteStatus) -> Self {
+        status.as_str().to_owned()
+    }
+}
+
+/// One user of ours at `RemotePC`, in the wire's own spelling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResellerUser {
+    /// Their name.
+    pub username: Username,
+    /// How many computers they may set up.
+    pub alloted_computers: u64,
+    /// How many they have set up.
+    pub utilized_computers: u64,
+    /// Since when they have been there, if upstream says so; `MM-DD-YYYY` on the wire, without a time zone.
+    #[serde(default, deserialize_with = "read_date", serialize_with = "write_date")]
+    pub created_date: Option<Date>,
+    /// Whether they may sign in.
+    #[serde(rename = "isActive")]
+    pub is_active: bool,
+}
+
+const DATE: &str = "%m-%d-%Y";
+
+fn read_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    Date::strptime(DATE, text).map(Some).map_err(|_| serde::de::Error::custom("a date is MM-DD-YYYY"))
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes the field as it is")]
+fn write_date<S: Serializer>(date: &Option<Date>, to: S) -> Result<S::Ok, S::Error> {
+    match date {
+        Some(date) => to.collect_str(&date.strftime(DATE)),
+        None => to.serialize_none(),
+    }
+}
+
+impl Answer {
+    /// What became of each invitation.
+    pub fn invite_results(&self) -> Result<Vec<InviteResult>, ViewError> {
+        self.message()
+    }
+
+    /// The users of a list.
+    pub fn users(&self) -> Result<Vec<ResellerUser>, ViewError> {
+        #[derive(Deserialize)]
+        struct Wire {
+            #[serde(rename = "resellerUsersList")]
+            users: Vec<ResellerUser>,
+        }
+        self.message().map(|Wire { users }| users)
+    }
+
+    /// The link of a sign-in: whoever has it is that user.
+    pub fn redirect_link(&self) -> Result<SecretString, ViewError> {
+        #[derive(Deserialize)]
+        struct Wire {
+            rpc_redirect_link: SecretString,
+        }
+        self.message().map(|Wire { rpc_redirect_link }| rpc_redirect_link)
+    }
+
+    /// What upstream found wrong, in its own words, without the space that ends one of them; empty for a success.
+    #[must_use]
+    pub fn error_words(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Entry {
+            description: String,
+        }
+        let entries: Vec<Entry> = self
+            .envelope()
+            .errors
+            .and_then(|errors| serde_json::from_str(errors.get()).ok())
+            .unwrap_or_default();
+        entries.into_iter().map(|Entry { description }| description.trim().to_owned()).collect()
+    }
+
+    fn message<T: serde::de::DeserializeOwned>(&self) -> Result<T, ViewError> {
+        let message = self.envelope().message.filter(|_| self.is_success()).ok_or(ViewError)?;
+        serde_json::from_str(message.get()).map_err(|_| ViewError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+    use jiff::civil::date;
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(body: &Value) -> Answer {
+        Answer::read(StatusCode::OK, &HeaderMap::new(), Bytes::from(body.to_string())).unwrap()
+    }
+
+    fn ok(message: &Value) -> Answer {
+        answer(&json!({"status": "OK", "code": 200, "message": message}))
+    }
+
+    #[test]
+    fn invitations_in_the_documents_words_and_in_others() {
+        let message = json!([
+            {"username": "a@example.com", "status": "ALREADY_INVITED"},
+            {"username": "b@example.com", "status": "EXISTS"},
+            {"username": "c@example.com", "status": "INVITED", "since": 1},
+            {"username": "d@example.com", "status": "BLOCKED"}
+        ]);
+        let results = ok(&message).invite_results().unwrap();
+        let statuses: Vec<_> = results.iter().map(|result| result.status.clone()).collect();
+        assert_eq!(
+            statuses,
+            [
+                InviteStatus::AlreadyInvited,
+                InviteStatus::Exists,
+                InviteStatus::Invited,
+                InviteStatus::Other("BLOCKED".to_owned())
+            ]
+        );
+        assert_eq!(results[0].username.as_str(), "a@example.com");
+        assert_eq!(
+            serde_json::to_value(&results[3]).unwrap(),
+            json!({"username": "d@example.com", "status": "BLOCKED"})
+        );
+        assert!(!format!("{results:?}").contains("example.com"));
+    }
+
+    #[test]
+    fn users_keep_the_wires_spelling() {
+        let wire = json!({
+            "alloted_computers": 425, "created_date": "01-25-2023", "isActive": true,
+            "utilized_computers": 3, "username": "jane@example.com"
+        });
+        let users = ok(&json!({"resellerUsersList": [wire], "total": 1})).users().unwrap();
+        assert_eq!(users[0].created_date, Some(date(2023, 1, 25)));
+        assert_eq!(
+            (users[0].alloted_computers, users[0].utilized_computers, users[0].is_active),
+            (425, 3, true)
+        );
+        assert_eq!(serde_json::to_value(&users[0]).unwrap(), wire);
+        assert!(!format!("{users:?}").contains("jane"));
+    }
+
+    #[rstest::rstest]
+    #[case(json!("02-29-2024"), true)]
+    #[case(json!(null), true)]
+    #[case(json!("02-30-2024"), false)]
+    #[case(json!("2024-02-29"), false)]
+    #[case(json!(20_240_229), false)]
+    fn dates_have_the_month_first(#[case] date: Value, #[case] reads: bool) {
+        let user = json!({"alloted_computers": 0, "created_date": date, "isActive": true,
+            "utilized_computers": 0, "username": "jane@example.com"});
+        assert_eq!(ok(&json!({"resellerUsersList": [user]})).users().is_ok(), reads);
+    }
+
+    #[test]
+    fn a_link_is_handed_out_hidden() {
+        let answer = ok(&json!({"rpc_redirect_link": "https://login.example/planted"}));
+        let link = answer.redirect_link().unwrap();
+        assert_eq!(link.expose_secret(), "https://login.example/planted");
+        assert!(!format!("{link:?} {answer:?}").contains("planted"));
+    }
+
+    #[test]
+    fn an_error_has_words_and_no_view() {
+        let answer = answer(&json!({"status": "Forbidden", "code": 403, "errorsCount": 2,
+            "errors": [{"description": "Forbidden "}, {"description": "IP_ADDRESS_BLOCKED"}], "message": []}));
+        assert_eq!(answer.error_words(), ["Forbidden", "IP_ADDRESS_BLOCKED"]);
+        assert_eq!(answer.invite_results(), Err(ViewError));
+        assert!(ok(&json!("SUCCESS")).error_words().is_empty());
+        assert_eq!(ok(&json!("SUCCESS")).users(), Err(ViewError));
+    }
+}
