@@ -5,5 +5,8 @@
 pub mod config;
 pub mod domain;
 pub mod egress;
+pub mod handover;
+pub mod lifecycle;
 pub mod remotepc;
 pub mod telemetry;
+pub mod wake;
