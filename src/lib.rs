@@ -8,5 +8,6 @@ pub mod egress;
 pub mod handover;
 pub mod lifecycle;
 pub mod remotepc;
+pub mod store;
 pub mod telemetry;
 pub mod wake;

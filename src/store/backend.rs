@@ -1,0 +1,126 @@
+//! What differs between the engines, and the little that lets everything else be written once.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::Database;
+use sqlx::query::Query;
+use tokio_util::sync::CancellationToken;
+
+use super::StoreError;
+use super::statements::Dialect;
+use crate::wake::Wake;
+
+/// A value that an engine takes as a parameter and gives in a row.
+///
+/// A blanket trait: asked for as a supertrait of [`Backend`] it need not be repeated where a store is implemented,
+/// as bounds on sqlx's own traits would have to be.
+pub trait Scalar<T>: Database {
+    /// Adds a parameter.
+    fn bind(query: Statement<Self>, value: T) -> Statement<Self>;
+    /// Reads a column.
+    fn get(row: &Self::Row, column: &'static str) -> Result<T, sqlx::Error>;
+}
+
+/// A statement with its parameters.
+pub(super) type Statement<B> = Query<'static, B, <B as Database>::Arguments>;
+
+impl<DB, T> Scalar<T> for DB
+where
+    DB: Database,
+    T: for<'q> sqlx::Encode<'q, DB> + for<'r> sqlx::Decode<'r, DB> + sqlx::Type<DB>,
+    for<'c> &'c str: sqlx::ColumnIndex<DB::Row>,
+{
+    fn bind(query: Statement<Self>, value: T) -> Statement<Self> {
+        query.bind(value)
+    }
+
+    fn get(row: &Self::Row, column: &'static str) -> Result<T, sqlx::Error> {
+        sqlx::Row::try_get(row, column)
+    }
+}
+
+/// An engine. Everything that is not here is the same on all of them.
+pub trait Backend:
+    Database
+    + Scalar<i64>
+    + Scalar<bool>
+    + Scalar<String>
+    + Scalar<Vec<u8>>
+    + Scalar<Option<i64>>
+    + Scalar<Option<String>>
+    + Scalar<Option<Vec<u8>>>
+    + Sized
+{
+    /// The statements whose text differs.
+    const DIALECT: Dialect;
+    /// How a transaction begins that will write.
+    const BEGIN: &'static str;
+    /// How a transaction begins whose loss in a power cut would only mean that something is done twice.
+    const BEGIN_LAX: &'static str;
+
+    /// Whether only one process can own a store, so that leases found at its start belong to nobody.
+    const SOLE_OWNER: bool;
+
+    /// What this engine must remember besides its connections.
+    type Place: Send + Sync + std::fmt::Debug + 'static;
+
+    /// Runs a command that has no parameters and gives no rows.
+    fn command<'c>(conn: &'c mut Self::Connection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>>;
+
+    /// Asks a connection whether it still is one.
+    fn ping(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
+
+    /// Makes a new connection fit for writing.
+    fn prepare_writer(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
+
+    /// Runs a statement and gives its rows.
+    fn rows(
+        conn: &mut Self::Connection,
+        query: Statement<Self>,
+    ) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
+
+    /// Runs a statement and says how many rows it changed.
+    fn run(conn: &mut Self::Connection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>>;
+
+    /// Refuses to write to a place that is no longer the one that was opened.
+    fn check_place(place: &Self::Place) -> sqlx::Result<()>;
+
+    /// Passes on what other processes than `process` announce, until cancelled.
+    fn listen<'a>(
+        place: &'a Self::Place,
+        process: &'a str,
+        wake: &'a Wake,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, ()>;
+}
+
+/// How long one operation may take altogether. A store that is slower is away as far as callers are concerned.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What took longer than it may.
+pub(super) fn late(patience: Duration) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {patience:?}"),
+    ))
+}
+
+/// Bounds an operation in time and says what it was when it fails.
+pub(super) async fn within<T>(
+    doing: &'static str,
+    operation: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(PATIENCE, operation).await;
+    outcome.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(StoreError::while_doing(doing))
+}
+
+/// Builds a statement from its text and its parameters, in order.
+macro_rules! statement {
+    ($engine:ty, $text:expr $(, $value:expr)* $(,)?) => {{
+        let query = sqlx::query::<$engine>($text);
+        $(let query = <$engine as $crate::store::backend::Scalar<_>>::bind(query, $value);)*
+        query
+    }};
+}
+pub(super) use statement;

@@ -1,0 +1,234 @@
+//! Events: grouped appends, and pages without gaps.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::backend::{Backend, statement, within};
+use super::sql::{SqlStore, column, parsed, time, undecodable};
+use super::statements::{EVENT, HEAD};
+use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
+use crate::domain::{
+    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Lease, NewEvent, Order, Page,
+    ServiceName, Uaid,
+};
+
+/// What makes two callbacks the same event.
+type Key = (Uaid, EventType, ServiceName);
+
+#[async_trait]
+impl<B: Backend> EventStore for SqlStore<B> {
+    async fn append(
+        &self,
+        events: &[NewEvent],
+        now: Timestamp,
+        lease: Option<&FirstLease>,
+    ) -> Result<Appended, StoreError> {
+        let (distinct, keys) = fold(events);
+        let except = lease.map(|lease| &lease.except[..]).unwrap_or_default();
+        let append = statement!(
+            B,
+            B::DIALECT.append,
+            rows_json(&distinct),
+            now.as_millisecond(),
+            lease.map(|lease| lease.until.as_millisecond()),
+            lease.map(|lease| lease.token.to_string()),
+            json!(except).to_string(),
+            self.process.clone(),
+        );
+        within("store events", async {
+            let mut lane = self.at.append.alone().await?;
+            let rows = B::rows(lane.connection(), append).await?;
+            lane.end();
+            let (mut known, mut owed) = (HashMap::new(), Vec::new());
+            for row in &rows {
+                match column::<B, Option<i64>>(row, "delivery")? {
+                    None => known.extend([stored_row::<B>(row)?]),
+                    Some(delivery) => owed.push((DeliveryId(delivery), row)),
+                }
+            }
+            let leases =
+                lease.map_or(Ok(Vec::new()), |lease| leased::<B>(&owed, &distinct, &known, lease))?;
+            Ok(Appended { events: answers(events, &keys, &known)?, deliveries: owed.len(), leases })
+        })
+        .await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError> {
+        within("read events", self.page(filter)).await
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
+        within("read an event", async {
+            let rows = self.read(|| statement!(B, EVENT, id.to_string())).await?;
+            rows.first().map(event::<B>).transpose()
+        })
+        .await
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    async fn page(&self, filter: &EventFilter) -> Result<Page<Event>, sqlx::Error> {
+        let head = self.read(|| statement!(B, HEAD)).await?;
+        let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
+        let (text, from) = match (filter.order, filter.uaid) {
+            (Order::Ascending { after }, None) => (B::DIALECT.events_after, after.0),
+            (Order::Ascending { after }, Some(_)) => (B::DIALECT.events_after_of_uaid, after.0),
+            (Order::Descending { before }, None) => {
+                (B::DIALECT.events_before, before.map_or(i64::MAX, |c| c.0))
+            }
+            (Order::Descending { before }, Some(_)) => {
+                (B::DIALECT.events_before_of_uaid, before.map_or(i64::MAX, |c| c.0))
+            }
+        };
+        let limit = filter.limit.get();
+        let query = || {
+            let query = statement!(
+                B,
+                text,
+                from,
+                head,
+                json!(filter.types).to_string(),
+                json!(filter.services).to_string(),
+                filter.since.map(Timestamp::as_millisecond),
+                filter.until.map(Timestamp::as_millisecond),
+                i64::try_from(limit + 1).unwrap_or(i64::MAX),
+            );
+            match filter.uaid {
+                Some(uaid) => B::bind(query, uaid.as_bytes().to_vec()),
+                None => query,
+            }
+        };
+        let mut data = self.read(query).await?.iter().map(event::<B>).collect::<Result<Vec<_>, _>>()?;
+        let has_more = data.len() > limit;
+        data.truncate(limit);
+        let cursor = place_after(filter.order, data.last(), has_more, Cursor(head));
+        Ok(Page { data, cursor, has_more })
+    }
+}
+
+/// Where the reader stands after this page. Read to the end forwards, it has seen all that there was when it asked,
+/// also what the filter left out: so the next look need not go through that again.
+fn place_after(order: Order, last: Option<&Event>, has_more: bool, head: Cursor) -> Cursor {
+    match (order, last) {
+        (Order::Ascending { after }, _) if !has_more => after.max(head),
+        (_, Some(last)) => last.cursor,
+        (Order::Ascending { after }, None) => after,
+        (Order::Descending { before }, None) => before.unwrap_or_default(),
+    }
+}
+
+fn key(event: &NewEvent) -> Key {
+    (event.uaid, event.event_type, event.service.clone())
+}
+
+/// Makes equal callbacks of one batch one row, the later ones its duplicates; says for each callback which row it is.
+/// The rows come sorted by their key, so that appenders could never lock the same rows in opposite order.
+fn fold(events: &[NewEvent]) -> (Vec<(&NewEvent, i64)>, Vec<Key>) {
+    let keys: Vec<_> = events.iter().map(key).collect();
+    let mut rows: HashMap<&Key, (&NewEvent, i64)> = HashMap::with_capacity(events.len());
+    for (event, key) in events.iter().zip(&keys) {
+        rows.entry(key).and_modify(|(_, duplicates)| *duplicates += 1).or_insert((event, 0));
+    }
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(key, _)| *key);
+    (rows.into_iter().map(|(_, row)| row).collect(), keys)
+}
+
+fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(event, duplicates)| {
+            let at = event.received_at.as_millisecond();
+            (
+                &event.id,
+                event.event_type,
+                &event.service,
+                event.uaid,
+                event.trust,
+                event.source_ip,
+                at,
+                duplicates,
+            )
+        })
+        .collect();
+    json!(rows).to_string()
+}
+
+fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, (i64, EventId)), sqlx::Error> {
+    let service: String = column::<B, _>(row, "service")?;
+    let event_type: String = column::<B, _>(row, "type")?;
+    let id: String = column::<B, _>(row, "id")?;
+    let uaid = uaid(column::<B, Vec<u8>>(row, "uaid")?)?;
+    let key = (uaid, parsed("type", event_type)?, parsed("service", service)?);
+    Ok((key, (column::<B, _>(row, "seq")?, parsed("id", id)?)))
+}
+
+/// The leases among the deliveries that were just written down.
+fn leased<B: Backend>(
+    owed: &[(DeliveryId, &B::Row)],
+    distinct: &[(&NewEvent, i64)],
+    known: &HashMap<Key, (i64, EventId)>,
+    lease: &FirstLease,
+) -> Result<Vec<Lease>, sqlx::Error> {
+    let seq_of = |event: &NewEvent| known.get(&key(event)).map(|(seq, _)| *seq);
+    let by_seq: HashMap<_, _> =
+        distinct.iter().filter_map(|(event, _)| Some((seq_of(event)?, *event))).collect();
+    let mut leases = Vec::new();
+    for (delivery, row) in owed {
+        if column::<B, Option<String>>(row, "lease_token")?.is_none() {
+            continue;
+        }
+        let event_seq: i64 = column::<B, _>(row, "seq")?;
+        let endpoint: String = column::<B, _>(row, "endpoint_id")?;
+        leases.push(Lease {
+            token: lease.token.clone(),
+            delivery: *delivery,
+            endpoint: parsed("endpoint_id", endpoint)?,
+            event: by_seq.get(&event_seq).ok_or(sqlx::Error::RowNotFound)?.stored_at(Cursor(event_seq)),
+            attempt_count: 0,
+            replay: false,
+        });
+    }
+    Ok(leases)
+}
+
+fn answers(
+    events: &[NewEvent],
+    keys: &[Key],
+    known: &HashMap<Key, (i64, EventId)>,
+) -> Result<Vec<Recorded>, sqlx::Error> {
+    let recorded = events.iter().zip(keys).map(|(event, key)| {
+        let (_, id) = known.get(key).ok_or(sqlx::Error::RowNotFound)?;
+        Ok(Recorded { id: id.clone(), new: *id == event.id })
+    });
+    recorded.collect()
+}
+
+fn uaid(bytes: Vec<u8>) -> Result<Uaid, sqlx::Error> {
+    let bits =
+        <[u8; 16]>::try_from(bytes).map_err(|_| undecodable("uaid", Invalid::new("a uaid has 16 bytes")))?;
+    Ok(Uaid::from_bytes(bits))
+}
+
+/// Reads a row of `events`.
+pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
+    let id: String = column::<B, _>(row, "id")?;
+    let event_type: String = column::<B, _>(row, "type")?;
+    let trust: String = column::<B, _>(row, "trust")?;
+    let service: Option<String> = column::<B, _>(row, "service")?;
+    let source_ip: Option<String> = column::<B, _>(row, "source_ip")?;
+    Ok(Event {
+        id: parsed("id", id)?,
+        cursor: Cursor(column::<B, _>(row, "seq")?),
+        event_type: parsed("type", event_type)?,
+        service: service.map(|text| parsed("service", text)).transpose()?,
+        uaid: column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?,
+        trust: parsed("trust", trust)?,
+        source_ip: source_ip.map(|text| text.parse().map_err(|e| undecodable("source_ip", e))).transpose()?,
+        received_at: time("received_at", column::<B, _>(row, "received_at")?)?,
+        duplicates: column::<B, _>(row, "duplicates")?,
+    })
+}

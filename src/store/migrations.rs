@@ -1,0 +1,21 @@
+//! Brings a schema up to date, and refuses one that is ahead of this program.
+
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::StoreError;
+
+/// The migrations of both engines, the same names in both.
+pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// What a failed run means to an operator.
+pub(super) fn failed(migrator: &Migrator) -> impl Fn(MigrateError) -> StoreError {
+    let known = migrator.iter().map(|m| m.version).max().unwrap_or_default();
+    move |e| match e {
+        MigrateError::VersionMissing(found) if found > known => StoreError::NewerSchema { found, known },
+        MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
+            "migration {version} was applied with another text; this store was not made by a released remgate"
+        )),
+        other => StoreError::Migration(other.to_string()),
+    }
+}

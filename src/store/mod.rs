@@ -1,0 +1,195 @@
+//! Everything at rest: events, endpoints, deliveries, on SQLite or PostgreSQL.
+//!
+//! A method is one operation of the domain and one transaction; no transaction leaves this room. The rest of the
+//! house sees the traits below and never learns which engine answers. Nothing here calls another service or decides
+//! when to try again.
+
+mod backend;
+mod deliveries;
+mod endpoints;
+mod error;
+mod events;
+mod lane;
+mod migrations;
+mod postgres;
+mod sql;
+mod sqlite;
+mod statements;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, Lease, LeaseToken, NewEvent, Page,
+    Settlement,
+};
+use crate::wake::Wake;
+
+pub use error::StoreError;
+pub use postgres::Postgres;
+pub use sql::{SqlStore, statements};
+pub use sqlite::Sqlite;
+
+/// All that is at rest.
+pub trait Store: EventStore + EndpointStore + DeliveryStore + Upkeep {}
+
+impl<T: EventStore + EndpointStore + DeliveryStore + Upkeep> Store for T {}
+
+/// The right to lease what a commit makes due.
+#[derive(Debug, Clone)]
+pub struct FirstLease {
+    /// Proves it.
+    pub token: LeaseToken,
+    /// How long.
+    pub until: Timestamp,
+    /// For these endpoints nothing is leased.
+    pub except: Vec<EndpointId>,
+}
+
+/// What became of the events that one commit was asked to store.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// For each event that was given, in order: the id under which it is known.
+    pub events: Vec<Recorded>,
+    /// How many deliveries are now owed for them.
+    pub deliveries: usize,
+    /// Those of them that were leased at once.
+    pub leases: Vec<Lease>,
+}
+
+/// Under which id an event is known, and whether it was new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its id.
+    pub id: EventId,
+    /// Whether it had not been seen before.
+    pub new: bool,
+}
+
+/// Events: append, and read in order without gaps.
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Stores events and what they owe to the enabled endpoints that want them, in one transaction that is on disk
+    /// when this returns. One that was seen before (same service, type and uaid) is counted and owes nothing. With a
+    /// `lease` the deliveries are not due but leased from the start.
+    async fn append(
+        &self,
+        events: &[NewEvent],
+        now: Timestamp,
+        lease: Option<&FirstLease>,
+    ) -> Result<Appended, StoreError>;
+
+    /// One page. A reader that follows its cursors sees every event once and in order.
+    async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
+
+    /// One event, if it is there.
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
+}
+
+/// An endpoint as the configuration declares it. It is recognised by its name.
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    /// The id it gets when its name is new.
+    pub id: EndpointId,
+    /// What the configuration says of it.
+    pub settings: EndpointSettings,
+}
+
+/// Endpoints.
+#[async_trait]
+pub trait EndpointStore: Send + Sync {
+    /// Makes the declared endpoints what the configuration says, and disables those that it no longer names.
+    async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError>;
+
+    /// All endpoints, by name.
+    async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;
+
+    /// Those of these endpoints that are there.
+    async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
+}
+
+/// An enabled endpoint with open deliveries, and when the first of them is due.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Which endpoint.
+    pub endpoint: Endpoint,
+    /// When something is due for it.
+    pub at: Timestamp,
+}
+
+/// How many deliveries of one endpoint are wanted.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// At most so many.
+    pub count: u32,
+    /// Until when they are ours.
+    pub until: Timestamp,
+    /// What proves it.
+    pub token: LeaseToken,
+}
+
+/// How many settlements took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Those whose lease was still ours.
+    pub kept: u64,
+    /// Those whose lease somebody else holds by now.
+    pub lost: u64,
+}
+
+/// Deliveries: what is due, the right to attempt it, and what came of it.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync {
+    /// The enabled endpoints that have open deliveries.
+    async fn due(&self) -> Result<Vec<Due>, StoreError>;
+
+    /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
+    async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
+
+    /// Ends leases, in one transaction. A lease that ran out and was given to another is left alone.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Settled, StoreError>;
+
+    /// How many deliveries are open.
+    async fn pending(&self) -> Result<i64, StoreError>;
+}
+
+/// The store's own well-being.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Proves that the store can be written, by writing.
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Releases the leases that an earlier process left behind, where no other process can hold any. Says how many.
+    async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Feeds the [`Wake`] with what other replicas store, until cancelled.
+    async fn listen(&self, wake: &Wake, stop: &CancellationToken);
+
+    /// Ends all connections; the store is of no use afterwards.
+    async fn close(&self);
+}
+
+/// Where a store is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// One file, made when it is not there.
+    Sqlite(std::path::PathBuf),
+    /// A server; the URL may hold a password.
+    Postgres(secrecy::SecretString),
+}
+
+/// Opens a store and brings its schema up to date. `process` is a name that no other process has: by it a process knows
+/// its own announcements.
+///
+/// Fails when the place cannot be reached or written, or when its schema is newer than this program knows.
+pub async fn open(location: &Location, process: &str) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match location {
+        Location::Sqlite(path) => Arc::new(SqlStore::<sqlx::Sqlite>::open(path, process).await?),
+        Location::Postgres(url) => Arc::new(SqlStore::<sqlx::Postgres>::open(url, process).await?),
+    })
+}

@@ -1,0 +1,154 @@
+//! The one implementation for both engines: how it is put together, and its upkeep.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::Pool;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Backend, Scalar, Statement, late, statement, within};
+use super::lane::Connections;
+use super::statements::{COMMON, PROBE, RELEASE_ALL};
+use super::{StoreError, Upkeep};
+use crate::wake::Wake;
+
+/// A store on an SQL engine.
+pub struct SqlStore<B: Backend> {
+    pub(super) at: Connections<B>,
+    pub(super) process: String,
+}
+
+impl<B: Backend> SqlStore<B> {
+    pub(super) fn new(at: Connections<B>, process: &str) -> Self {
+        Self { at, process: process.to_owned() }
+    }
+
+    /// Runs one statement that reads, for those who ask from outside.
+    pub(super) async fn read(
+        &self,
+        query: impl Fn() -> Statement<B> + Send,
+    ) -> Result<Vec<B::Row>, sqlx::Error> {
+        read_from(&self.at.readers, query).await
+    }
+
+    /// Runs one statement that reads, for dispatch: however many ask from outside, it does not stand in their queue.
+    pub(super) async fn look(
+        &self,
+        query: impl Fn() -> Statement<B> + Send,
+    ) -> Result<Vec<B::Row>, sqlx::Error> {
+        read_from(&self.at.lookers, query).await
+    }
+}
+
+/// How long one statement that reads may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Connections are not tested before they are used, which would double the way; one that the server closed while it lay
+/// idle shows now, and since reading changes nothing the next one is tried. One that does not answer at all is dropped:
+/// the pool would wait for it.
+async fn read_from<B: Backend>(
+    pool: &Pool<B>,
+    query: impl Fn() -> Statement<B> + Send,
+) -> Result<Vec<B::Row>, sqlx::Error> {
+    let mut tries = pool.options().get_max_connections();
+    loop {
+        let mut conn = pool.acquire().await?;
+        match tokio::time::timeout(PATIENCE, B::rows(&mut conn, query())).await {
+            Ok(Err(e)) if tries > 0 && is_gone(&e) => {
+                tries -= 1;
+                drop(conn.detach());
+            }
+            Ok(outcome) => return outcome,
+            Err(_) => {
+                drop(conn.detach());
+                return Err(late(PATIENCE));
+            }
+        }
+    }
+}
+
+/// Every statement of an engine with its name, for the test that prepares them all.
+#[must_use]
+pub fn statements<B: Backend>() -> Vec<(&'static str, &'static str)> {
+    COMMON.iter().copied().chain(B::DIALECT.named()).collect()
+}
+
+/// Whether a connection is no longer one.
+fn is_gone(e: &sqlx::Error) -> bool {
+    match e {
+        sqlx::Error::Io(_) => true,
+        // PostgreSQL's last words on a connection that an administrator ends.
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Upkeep for SqlStore<B> {
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        within("write to the store", async {
+            // One statement that is a transaction by itself: given up half-way it holds nothing.
+            let mut lane = self.at.rest.alone().await?;
+            B::run(lane.connection(), statement!(B, PROBE, now.as_millisecond())).await?;
+            lane.end();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError> {
+        if !B::SOLE_OWNER {
+            return Ok(0);
+        }
+        within("release old leases", async {
+            let mut tx = self.at.dispatch.begin(B::BEGIN).await?;
+            let released = B::run(tx.connection(), statement!(B, RELEASE_ALL, now.as_millisecond())).await?;
+            tx.commit().await?;
+            Ok(released)
+        })
+        .await
+    }
+
+    async fn listen(&self, wake: &Wake, stop: &CancellationToken) {
+        B::listen(&self.at.place, &self.process, wake, stop).await;
+    }
+
+    async fn close(&self) {
+        self.at.readers.close().await;
+        self.at.lookers.close().await;
+        for lane in [&self.at.append, &self.at.dispatch, &self.at.rest] {
+            lane.close().await;
+        }
+    }
+}
+
+/// Reads columns of a row by name; the type wanted decides the conversion.
+pub(super) fn column<B, T>(row: &B::Row, name: &'static str) -> Result<T, sqlx::Error>
+where
+    B: Scalar<T>,
+{
+    B::get(row, name)
+}
+
+/// Turns a stored text into what it stands for; what this program cannot have written is an error.
+pub(super) fn parsed<T>(column: &'static str, text: String) -> Result<T, sqlx::Error>
+where
+    T: TryFrom<String>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    T::try_from(text).map_err(|e| undecodable(column, e))
+}
+
+/// Says that a column holds what this program cannot have written.
+pub(super) fn undecodable(
+    column: &'static str,
+    e: impl std::error::Error + Send + Sync + 'static,
+) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(e) }
+}
+
+/// Reads a time.
+pub(super) fn time(column: &'static str, millis: i64) -> Result<Timestamp, sqlx::Error> {
+    Timestamp::from_millisecond(millis).map_err(|e| undecodable(column, e))
+}

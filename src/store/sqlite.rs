@@ -1,0 +1,150 @@
+//! SQLite: one file, one writer.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+pub use sqlx::Sqlite;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Backend, Statement};
+use super::lane::{Connections, Lane};
+use super::statements::{Dialect, SQLITE};
+use super::{SqlStore, StoreError, migrations};
+use crate::wake::Wake;
+
+/// Which file was opened: its path, and which file that was.
+#[derive(Debug)]
+pub struct OpenedFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl Backend for Sqlite {
+    const DIALECT: Dialect = SQLITE;
+    /// Not deferred: a transaction that reads and then writes would fail at once when another wrote in between.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    /// On the same connection as everything else, which always waits for the disk.
+    const BEGIN_LAX: &'static str = "BEGIN IMMEDIATE";
+    const SOLE_OWNER: bool = true;
+
+    type Place = OpenedFile;
+
+    fn command<'c>(conn: &'c mut SqliteConnection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(async move { conn.execute(sqlx::query(text)).await.map(drop) })
+    }
+
+    fn prepare_writer(_: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn ping(conn: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
+        Box::pin(Connection::ping(conn))
+    }
+
+    fn rows(
+        conn: &mut SqliteConnection,
+        query: Statement<Self>,
+    ) -> BoxFuture<'_, sqlx::Result<Vec<SqliteRow>>> {
+        conn.fetch_all(query)
+    }
+
+    fn run(conn: &mut SqliteConnection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>> {
+        Box::pin(async move { Ok(conn.execute(query).await?.rows_affected()) })
+    }
+
+    /// A file that was removed or replaced takes writes as before, and loses them: SQLite still has the old one open.
+    fn check_place(place: &OpenedFile) -> sqlx::Result<()> {
+        match place.path.metadata() {
+            Ok(found) if (found.dev(), found.ino()) == place.device_and_inode => Ok(()),
+            Ok(_) => Err(sqlx::Error::Io(io::Error::other("the database file was replaced by another"))),
+            Err(e) => {
+                Err(sqlx::Error::Io(io::Error::new(e.kind(), format!("the database file is gone: {e}"))))
+            }
+        }
+    }
+
+    /// Nobody else writes to the file.
+    fn listen<'a>(
+        _: &'a OpenedFile,
+        _: &'a str,
+        _: &'a Wake,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(stop.cancelled())
+    }
+}
+
+impl SqlStore<Sqlite> {
+    /// Opens the file, or makes it, and brings its schema up to date.
+    pub async fn open(path: &Path, process: &str) -> Result<Self, StoreError> {
+        let opening = StoreError::while_doing("open the database file");
+        let identity = make_file(path).map_err(|e| {
+            opening(sqlx::Error::Io(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))
+        })?;
+        let mut conn = SqliteConnection::connect_with(&writer_options(path)).await.map_err(&opening)?;
+        migrations::SQLITE.run(&mut conn).await.map_err(migrations::failed(&migrations::SQLITE))?;
+        conn.close().await.map_err(&opening)?;
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(PATIENCE)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .connect_lazy_with(options(path).pragma("query_only", "ON"))
+        };
+        let place = Arc::new(OpenedFile { path: path.to_owned(), device_and_inode: identity });
+        let writer = Lane::new(writer_options(path), Arc::clone(&place));
+        let at = Connections {
+            readers: pool(READERS),
+            lookers: pool(LOOKERS),
+            append: writer.clone(),
+            dispatch: writer.clone(),
+            rest: writer,
+            place,
+        };
+        Ok(Self::new(at, process))
+    }
+}
+
+/// How many may read at once.
+const READERS: u32 = 4;
+
+/// How many may read for dispatch at once.
+const LOOKERS: u32 = 1;
+
+/// How long to wait for the writer, or for a reader.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes the file if it is not there, readable by us alone, since it holds the secrets of endpoints; says which file it
+/// is. It is closed again before SQLite opens it: closing it later would take away SQLite's own locks.
+fn make_file(path: &Path) -> io::Result<(u64, u64)> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let found = file.metadata()?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// FULL: when COMMIT returns, the write-ahead log is on disk. A larger log than the usual 1,000 pages before it is
+/// folded back lets pages that many callbacks touch be written once instead of many times.
+fn writer_options(path: &Path) -> SqliteConnectOptions {
+    options(path).synchronous(SqliteSynchronous::Full).pragma("wal_autocheckpoint", "4000")
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(PATIENCE)
+        .disable_statement_logging()
+}
