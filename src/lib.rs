@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod egress;
 pub mod handover;
+pub mod intake;
 pub mod lifecycle;
 pub mod remotepc;
 pub mod store;
