@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
 
 pub mod config;
+pub mod dispatch;
 pub mod domain;
 pub mod egress;
 pub mod handover;

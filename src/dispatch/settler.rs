@@ -1,0 +1,90 @@
+//! Writes down what attempts came to, many at once, so that one slow disk write does not stall the next attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Settlement, Verdict};
+use crate::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::wake::Wake;
+
+/// How many results may wait to be written. Attempts wait behind them, so nothing grows while the store is away.
+const QUEUE: usize = 1024;
+
+/// How many results one commit may hold.
+const MAX_BATCH: usize = 256;
+
+/// How long to wait before writing again what could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Starts the settler; results go into the channel. It ends when the last sender is gone.
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    wake: Wake,
+    metrics: Metrics,
+    lifecycle: &Lifecycle,
+) -> mpsc::Sender<Settlement> {
+    let (sender, mut results) = mpsc::channel(QUEUE);
+    let settler = Settler { store, wake, metrics, hard: lifecycle.hard().clone() };
+    lifecycle.spawn(async move {
+        let mut batch = Vec::new();
+        while results.recv_many(&mut batch, MAX_BATCH).await > 0 {
+            settler.settle(&batch).await;
+            batch.clear();
+        }
+    });
+    sender
+}
+
+struct Settler {
+    store: Arc<dyn Store>,
+    wake: Wake,
+    metrics: Metrics,
+    hard: CancellationToken,
+}
+
+impl Settler {
+    /// Tries until it is written. When remgate is made to stop before that, the leases run out and the deliveries are
+    /// attempted again: a receiver may then see an event twice, never not at all.
+    async fn settle(&self, batch: &[Settlement]) {
+        loop {
+            match self.store.settle(batch).await {
+                Ok(settled) => {
+                    if settled.lost > 0 {
+                        tracing::warn!(
+                            lost = settled.lost,
+                            "some leases had run out before their result was written; those deliveries are attempted again"
+                        );
+                    }
+                    self.announce(batch);
+                    return;
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, results = batch.len(), "could not write down results of attempts; trying again");
+                }
+            }
+            if self.hard.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn announce(&self, batch: &[Settlement]) {
+        let count = |verdict: Verdict| batch.iter().filter(|it| it.verdict == verdict).count() as u64;
+        let (succeeded, exhausted) = (count(Verdict::Succeeded), count(Verdict::Exhausted));
+        if succeeded > 0 {
+            self.metrics.deliveries("succeeded", succeeded);
+        }
+        if exhausted > 0 {
+            self.metrics.deliveries("exhausted", exhausted);
+        }
+        if succeeded + exhausted < batch.len() as u64 {
+            // Some are due again, perhaps sooner than anything that the driver sleeps for.
+            self.wake.deliveries_due();
+        }
+    }
+}
