@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod egress;
 pub mod handover;
+pub mod http;
 pub mod intake;
 pub mod lifecycle;
 pub mod remotepc;

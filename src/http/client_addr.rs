@@ -1,0 +1,137 @@
+//! Whose request it is, when proxies stand in front.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, header};
+use ipnet::IpNet;
+
+use super::door::Peer;
+
+/// The proxies whose word about the client's address is believed.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// These, and no others.
+    #[must_use]
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        Self(nets)
+    }
+
+    /// The address of the client.
+    ///
+    /// A chain is walked from the right: each trusted hop vouches for the one before it, and the first that is not
+    /// trusted is the client, whatever stands further left, which anybody may have written. Where a chain breaks off
+    /// in something that is no address, nobody knows who called. Nor where a proxy, which fills either
+    /// `X-Forwarded-For` or `Forwarded`, seems to have filled both and they disagree: one was forged past it.
+    #[must_use]
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+        let peer = peer.0.ip().to_canonical();
+        let chains =
+            (chain(headers, "x-forwarded-for", plain), chain(headers, header::FORWARDED.as_str(), forwarded));
+        match chains {
+            (None, None) => Client { seen: peer, certain: true },
+            (Some(chain), None) | (None, Some(chain)) => self.walk(peer, &chain),
+            (Some(one), Some(other)) => {
+                let client = self.walk(peer, &one);
+                if client == self.walk(peer, &other) { client } else { Client { seen: peer, certain: false } }
+            }
+        }
+    }
+
+    fn walk(&self, peer: IpAddr, chain: &[Option<IpAddr>]) -> Client {
+        let mut seen = peer;
+        for hop in chain.iter().rev() {
+            if !self.trusts(seen) {
+                break;
+            }
+            match hop {
+                Some(address) => seen = *address,
+                None => return Client { seen, certain: false },
+            }
+        }
+        Client { seen, certain: true }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// Whose request it is, as far as that can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The last address that somebody trusted vouched for; for logs and for the event.
+    pub seen: IpAddr,
+    /// Whether that is the client. If not, it is on nobody's list.
+    pub certain: bool,
+}
+
+impl Client {
+    /// The address that lists of addresses are asked about.
+    #[must_use]
+    pub fn address(self) -> Option<IpAddr> {
+        self.certain.then_some(self.seen)
+    }
+}
+
+type Parse = fn(&str) -> Option<IpAddr>;
+
+/// The hops that a header names, client first. `None` when the header is not there.
+fn chain(headers: &HeaderMap, name: &str, parse: Parse) -> Option<Vec<Option<IpAddr>>> {
+    let mut lines = headers.get_all(name).iter().peekable();
+    lines.peek()?;
+    let hops = lines.flat_map(|line| line.to_str().unwrap_or("?").split(','));
+    Some(hops.map(|hop| parse(hop.trim()).map(|address| address.to_canonical())).collect())
+}
+
+/// `203.0.113.9`, `203.0.113.9:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+fn plain(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// `for=203.0.113.9;proto=https`, `For="[2001:db8::1]:4711"`.
+fn forwarded(hop: &str) -> Option<IpAddr> {
+    let pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, value)| value);
+    plain(values.next()?.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    // Nobody in front: headers count for nothing.
+    #[case("198.51.100.7", &[("x-forwarded-for", "203.0.113.9")], "198.51.100.7")]
+    // One proxy.
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], "203.0.113.9")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9:1234")], "203.0.113.9")]
+    #[case("::ffff:10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], "203.0.113.9")]
+    #[case("10.0.0.1", &[("forwarded", "for=\"[2001:db8::1]:4711\";proto=https")], "2001:db8::1")]
+    #[case("10.0.0.1", &[("forwarded", "proto=https; For=203.0.113.9")], "203.0.113.9")]
+    // What the client itself wrote stands left of what the proxy added.
+    #[case("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, 203.0.113.9")], "203.0.113.9")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "203.0.113.9")], "203.0.113.9")]
+    // Two proxies, both trusted.
+    #[case("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, 203.0.113.9, 10.0.0.2")], "203.0.113.9")]
+    // Every hop is trusted: the leftmost is the client.
+    #[case("10.0.0.1", &[("x-forwarded-for", "10.0.0.3, 10.0.0.2")], "10.0.0.3")]
+    // Garbage: the hop that passed it on, and no certainty.
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9, unknown, 10.0.0.2")], "10.0.0.2?")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "")], "10.0.0.1?")]
+    // Both headers: believed when they agree.
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9")], "203.0.113.9")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=192.0.2.1")], "10.0.0.1?")]
+    fn clients(#[case] peer: &str, #[case] lines: &[(&'static str, &str)], #[case] client: &str) {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(http::HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 1));
+        let (client, certain) = client.strip_suffix('?').map_or((client, true), |client| (client, false));
+        assert_eq!(proxies.client(peer, &map), Client { seen: client.parse().unwrap(), certain });
+    }
+}

@@ -1,0 +1,126 @@
+//! Who may say that a user has authenticated: tokens and addresses, service by service.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::domain::{ServiceName, Trust};
+
+/// A service's rules.
+#[derive(Debug)]
+pub struct GateRule {
+    /// Its name.
+    pub service: ServiceName,
+    /// Any of these opens it.
+    pub tokens: Vec<SecretString>,
+    /// Only from these addresses; empty = from any.
+    pub allow_from: Vec<IpNet>,
+}
+
+/// Lets callbacks in, or not.
+#[derive(Debug)]
+pub struct Gate {
+    services: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    service: ServiceName,
+    tokens: Vec<[u8; 32]>,
+    allow_from: Vec<IpNet>,
+}
+
+impl Gate {
+    /// A gate with these rules. The gate keeps and compares digests.
+    #[must_use]
+    pub fn new(rules: Vec<GateRule>) -> Self {
+        let services = rules.into_iter().map(|rule| Rule {
+            service: rule.service,
+            tokens: rule.tokens.iter().map(|token| digest(token.expose_secret())).collect(),
+            allow_from: rule.allow_from,
+        });
+        Self { services: services.collect() }
+    }
+
+    /// Which service a caller speaks for, and how far it can be believed; `None` when for none.
+    ///
+    /// A token that was presented must be right, also where none is asked for. Without one only the service `default`
+    /// can be meant. A client whose address is not certain is on no list.
+    #[must_use]
+    pub fn admit(&self, token: Option<&str>, client: Option<IpAddr>) -> Option<(&ServiceName, Trust)> {
+        let (rule, trust) = if let Some(token) = token {
+            (self.by_token(token)?, Trust::Token)
+        } else {
+            let default = ServiceName::default_service();
+            let rule = self.services.iter().find(|rule| rule.service == default && rule.tokens.is_empty())?;
+            (rule, if rule.allow_from.is_empty() { Trust::None } else { Trust::Address })
+        };
+        let allowed = rule.allow_from.is_empty()
+            || client.is_some_and(|client| rule.allow_from.iter().any(|net| net.contains(&client)));
+        allowed.then_some((&rule.service, trust))
+    }
+
+    /// Compares with every token of every service, so that the time taken says nothing about any of them.
+    fn by_token(&self, token: &str) -> Option<&Rule> {
+        let presented = digest(token);
+        let mut found = u32::MAX;
+        for (index, rule) in (0_u32..).zip(&self.services) {
+            for known in &rule.tokens {
+                let same: Choice = known.ct_eq(&presented);
+                found.conditional_assign(&index, same);
+            }
+        }
+        self.services.get(usize::try_from(found).ok()?)
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "old-token-0123456789abc";
+    const NEW: &str = "new-token-0123456789abc";
+    const PORTAL: &str = "portal-token-0123456789";
+
+    fn gate(default: (&[&str], &[&str])) -> Gate {
+        let rule = |service: &str, (tokens, nets): (&[&str], &[&str])| GateRule {
+            service: service.parse().unwrap(),
+            tokens: tokens.iter().map(|t| (*t).into()).collect(),
+            allow_from: nets.iter().map(|n| n.parse().unwrap()).collect(),
+        };
+        Gate::new(vec![rule("default", default), rule("portal", (&[PORTAL], &[]))])
+    }
+
+    #[rstest::rstest]
+    #[case::open(&[], &[], None, Some(("default", Trust::None)))]
+    #[case::wrong_token_on_open(&[], &[], Some("wrong"), None)]
+    #[case::empty_token_on_open(&[], &[], Some(""), None)]
+    #[case::token(&[OLD, NEW], &[], Some(NEW), Some(("default", Trust::Token)))]
+    #[case::rotated(&[OLD, NEW], &[], Some(OLD), Some(("default", Trust::Token)))]
+    #[case::missing(&[OLD], &[], None, None)]
+    #[case::other_service(&[OLD], &[], Some(PORTAL), Some(("portal", Trust::Token)))]
+    #[case::address(&[], &["203.0.113.0/24"], None, Some(("default", Trust::Address)))]
+    #[case::wrong_address(&[], &["192.0.2.0/24"], None, None)]
+    #[case::both(&[OLD], &["203.0.113.0/24"], Some(OLD), Some(("default", Trust::Token)))]
+    #[case::token_from_elsewhere(&[OLD], &["192.0.2.0/24"], Some(OLD), None)]
+    #[case::address_without_token(&[OLD], &["203.0.113.0/24"], None, None)]
+    fn admits(
+        #[case] tokens: &[&str],
+        #[case] nets: &[&str],
+        #[case] token: Option<&str>,
+        #[case] expected: Option<(&str, Trust)>,
+    ) {
+        let gate = gate((tokens, nets));
+        let admitted = gate.admit(token, Some("203.0.113.9".parse().unwrap()));
+        assert_eq!(admitted.map(|(service, trust)| (service.as_str(), trust)), expected);
+        let unknown = gate.admit(token, None);
+        assert_eq!(unknown.is_some(), expected.is_some() && nets.is_empty());
+    }
+}

@@ -1,0 +1,114 @@
+//! What stands around every route of a door: request id, span, limits, and an answer even after a panic.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::HeaderValue;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::trace::{MakeSpan, TraceLayer};
+use tracing::Span;
+
+use crate::domain::{Chance, Clock};
+
+/// How long the path and query of a request may be, in bytes.
+const MAX_URI: usize = 8 * 1024;
+
+pub(super) const URI_LIMIT_TEXT: &str = "path and query may be 8 KiB long";
+
+/// How a door refuses what no route answers for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusals {
+    /// There are two opinions about who is meant.
+    pub(super) two_hosts: fn() -> Response,
+    /// The address is too long.
+    pub(super) uri_too_long: fn() -> Response,
+    /// A handler panicked.
+    pub(super) panicked: fn() -> Response,
+}
+
+/// Puts the layers around a door's routes.
+pub(super) fn around(router: Router, name: &'static str, refusals: Refusals, ids: RequestIds) -> Router {
+    let panicked = refusals.panicked;
+    let catch = CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| panicked().map(Body::new));
+    router
+        .layer(catch)
+        .layer(from_fn_with_state(refusals, limit_uri))
+        .layer(from_fn_with_state(refusals, one_host))
+        .layer(TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(ids))
+}
+
+async fn limit_uri(State(refusals): State<Refusals>, request: Request, next: Next) -> Response {
+    let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
+    if length > MAX_URI { (refusals.uri_too_long)() } else { next.run(request).await }
+}
+
+/// Two `Host` lines are two opinions about who is meant: RFC 9112 asks for 400.
+async fn one_host(State(refusals): State<Refusals>, request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(http::header::HOST).iter().count();
+    if hosts > 1 { (refusals.two_hosts)() } else { next.run(request).await }
+}
+
+/// Names requests by time and chance. A name that a caller brings is kept if it is short and plain, so that a request
+/// can be followed through several systems.
+#[derive(Clone)]
+pub struct RequestIds {
+    clock: Arc<dyn Clock>,
+    chance: Chance,
+}
+
+impl RequestIds {
+    /// From this clock and this chance.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, chance: Chance) -> Self {
+        Self { clock, chance }
+    }
+}
+
+impl MakeRequestId for RequestIds {
+    fn make_request_id<B>(&mut self, _: &http::Request<B>) -> Option<RequestId> {
+        let id = format!(
+            "{:012x}{:016x}",
+            self.clock.now().as_millisecond(),
+            u64::from_le_bytes(self.chance.bytes())
+        );
+        HeaderValue::try_from(id).ok().map(RequestId::new)
+    }
+}
+
+/// Drops a request id that a caller made unfit for a log, so that a fresh one is made.
+pub(super) async fn plain_request_id(mut request: Request, next: Next) -> Response {
+    let plain = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=64).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    if request.headers().get("x-request-id").is_some_and(|value| !plain(value)) {
+        request.headers_mut().remove("x-request-id");
+    }
+    next.run(request).await
+}
+
+/// Drops a request id that a stranger brought.
+pub(super) async fn own_request_id(mut request: Request, next: Next) -> Response {
+    request.headers_mut().remove("x-request-id");
+    next.run(request).await
+}
+
+/// The span of a request names the route and never the address: the callback's address holds the token.
+#[derive(Debug, Clone, Copy)]
+struct Spans(&'static str);
+
+impl<B> MakeSpan<B> for Spans {
+    fn make_span(&mut self, request: &http::Request<B>) -> Span {
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+        let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        tracing::info_span!("request", door = self.0, method = %request.method(), route, request_id = id)
+    }
+}

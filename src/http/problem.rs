@@ -1,0 +1,146 @@
+//! Errors of the internal door, as RFC 9457 problem documents.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::respond::with_json;
+use crate::store::StoreError;
+
+/// How a key is asked for.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="remgate""#);
+
+/// An error that a program can tell by its `type` and a person can read.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// 400: a parameter or a body that cannot be understood.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail)
+    }
+
+    /// 401: no key, or one that does not open this door.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail)
+            .with(header::WWW_AUTHENTICATE, CHALLENGE)
+    }
+
+    /// 403: known, but not allowed.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "This is not allowed", detail)
+    }
+
+    /// 404: no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+    }
+
+    /// 405: the thing is there, but not for this method.
+    pub fn method_not_allowed(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "The method is not allowed here",
+            detail,
+        )
+    }
+
+    /// 409: the thing is not in a state that allows it.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow this", detail)
+    }
+
+    /// 414: a request line that nobody needs.
+    pub fn uri_too_long() -> Self {
+        Self::new(
+            StatusCode::URI_TOO_LONG,
+            "uri-too-long",
+            "The address is too long",
+            super::layers::URI_LIMIT_TEXT,
+        )
+    }
+
+    /// 421: the request was meant for another host.
+    pub fn misdirected(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "The request is meant for another host",
+            detail,
+        )
+    }
+
+    /// 500: our own fault.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong here",
+            "the log has more, under this answer's x-request-id",
+        )
+    }
+
+    /// 503: not now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            kind: format!("urn:remgate:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        let mut response = with_json(self.status, "application/problem+json", &document);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// What the store said is for the log; the caller learns whether coming back makes sense.
+impl From<StoreError> for Problem {
+    fn from(e: StoreError) -> Self {
+        tracing::error!(error = %e, "the store did not do what a request needed");
+        match e {
+            StoreError::Unavailable { .. } => Self::unavailable("the store cannot be reached now"),
+            StoreError::Corrupt(_) | StoreError::NewerSchema { .. } | StoreError::Migration(_) => {
+                Self::internal()
+            }
+        }
+    }
+}

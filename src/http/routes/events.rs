@@ -1,0 +1,133 @@
+//! `/v1/events`: what polling apps read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
+use crate::http::extract::{Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::json;
+use crate::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::wake::Wake;
+
+/// How long a request waits before it looks again unasked: a wake-up from another replica can be lost with its
+/// connection.
+const SAFETY_POLL: Duration = Duration::from_secs(5);
+
+/// What reading events needs.
+pub struct EventsState {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Who says that there are new ones.
+    pub wake: Wake,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// When waiting ends early.
+    pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// `GET /v1/events`
+pub(crate) async fn list(State(state): State<Arc<EventsState>>, params: Params) -> Result<Response, Problem> {
+    let (filter, wait) = parse(params)?;
+    let page = state.page(filter, wait).await?;
+    Ok(json(&page))
+}
+
+/// `GET /v1/events/{id}`
+pub(crate) async fn show(
+    State(state): State<Arc<EventsState>>,
+    Path(id): Path<EventId>,
+) -> Result<Response, Problem> {
+    let event = state.store.event(&id).await?;
+    event.map(|event| json(&event)).ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
+}
+
+impl EventsState {
+    /// A page, as soon as there is something to show, at the latest when the time is over or remgate stops.
+    async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
+        // The watcher comes before the look: an event stored in between wakes it.
+        let mut watcher = self.wake.watch_events();
+        let mut page = self.store.events(&filter).await?;
+        if wait.is_zero() || !page.data.is_empty() {
+            return Ok(page);
+        }
+        let _counted = self.metrics.waiter();
+        let mut over = self.clock.sleep(wait);
+        loop {
+            tokio::select! {
+                () = watcher.woken() => {}
+                () = tokio::time::sleep(SAFETY_POLL) => {}
+                () = &mut over => return Ok(page),
+                () = self.lifecycle.soft().cancelled() => return Ok(page),
+            }
+            filter.order = Order::Ascending { after: page.cursor };
+            page = self.store.events(&filter).await?;
+            if !page.data.is_empty() {
+                return Ok(page);
+            }
+        }
+    }
+}
+
+fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
+    let newest_first = params.one::<Direction>("order")?.is_some_and(|it| it.0);
+    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let wait = params.one::<Wait>("wait")?;
+    let order = match (newest_first, after, before, &wait) {
+        (false, _, None, _) => Order::Ascending { after: after.unwrap_or_default() },
+        (true, None, _, None) => Order::Descending { before },
+        (false, _, Some(_), _) => {
+            return Err(Problem::bad_request("`before` goes with order=desc; pass `after` here"));
+        }
+        (true, _, _, _) => {
+            return Err(Problem::bad_request(
+                "order=desc goes without `after` and `wait`; it pages by `before`",
+            ));
+        }
+    };
+    let filter = EventFilter {
+        order,
+        limit: params.one::<Limit>("limit")?.unwrap_or_default(),
+        types: params.many("type")?,
+        services: params.many("service")?,
+        uaid: params.one("uaid")?,
+        since: params.one("since")?,
+        until: params.one("until")?,
+    };
+    params.finish()?;
+    Ok((filter, wait.map_or(Duration::ZERO, |wait| wait.0)))
+}
+
+struct Direction(bool);
+
+impl std::str::FromStr for Direction {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "asc" => Ok(Self(false)),
+            "desc" => Ok(Self(true)),
+            _ => Err(Invalid::new("an order is asc or desc")),
+        }
+    }
+}
+
+struct Wait(Duration);
+
+impl std::str::FromStr for Wait {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let seconds = text.parse().ok().filter(|seconds| *seconds <= 60);
+        let seconds =
+            seconds.ok_or_else(|| Invalid::new("a wait is a whole number of seconds from 0 to 60"))?;
+        Ok(Self(Duration::from_secs(seconds)))
+    }
+}

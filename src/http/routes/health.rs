@@ -1,0 +1,71 @@
+//! `/livez`, `/readyz`, `/metrics`: how it goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use crate::domain::Clock;
+use crate::http::respond::with_body;
+use crate::intake::Recorder;
+use crate::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// How long the store may take to prove itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the routes about health need.
+pub struct HealthState {
+    /// Who has to be there to write.
+    pub recorder: Recorder,
+    /// What has to be writable.
+    pub store: Arc<dyn Store>,
+    /// When it is.
+    pub clock: Arc<dyn Clock>,
+    /// Whether we are stopping.
+    pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// `GET /livez`: the process runs and answers.
+pub(crate) async fn livez() -> Response {
+    plain(StatusCode::OK, "ok\n")
+}
+
+/// `GET /readyz`: a callback would be stored now.
+pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
+    if state.lifecycle.soft().is_cancelled() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    if !state.recorder.is_running() {
+        tracing::error!("not ready: nobody writes callbacks any more; restart");
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks cannot be recorded\n");
+    }
+    match tokio::time::timeout(PATIENCE, state.store.probe(state.clock.now())).await {
+        Ok(Ok(())) => plain(StatusCode::OK, "ready\n"),
+        Ok(Err(e)) => {
+            tracing::warn!(error = %e, "not ready");
+            plain(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written\n")
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the store did not answer in time");
+            plain(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
+        }
+    }
+}
+
+/// `GET /metrics`: Prometheus' text format. The open deliveries are counted when they are asked for.
+pub(crate) async fn metrics(State(state): State<Arc<HealthState>>) -> Response {
+    if let Ok(Ok(pending)) = tokio::time::timeout(PATIENCE, state.store.pending()).await {
+        state.metrics.deliveries_pending(pending);
+    }
+    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.metrics.render())
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    with_body(status, "text/plain; charset=utf-8", text)
+}
