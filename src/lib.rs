@@ -2,10 +2,12 @@
 //!
 //! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
 
+pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod egress;
+pub mod gateway;
 pub mod handover;
 pub mod http;
 pub mod intake;

@@ -1,3 +1,7 @@
 //! Parses the command line, runs it, and answers with an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    remgate::cli::main()
+}

@@ -1,0 +1,225 @@
+//! Speaks HTTP with a running remgate, and turns what goes wrong into words that say what to do.
+//!
+//! No redirects, no ambient proxies, every call with a timeout. Errors hold no URL of a callback, which is a secret.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use reqwest::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::options::Global;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// Speak to the internal door at this URL, not to the configured one; the configured key is not sent there
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    server: Option<Url>,
+    /// Take the key from this file, not from the configuration
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+/// A conversation with an internal door.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<SecretString>,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("failed to reach {base}: {cause}; is remgate running there? `remgate serve` starts it")]
+    Unreachable { base: Url, cause: String },
+    #[error("no whole answer from {base}: {cause}")]
+    Broken { base: Url, cause: String },
+    #[error("{base} answered {status}: {detail}{}", hint(*status))]
+    Refused { base: Url, status: StatusCode, detail: String },
+    #[error("{base} answered something else than remgate does; is it its internal door? ({cause})")]
+    Foreign { base: Url, cause: String },
+}
+
+impl CallError {
+    /// Whether the same call may work a little later.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Foreign { .. } => false,
+        }
+    }
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "; the key comes from internal.admin_key, or from --key-file",
+        StatusCode::FORBIDDEN => "; another key can be given with --key-file",
+        _ => "",
+    }
+}
+
+impl Client {
+    /// To the internal door that the flags name, or else to the configured one.
+    pub(super) fn internal(server: &Server, global: &Global) -> anyhow::Result<Self> {
+        let mut key = None;
+        let base = if let Some(base) = &server.server {
+            base.clone()
+        } else {
+            let config = global.load()?.config;
+            key = config.internal.admin_key;
+            door(config.internal.listen).context("internal.listen")?
+        };
+        if let Some(path) = &server.key_file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            key = Some(text.trim().into());
+        }
+        Ok(Self { http: http_client(&base)?, base, key })
+    }
+
+    /// Asks for JSON.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        timeout: Duration,
+    ) -> Result<T, CallError> {
+        let mut request = self.http.get(at(&self.base, path, query)).timeout(timeout);
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| no_answer(&self.base, error))?;
+        let base = self.base.clone();
+        if status.is_success() {
+            serde_json::from_slice(&body)
+                .map_err(|error| CallError::Foreign { base, cause: error.to_string() })
+        } else {
+            Err(CallError::Refused { base, status, detail: detail(status, &body) })
+        }
+    }
+
+    /// Asks only whether the answer is a good one.
+    pub(super) async fn check(&self, path: &str, timeout: Duration) -> Result<(), CallError> {
+        let request = self.http.get(at(&self.base, path, &[])).timeout(timeout);
+        let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        Err(CallError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
+    }
+}
+
+/// A client for one server.
+pub(super) fn http_client(base: &Url) -> anyhow::Result<reqwest::Client> {
+    #[expect(clippy::disallowed_methods, reason = "this is the command line's configured client")]
+    let mut builder = reqwest::Client::builder();
+    if base.scheme() == "http" {
+        // Without TLS no certificate authorities are needed, and a small container has none to load.
+        builder = builder.tls_certs_only(std::iter::empty());
+    }
+    builder
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+        .context("failed to prepare an HTTPS client; are the system's certificate authorities installed?")
+}
+
+/// Where a door can be reached from this machine.
+pub(super) fn door(listen: SocketAddr) -> anyhow::Result<Url> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    anyhow::ensure!(
+        listen.port() != 0,
+        "port 0 is a new one each time; the command line must name the address"
+    );
+    Ok(format!("http://{}", SocketAddr::new(ip, listen.port())).parse()?)
+}
+
+/// A path below a base, which may have a path of its own.
+pub(super) fn at(base: &Url, path: &str, query: &[(&str, String)]) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
+/// A base given on the command line.
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let has_secret = !url.username().is_empty() || url.password().is_some();
+    if !matches!(url.scheme(), "http" | "https")
+        || has_secret
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err(
+            "it begins with http:// or https:// and has no user information, query or fragment".to_owned()
+        );
+    }
+    Ok(url)
+}
+
+/// A call without an answer, or without a whole one.
+pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> CallError {
+    let error = error.without_url();
+    let base = base.clone();
+    if error.is_timeout() && !error.is_connect() {
+        return CallError::Broken { base, cause: "it took too long".to_owned() };
+    }
+    let is_connect = error.is_connect();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let cause = cause.to_string();
+    if is_connect { CallError::Unreachable { base, cause } } else { CallError::Broken { base, cause } }
+}
+
+/// What a problem document says, or else what the status says.
+fn detail(status: StatusCode, body: &[u8]) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = ["detail", "title"].iter().map(|name| &problem[name]).find(|said| said.is_string());
+    match said {
+        Some(said) => super::output::field(said),
+        None => status.canonical_reason().unwrap_or("no reason given").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{at, door};
+
+    #[rstest::rstest]
+    #[case("127.0.0.1:81", "http://127.0.0.1:81/v1")]
+    #[case("0.0.0.0:81", "http://127.0.0.1:81/v1")]
+    #[case("[::]:81", "http://[::1]:81/v1")]
+    #[case("192.0.2.7:81", "http://192.0.2.7:81/v1")]
+    fn a_door_is_reached_on_an_address_that_its_host_guard_knows(#[case] listen: &str, #[case] url: &str) {
+        assert_eq!(at(&door(listen.parse().unwrap()).unwrap(), "/v1", &[]).as_str(), url);
+    }
+
+    #[test]
+    fn a_port_that_changes_cannot_be_reached() {
+        assert!(door("127.0.0.1:0".parse().unwrap()).is_err());
+    }
+}

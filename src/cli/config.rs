@@ -1,0 +1,73 @@
+//! `config`: whether the configuration can be used, what is in effect and why, and what the defaults are.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::Subcommand;
+use serde_json::{Map, json};
+
+use super::options::Global;
+use super::output;
+use crate::config::{DEFAULTS, Loaded};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check that remgate would start with it
+    Check,
+    /// Show every value in effect, and the layer it came from; secrets are masked
+    Show {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the file of defaults: every key, explained
+    Default,
+}
+
+pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::Check => check(&global.load()?),
+        Command::Show { json } => show(&global.load()?, *json),
+        Command::Default => Ok(io::stdout().write_all(DEFAULTS.as_bytes())?),
+    }
+}
+
+fn check(loaded: &Loaded) -> anyhow::Result<()> {
+    loaded.config.check_locks(false)?;
+    for warning in &loaded.warnings {
+        output::remark(&format!("warning: {warning}"));
+    }
+    for door in loaded.config.open_doors(false) {
+        output::remark(&format!("warning: {door}"));
+    }
+    let file = loaded.file.as_deref().map(Path::display);
+    let file =
+        file.map_or_else(|| "no file, only defaults, environment and flags".to_owned(), |f| f.to_string());
+    Ok(output::line(&format!("OK ({file})"))?)
+}
+
+fn show(loaded: &Loaded, as_json: bool) -> anyhow::Result<()> {
+    for warning in &loaded.warnings {
+        output::remark(&format!("warning: {warning}"));
+    }
+    if as_json {
+        let values: Map<_, _> = loaded
+            .effective
+            .iter()
+            .map(|it| (it.key.clone(), json!({"value": it.value, "layer": it.layer})))
+            .collect();
+        let file = loaded.file.as_deref().map(|path| path.display().to_string());
+        let whole = json!({"file": file, "values": values, "warnings": loaded.warnings});
+        return Ok(output::line(&whole.to_string())?);
+    }
+    let lines: Vec<_> =
+        loaded.effective.iter().map(|it| (format!("{} = {}", it.key, it.value), &it.layer)).collect();
+    // Very long values, such as the schedule, do not push all the others' layers to the far right.
+    let width =
+        lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= 72).max().unwrap_or(0);
+    let mut out = io::stdout().lock();
+    for (line, layer) in lines {
+        writeln!(out, "{line:<width$}   # {layer}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
+//!
+//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for the one that `token new` makes.
+
+mod client;
+mod completions;
+mod config;
+mod event;
+mod healthcheck;
+mod migrate;
+mod options;
+mod output;
+mod serve;
+mod tail;
+mod token;
+mod trigger;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Unlocked};
+use options::Global;
+
+/// Something that remgate was asked to do did not work out.
+const FAILED: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+/// The configuration cannot be used (`EX_CONFIG` of sysexits.h).
+const CONFIGURATION: u8 = 78;
+
+/// The customer's side of RemAuth: receives its callbacks, keeps them, forwards them, and fronts RemotePC
+#[derive(Debug, Parser)]
+#[command(
+    name = "remgate",
+    version,
+    after_help = "Without a command: serve. Configuration: --config, else REMGATE_CONFIG, else ./remgate.toml, else \
+                  /etc/remgate/remgate.toml; then REMGATE__SECTION__KEY; then the flags.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 78 unusable configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open the doors and run until told to stop (the default)
+    Serve,
+    /// Check, show or print the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Ask the internal door whether remgate is ready; for containers
+    Healthcheck(healthcheck::Options),
+    /// Make secrets for callback URLs
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Send a callback to the public door, as RemAuth would
+    Trigger(trigger::Options),
+    /// Read events from the internal door
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Print a shell's completion script
+    Completions(completions::Options),
+}
+
+/// A command line that parses but makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Runs the process's command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Only a second call can fail, and then the provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(USAGE).into();
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let global = &cli.global;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&global.load()?),
+        Command::Config(command) => config::run(&command, global),
+        Command::Migrate => migrate::run(&global.load()?),
+        Command::Healthcheck(options) => block_on(healthcheck::run(&options, global)),
+        Command::Token(command) => token::run(&command, global),
+        Command::Trigger(options) => block_on(trigger::run(&options, global)),
+        Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Completions(options) => completions::run(&options),
+    }
+}
+
+/// Runs one short conversation; `serve` has a runtime of its own.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Says what went wrong, and how that is told to a shell.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe);
+    if broken_pipe {
+        // Whoever read the output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "remgate: {error:#}");
+    if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Unlocked>()) {
+        CONFIGURATION.into()
+    } else if error.is::<Usage>() {
+        USAGE.into()
+    } else {
+        FAILED.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

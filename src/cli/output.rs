@@ -1,0 +1,51 @@
+//! How data looks on stdout.
+
+use std::io::{self, Write};
+
+use serde_json::Value as Json;
+
+/// Writes one line and hands it over at once.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Says something beside the data, to whoever watches.
+pub(super) fn remark(text: &str) {
+    // Nobody can be told when stderr is gone.
+    let _ = writeln!(io::stderr(), "remgate: {text}");
+}
+
+/// A field as text on one line; what a server sent must not steer the terminal.
+pub(super) fn field(value: &Json) -> String {
+    let text = match value {
+        Json::Null => "-".to_owned(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+const COLUMNS: [(&str, &str, usize); 5] = [
+    ("received_at", "RECEIVED", 24),
+    ("type", "TYPE", 24),
+    ("service", "SERVICE", 12),
+    ("uaid", "UAID", 32),
+    ("trust", "TRUST", 7),
+];
+
+/// The heads of the columns of [`event_row`].
+pub(super) fn event_heads() -> String {
+    row(&COLUMNS.map(|(_, head, _)| head.to_owned()), "ID")
+}
+
+/// An event as one line of a table.
+pub(super) fn event_row(event: &Json) -> String {
+    row(&COLUMNS.map(|(name, _, _)| field(&event[name])), &field(&event["id"]))
+}
+
+fn row(cells: &[String; COLUMNS.len()], last: &str) -> String {
+    let cells = cells.iter().zip(COLUMNS).map(|(cell, (_, _, width))| format!("{cell:<width$}  "));
+    cells.collect::<String>() + last
+}

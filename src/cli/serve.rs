@@ -1,0 +1,129 @@
+//! `serve`: opens the doors and runs until told to stop.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
+use crate::gateway::{Gateway, Seams};
+use crate::lifecycle::{self, StopSignals};
+use crate::telemetry::{self, LogStyle};
+
+pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    loaded.config.check_locks(false)?;
+    let style = style(loaded.config.telemetry.log_format);
+    telemetry::init(style, loaded.log_filter.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(loaded, style));
+    // Waits for nothing: the system may still be looking up a receiver's name, and cannot be told to give up.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(loaded: &Loaded, style: LogStyle) -> anyhow::Result<()> {
+    // Before anything else: a signal that comes while we start is a wish to stop like any other.
+    let mut signals = StopSignals::watch()?;
+    lifecycle::ignore_file_size_signal()?;
+    let files = lifecycle::raise_file_limit();
+    tracing::debug!(files, "limit of open files");
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = &loaded.config;
+    let gateway = Gateway::build(config, &declared_in(loaded), Seams::real()).await?;
+    let doors = Doors { public: gateway.public_address(), internal: gateway.internal_address() };
+    for door in config.open_doors(false) {
+        tracing::warn!("{}", doors.named(&door));
+    }
+    // Nobody may be there to read it, which stops nothing.
+    let _ = doors.announce(config, style);
+    let finished = gateway
+        .run(async {
+            let signal = signals.first().await;
+            tracing::info!(signal, "stopping");
+        })
+        .await;
+    tracing::info!(everything_finished = finished, "stopped");
+    Ok(())
+}
+
+fn style(format: LogFormat) -> LogStyle {
+    match format {
+        LogFormat::Auto => LogStyle::detect(),
+        LogFormat::Pretty => LogStyle::Pretty,
+        LogFormat::Json => LogStyle::Json,
+    }
+}
+
+/// Where the declared endpoints stand, for people.
+fn declared_in(loaded: &Loaded) -> String {
+    loaded.file.as_ref().map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string())
+}
+
+/// The addresses that were bound, which a port 0 in the configuration leaves open.
+struct Doors {
+    public: SocketAddr,
+    internal: SocketAddr,
+}
+
+impl Doors {
+    /// The URL to register, with a place for the token where one is needed: tokens are never shown.
+    fn callback_url(&self, config: &Config) -> String {
+        let locked = config.services.iter().any(|service| !service.tokens.is_empty());
+        let token = locked.then_some("<token>");
+        match config.public.url {
+            Some(_) => config.public.callback_url(token),
+            None => format!("http://{}{}", self.public, Public::callback_path(token)),
+        }
+    }
+
+    /// What to do next: try it while it stands open, else tell RemAuth.
+    fn next(&self, config: &Config) -> String {
+        if config.open_doors(false).len() < 2 {
+            return "register the callback URL in RemAuth's Customer Center".to_owned();
+        }
+        format!(
+            "curl 'http://{}/remauth_callback?authenticated=b83ee873a9b44f2083c130db24dfbe91' stores an event, \
+             curl 'http://{}/v1/events' shows it",
+            self.public, self.internal
+        )
+    }
+
+    /// What is open, at the address that it got.
+    fn named(&self, door: &OpenDoor) -> String {
+        let bound = match door {
+            OpenDoor::Public { .. } => self.public,
+            OpenDoor::Internal { .. } => self.internal,
+        };
+        door.to_string().replace(&door.listen().to_string(), &bound.to_string())
+    }
+
+    /// Says that it is ready: one line in the log, and for people the same in a form to look at.
+    fn announce(&self, config: &Config, style: LogStyle) -> io::Result<()> {
+        let (callback_url, store, next) = (self.callback_url(config), store(config), self.next(config));
+        tracing::info!(
+            public_addr = %self.public, internal_addr = %self.internal, callback_url, store, next, "remgate is ready"
+        );
+        if style == LogStyle::Json {
+            return Ok(());
+        }
+        let doors = config.open_doors(false);
+        let state = |open: bool| if open { "stands open" } else { "locked" };
+        let public = state(doors.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
+        let internal = state(doors.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
+        let mut out = io::stderr().lock();
+        writeln!(out, "\n  remgate {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  callback URL   {callback_url}")?;
+        writeln!(out, "  public door    http://{} ({public})", self.public)?;
+        writeln!(out, "  internal door  http://{} ({internal})", self.internal)?;
+        writeln!(out, "  events in      {store}")?;
+        writeln!(out, "  next           {next}\n")
+    }
+}
+
+/// Where events are kept, without a password.
+fn store(config: &Config) -> String {
+    match &config.database {
+        Database::Sqlite(path) => path.display().to_string(),
+        Database::Postgres(_) => "PostgreSQL".to_owned(),
+    }
+}

@@ -1,0 +1,94 @@
+//! `event tail`: follows events by long-poll. A server that restarts is waited for; no event is lost or shown twice.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::{CallError, Client, Server};
+use super::event::{Filter, TIMEOUT, print};
+use super::output;
+use crate::domain::{Clock, Cursor, Page, SystemClock};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    pub(super) server: Server,
+    #[command(flatten)]
+    filter: Filter,
+    /// Begin after this cursor; 0 is the beginning of all. Without it: from now on
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long the server is asked to hold a request.
+const HELD: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = follow(options, client) => ended,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
+}
+
+async fn follow(options: &Options, client: &Client) -> anyhow::Result<()> {
+    let clock = SystemClock;
+    let mut after = match options.after {
+        Some(after) => after,
+        None => newest(client).await?,
+    };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let asked = clock.instant();
+        match next_page(options, client, after).await {
+            Ok(page) => {
+                page.data.iter().try_for_each(|event| print(event, options.json))?;
+                after = page.cursor;
+                // A server that is about to stop answers at once, and with nothing.
+                if page.data.is_empty() && asked.elapsed() < FIRST_PAUSE {
+                    clock.sleep(FIRST_PAUSE).await;
+                }
+                pause = FIRST_PAUSE;
+            }
+            Err(error) if error.is_passing() => {
+                if pause == FIRST_PAUSE {
+                    output::remark(&format!("{error}; trying again"));
+                }
+                clock.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The one thing to know of an event to go on after it.
+#[derive(Deserialize)]
+struct Placed {
+    cursor: Cursor,
+}
+
+/// Where the newest event stands; what comes after it is new.
+async fn newest(client: &Client) -> Result<Cursor, CallError> {
+    let query = [("order", "desc".to_owned()), ("limit", "1".to_owned())];
+    let page: Page<Placed> = client.get("/v1/events", &query, TIMEOUT).await?;
+    Ok(page.data.first().map_or(page.cursor, |event| event.cursor))
+}
+
+async fn next_page(
+    options: &Options,
+    client: &Client,
+    after: Cursor,
+) -> Result<Page<Box<RawValue>>, CallError> {
+    let mut query = options.filter.query();
+    query.push(("after", after.to_string()));
+    query.push(("limit", "1000".to_owned()));
+    query.push(("wait", HELD.as_secs().to_string()));
+    client.get("/v1/events", &query, HELD + TIMEOUT).await
+}

@@ -1,0 +1,122 @@
+//! `trigger`: a callback as RemAuth sends it, to try out what happens then.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use url::Url;
+
+use super::options::Global;
+use super::{Usage, client, output};
+use crate::config::{Config, Public, Service};
+use crate::domain::{CallbackType, Chance, EventType, ServiceName, Uaid};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// What happened
+    #[arg(value_name = "TYPE")]
+    kind: Kind,
+    /// The authentication's id, 32 hexadecimal digits; a random one if there is none
+    uaid: Option<Uaid>,
+    /// The service that it is about; its token is taken from the configuration
+    #[arg(long, value_name = "NAME")]
+    service: Option<ServiceName>,
+    /// Send it to the public door at this URL, not to the configured one
+    #[arg(long, value_name = "URL", value_parser = client::base_url)]
+    url: Option<Url>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A user authenticated
+    Authenticated,
+    /// A user authenticated for the first time
+    Registricated,
+    /// A user subscribed to an existing system
+    Subscribed,
+}
+
+impl From<Kind> for CallbackType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Authenticated => Self::Authenticated,
+            Kind::Registricated => Self::Registricated,
+            Kind::Subscribed => Self::Subscribed,
+        }
+    }
+}
+
+/// How RemAuth, and we in its place, answer.
+#[derive(Deserialize)]
+struct Envelope {
+    code: String,
+    msg: String,
+    #[serde(default)]
+    data: Json,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()> {
+    let config = global.load()?.config;
+    let service = chosen(options.service.as_ref(), &config)?;
+    let kind = CallbackType::from(options.kind);
+    let uaid = options.uaid.unwrap_or_else(|| Uaid::from_bytes(Chance::from_os().bytes()));
+    let base = match &options.url {
+        Some(base) => base.clone(),
+        None => client::door(config.public.listen).context("public.listen")?,
+    };
+    let token = service.tokens.first().map(ExposeSecret::expose_secret);
+    let url = client::at(&base, &Public::callback_path(token), &[(kind.as_str(), uaid.to_string())]);
+    let event = sent(&base, url).await?;
+    if options.json {
+        let kind = EventType::from(kind);
+        let line = json!({"event": event, "type": kind, "service": service.name, "uaid": uaid});
+        return Ok(output::line(&line.to_string())?);
+    }
+    output::line(&format!("event  {}", output::field(&event)))?;
+    Ok(output::line(&format!("uaid   {uaid}"))?)
+}
+
+/// The service that is meant: the named one, else `default`, else the only one.
+fn chosen<'a>(name: Option<&ServiceName>, config: &'a Config) -> anyhow::Result<&'a Service> {
+    let default = ServiceName::default_service();
+    let wanted = name.unwrap_or(&default);
+    let found = config.services.iter().find(|service| service.name == *wanted);
+    match (found, config.services.as_slice()) {
+        (Some(service), _) => Ok(service),
+        (None, [only]) if name.is_none() => Ok(only),
+        (None, all) => {
+            let names: Vec<_> = all.iter().map(|service| service.name.as_str()).collect();
+            let text = match name {
+                Some(name) => format!("there is no service {name}; there are {}", names.join(", ")),
+                None => format!("name one of the services with --service: {}", names.join(", ")),
+            };
+            Err(Usage(text).into())
+        }
+    }
+}
+
+/// Sends the callback; answers with the event's id. The URL holds the token: it goes into no error.
+async fn sent(base: &Url, url: Url) -> anyhow::Result<Json> {
+    let request = client::http_client(base)?.get(url).timeout(TIMEOUT);
+    let response = request.send().await.map_err(|error| client::no_answer(base, error))?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(|error| client::no_answer(base, error))?;
+    let envelope = serde_json::from_slice::<Envelope>(&body);
+    match envelope {
+        Ok(envelope) if status.is_success() && envelope.code == "200" => Ok(envelope.data),
+        Ok(Envelope { code, msg, data }) => {
+            let msg = output::field(&msg.into());
+            let data = if data.is_null() { String::new() } else { format!(" ({})", output::field(&data)) };
+            bail!("{base} refused the callback: {} {msg}{data}", output::field(&code.into()))
+        }
+        Err(_) => bail!("{base} answered {status}, but not as remgate's public door does"),
+    }
+}
