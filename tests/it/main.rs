@@ -1,3 +1,39 @@
-//! What remgate does, seen from outside.
+//! What remgate does, seen from outside, and what its repository holds itself to.
+//!
+//! One binary, one file a feature; `support` is the harness that they share.
 
-fn main() {}
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod callback;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod cli_live;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod container;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod floor_plan;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod internal;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod remotepc;
+#[cfg(test)]
+mod repository;
+#[cfg(test)]
+mod schedule;
+#[cfg(test)]
+mod store;

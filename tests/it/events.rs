@@ -1,0 +1,259 @@
+//! `/v1/events`: pages, filters, waiting, and no gaps.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use remgate::domain::{Clock, SystemClock};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::engine::both_engines;
+use crate::support::postgres;
+use crate::support::process::Launch;
+use crate::support::service::{Service, text, uaid};
+use crate::support::within;
+
+fn uaids(page: &Value) -> Vec<String> {
+    page["data"].as_array().unwrap().iter().map(|it| it["uaid"].as_str().unwrap().to_owned()).collect()
+}
+
+const TWO_SERVICES: &str = "
+callback.tokens = [\"kZ3vX9mQ2rT7wB5nL8cJ4A\"]
+[[service]]
+name = \"portal\"
+tokens = [\"pH6sD1fG0yU_eR-iO3aK2w\"]
+";
+
+both_engines! {
+    async fn an_empty_store_has_a_place_to_begin(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        assert_eq!(service.events("").await, json!({"data": [], "cursor": "0", "has_more": false}));
+        assert_eq!(service.events("order=desc").await, json!({"data": [], "cursor": "0", "has_more": false}));
+    }
+
+    async fn pages_follow_each_other_both_ways(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        let all: Vec<_> = (0..7).map(uaid).collect();
+        for it in &all {
+            service.store(it).await;
+        }
+        let mut seen = Vec::new();
+        let mut page = service.events("limit=3").await;
+        loop {
+            seen.extend(uaids(&page));
+            if page["has_more"] == false {
+                break;
+            }
+            page = service.events(&format!("limit=3&after={}", page["cursor"].as_str().unwrap())).await;
+        }
+        assert_eq!(seen, all);
+        let end = page["cursor"].as_str().unwrap().to_owned();
+        assert_eq!(service.events(&format!("after={end}")).await, json!({"data": [], "cursor": end, "has_more": false}));
+
+        let mut back = uaids(&service.events("order=desc&limit=4").await);
+        let cursor = service.events("order=desc&limit=4").await["cursor"].as_str().unwrap().to_owned();
+        let rest = service.events(&format!("order=desc&limit=4&before={cursor}")).await;
+        assert_eq!(rest["has_more"], false);
+        back.extend(uaids(&rest));
+        back.reverse();
+        assert_eq!(back, all);
+    }
+
+    async fn filters_choose(engine: Engine) {
+        let service = Service::start(&engine, TWO_SERVICES).await;
+        let (ours, theirs) = ("/remauth_callback/kZ3vX9mQ2rT7wB5nL8cJ4A", "/remauth_callback/pH6sD1fG0yU_eR-iO3aK2w");
+        for (path, name, n) in [(ours, "authenticated", 1), (ours, "subscribed", 1), (theirs, "registricated", 2), (theirs, "authenticated", 3)] {
+            service.public.get(&format!("{path}?{name}={}", uaid(n))).await.expect(200);
+        }
+        let one = uaid(1);
+        for (query, expected) in [
+            ("type=remauth.authenticated", vec![1, 3]),
+            ("type=remauth.subscribed&type=remauth.registricated", vec![1, 2]),
+            ("service=portal", vec![2, 3]),
+            ("service=portal&service=default", vec![1, 1, 2, 3]),
+            ("service=portal&type=remauth.authenticated", vec![3]),
+            ("service=nobody", vec![]),
+            (&format!("uaid={one}"), vec![1, 1]),
+            (&format!("uaid={}&order=desc", one.to_uppercase()), vec![1, 1]),
+            (&format!("uaid={one}&type=remauth.subscribed"), vec![1]),
+            ("since=2000-01-01T00:00:00Z", vec![1, 1, 2, 3]),
+            ("until=2000-01-01T00:00:00Z", vec![]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(uaid).collect();
+            assert_eq!(uaids(&service.events(query).await), expected, "{query}");
+        }
+        let third = service.events("").await["data"][2]["received_at"].as_str().unwrap().to_owned();
+        let since = uaids(&service.events(&format!("since={third}")).await);
+        assert!(since.contains(&uaid(2)) && since.contains(&uaid(3)), "since is inclusive");
+        assert!(!uaids(&service.events(&format!("until={third}")).await).contains(&uaid(2)), "until is exclusive");
+    }
+
+    async fn a_filter_that_leaves_out_much_still_moves_on(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for n in 0..5 {
+            service.store(&uaid(n)).await;
+        }
+        let page = service.events("type=remauth.subscribed").await;
+        assert_eq!(page, json!({"data": [], "cursor": "5", "has_more": false}), "what was left out is not looked at again");
+        service.callback(&format!("subscribed={}", uaid(9))).await.expect(200);
+        assert_eq!(uaids(&service.events("type=remauth.subscribed&after=5").await), [uaid(9)]);
+    }
+
+    async fn bad_values_are_refused_and_never_clamped(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for query in [
+            "limit=0", "limit=1001", "limit=ten", "limit=", "wait=61", "wait=-1", "wait=x", "after=x", "after=-1",
+            "after=99999999999999999999", "type=nonsense", "type=", "service=a%20b", "uaid=xyz", "since=yesterday",
+            "until=2026-13-01T00:00:00Z", "order=up", "order=desc&after=1", "order=desc&wait=1", "before=1",
+            "limit=1&limit=2", "after=%zz", "limt=5",
+        ] {
+            let answer = service.internal.get(&format!("/v1/events?{query}")).await.expect(400);
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{query}");
+            let problem = answer.json();
+            assert_eq!(problem["type"], "urn:remgate:problem:bad-request");
+            assert_eq!(problem["status"], 400);
+            let name = query.split('=').next().unwrap();
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(name) || query.contains("%zz"), "{query}: {detail}");
+        }
+    }
+
+    async fn an_event_that_is_not_there(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for id in ["evt_00000000000000000000000000000000", "evt_x", "nonsense"] {
+            let problem = service.internal.get(&format!("/v1/events/{id}")).await.expect(404).json();
+            assert_eq!((&problem["type"], &problem["status"]), (&json!("urn:remgate:problem:not-found"), &json!(404)));
+        }
+    }
+
+    async fn who_waits_is_woken_by_what_fits(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        service.store(&uaid(1)).await;
+        let waiting = service.internal.get("/v1/events?wait=60&after=1&type=remauth.subscribed");
+        let telling = async {
+            service.until_metric("remgate_waiters", 1).await;
+            service.store(&uaid(2)).await;
+            service.callback(&format!("subscribed={}", uaid(3))).await.expect(200);
+        };
+        let (answer, ()) = tokio::join!(waiting, telling);
+        let page = answer.expect(200).json();
+        assert_eq!((uaids(&page), &page["cursor"]), (vec![uaid(3)], &json!("3")));
+        service.until_metric("remgate_waiters", 0).await;
+    }
+
+    async fn who_waits_in_vain_gets_an_empty_page(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        assert_eq!(service.events("wait=1").await, json!({"data": [], "cursor": "0", "has_more": false}));
+        service.store(&uaid(1)).await;
+        assert_eq!(uaids(&service.events("wait=60").await), [uaid(1)], "what is there needs no waiting");
+    }
+
+    async fn readers_that_follow_cursors_miss_and_repeat_nothing(engine: Engine) {
+        // Two replicas where the engine allows them, one otherwise, written to by eight at a time.
+        let first = Service::start(&engine, "").await;
+        let second = if engine.name() == "postgres" { Some(Service::start(&engine, "").await) } else { None };
+        let doors: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().collect();
+        let total = 800;
+        let writers = join_all((0..8).map(|writer| {
+            let service = doors[usize::try_from(writer).unwrap() % doors.len()];
+            async move {
+                for n in 0..total / 8 {
+                    service.store(&uaid(writer * 1_000 + n)).await;
+                }
+            }
+        }));
+        let readers = join_all((0..4).map(|reader| {
+            let service = doors[reader % doors.len()];
+            async move {
+                let (mut cursor, mut seen) = ("0".to_owned(), Vec::new());
+                while seen.len() < usize::try_from(total).unwrap() {
+                    let page = service.events(&format!("limit=7&wait=20&after={cursor}")).await;
+                    assert!(!uaids(&page).is_empty(), "a reader waits in vain: {} seen", seen.len());
+                    seen.extend(uaids(&page));
+                    cursor = page["cursor"].as_str().unwrap().to_owned();
+                }
+                seen
+            }
+        }));
+        let ((), seen) = tokio::join!(async { drop(writers.await) }, readers);
+        for order in &seen {
+            assert_eq!(order.iter().collect::<HashSet<_>>().len(), order.len(), "nothing twice");
+            assert_eq!(order, &seen[0], "the same order for everybody");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_at_one_replica_is_woken_by_another() {
+    let database = postgres::database().await;
+    let start = async || Service::of(Launch::new(&[]).config(&text(&database.url, "")).start().await);
+    let (one, other) = (start().await, start().await);
+    let waiting = one.internal.get("/v1/events?wait=60");
+    let telling = async {
+        one.until_metric("remgate_waiters", 1).await;
+        let begun = SystemClock.instant();
+        other.store(&uaid(7)).await;
+        begun
+    };
+    let (answer, begun) = tokio::join!(waiting, telling);
+    assert_eq!(uaids(&answer.expect(200).json()), [uaid(7)]);
+    // By LISTEN, that is, and not by the slow poll that stands beside it.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// Replica A has its number and hangs in its COMMIT; replica B stores meanwhile. Were B's event to become visible
+/// first, a reader would pass A's for ever.
+#[tokio::test]
+async fn a_slow_commit_at_one_replica_is_not_overtaken_by_another() {
+    let database = postgres::database().await;
+    let start = async || Service::of(Launch::new(&[]).config(&text(&database.url, "")).start().await);
+    let (one, other) = (start().await, start().await);
+    let mut admin = PgConnection::connect(&database.url).await.unwrap();
+    let slow = "
+        CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.uaid = decode('000000000000000000000000000000aa', 'hex')) EXECUTE FUNCTION hang();
+        SELECT pg_advisory_lock(1);";
+    sqlx::raw_sql(slow).execute(&mut admin).await.unwrap();
+    let hanging = one.store("000000000000000000000000000000aa");
+    let meanwhile = async {
+        // A's transaction stands in its COMMIT when somebody waits for our lock.
+        within("a transaction that waits in its commit", async {
+            let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted";
+            while admin.fetch_optional(waits).await.unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let second = uaid(0xbb);
+        let overtaking = other.store(&second);
+        let reading = async {
+            // Either B waits for A, or what B stored is there to be read before what A stores.
+            let queues = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid <> 1 AND NOT granted";
+            let page = within("the second replica to wait or to overtake", async {
+                loop {
+                    let page = other.events("").await;
+                    if !uaids(&page).is_empty() || admin.fetch_optional(queues).await.unwrap().is_some() {
+                        return page;
+                    }
+                }
+            })
+            .await;
+            let cursor = page["cursor"].as_str().unwrap().to_owned();
+            admin.execute("SELECT pg_advisory_unlock(1)").await.unwrap();
+            (uaids(&page), cursor)
+        };
+        let (_, (mut seen, mut cursor)) = tokio::join!(overtaking, reading);
+        while seen.len() < 2 {
+            let page = other.events(&format!("wait=20&after={cursor}")).await;
+            assert!(!uaids(&page).is_empty(), "the reader passed an event: {seen:?}");
+            seen.extend(uaids(&page));
+            cursor = page["cursor"].as_str().unwrap().to_owned();
+        }
+        seen
+    };
+    let (_, seen) = tokio::join!(hanging, meanwhile);
+    assert_eq!(seen, [uaid(0xaa), uaid(0xbb)]);
+}

@@ -1,0 +1,196 @@
+//! The internal door: keys, problem documents, health, figures, and the limits that both doors share.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::engine::{Engine, both_engines};
+use crate::support::postgres;
+use crate::support::process::Launch;
+use crate::support::raw::{self, Connection};
+use crate::support::service::{Service, text, uaid};
+
+const KEY: &str = "rgk_admin-key-of-this-test-0123456789";
+
+both_engines! {
+    async fn a_locked_door_asks_for_its_key(engine: Engine) {
+        let service = Service::start(&engine, &format!("internal.admin_key = \"{KEY}\"")).await;
+        for client in [service.internal.clone(), service.internal.clone().bearer("rgk_wrong")] {
+            for path in ["/v1/events", "/v1/endpoints"] {
+                let answer = client.get(path).await.expect(401);
+                assert!(answer.header("www-authenticate").starts_with("Bearer"));
+                assert_eq!(answer.header("content-type"), "application/problem+json");
+                assert_eq!(answer.json()["type"], "urn:remgate:problem:unauthorized");
+            }
+            let answer = client.post("/admin/remotepc/user/list", &json!({})).await.expect(401);
+            assert_eq!(answer.json()["errors"][0]["description"], "NOT_AUTHORIZED");
+        }
+        let with_key = service.internal.clone().bearer(KEY);
+        with_key.get("/v1/events").await.expect(200);
+        with_key.clone().header("host", "remgate.internal").get("/v1/events").await.expect(200);
+        for path in ["/livez", "/readyz", "/metrics"] {
+            service.internal.get(path).await.expect(200);
+        }
+        assert!(!service.process.log().contains(KEY));
+    }
+
+    async fn an_open_door_is_for_this_machine(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        let addr = service.process.internal_addr();
+        for (host, status) in [
+            ("localhost", 200), ("127.0.0.1:8081", 200), ("[::1]:9", 200), ("evil.example", 421), ("10.0.0.1", 421),
+        ] {
+            let request = format!("GET /v1/events HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let answer = raw::exchange(addr, request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+        }
+        let evil = service.internal.clone().header("origin", "https://evil.example");
+        evil.get("/v1/events").await.expect(403);
+        assert_eq!(evil.post("/admin/remotepc/user/list", &json!({})).await.expect(403).json()["code"], 403);
+        let rebound = "GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+        assert!(raw::exchange(addr, rebound).await.starts_with("HTTP/1.1 200 "));
+    }
+
+    async fn what_is_not_there_is_a_problem_document(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for (method, path, status) in [
+            (Method::GET, "/", 404), (Method::GET, "/v2", 404), (Method::DELETE, "/v1/events", 405),
+            (Method::POST, "/livez", 405), (Method::PUT, "/v1/endpoints", 405),
+        ] {
+            let answer = service.internal.request(method.clone(), path, None).await.expect(status);
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
+            assert_eq!(answer.json()["status"], status);
+            if status == 405 {
+                assert!(answer.header("allow").contains("GET"), "{method} {path}");
+            }
+        }
+        assert_eq!(service.internal.get("/admin/remotepc/nothing").await.expect(404).json()["code"], 404);
+        service.internal.request(Method::HEAD, "/v1/events", None).await.expect(200);
+    }
+
+    async fn figures_are_told_in_prometheus_format(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        service.store(&uaid(1)).await;
+        let answer = service.internal.get("/metrics").await.expect(200);
+        assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+        let figures = answer.text();
+        for line in [
+            "# TYPE remgate_callbacks_total counter",
+            "remgate_callbacks_total{service=\"default\",type=\"authenticated\",outcome=\"stored\"} 1",
+            "remgate_events_total{type=\"remauth.authenticated\"} 1",
+            "remgate_intake_batch_size_sum 1",
+            "# TYPE remgate_intake_commit_seconds histogram",
+            "remgate_deliveries_pending 0",
+        ] {
+            assert!(figures.contains(line), "{line} in {figures}");
+        }
+        assert!(!figures.contains(&uaid(1)), "no uaid is ever a label");
+    }
+
+    async fn a_request_id_goes_along(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        let brought = service.internal.clone().header("x-request-id", "from-elsewhere.1");
+        assert_eq!(brought.get("/livez").await.header("x-request-id"), "from-elsewhere.1");
+        let unfit = service.internal.clone().header("x-request-id", "two words");
+        assert_eq!(unfit.get("/livez").await.header("x-request-id").len(), 28);
+        let stranger = service.public.clone().header("x-request-id", "from-elsewhere.1");
+        assert_ne!(stranger.get("/livez").await.header("x-request-id"), "from-elsewhere.1");
+        let (one, other) = (service.public.get("/livez").await, service.public.get("/nothing").await);
+        assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
+    }
+
+    async fn heads_and_addresses_have_limits(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for addr in [service.process.public_addr(), service.process.internal_addr()] {
+            let with = |line: &str, more: &str| format!("GET {line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+            let status = async |request: String| raw::exchange(addr, request).await[9..12].to_owned();
+            assert_eq!(status(with("/livez", "")).await, "200");
+            assert_eq!(status(with(&format!("/livez?{}", "x".repeat(9_000)), "")).await, "414");
+            assert_eq!(status(with(&format!("/livez?{}", "x".repeat(17_000)), "")).await, "431");
+            assert_eq!(status(with("/livez", &format!("X: {}\r\n", "x".repeat(17_000)))).await, "431");
+            assert_eq!(status(with("/livez", &"X: y\r\n".repeat(70))).await, "431");
+            let twice = raw::exchange(addr, with("/livez", "Host: other\r\n")).await;
+            assert!(twice.starts_with("HTTP/1.1 400 ") && twice.contains("two Host lines"), "{twice}");
+            assert_eq!(status("nonsense\r\n\r\n".to_owned()).await, "400");
+            // Lines that end in LF alone are taken, as RFC 9112 allows; a GET's body is not waited for.
+            assert_eq!(status("GET /livez HTTP/1.1\nHost: localhost\nConnection: close\n\n".to_owned()).await, "200");
+            assert_eq!(status(with("/livez", "Content-Length: 1048576\r\n")).await, "200");
+        }
+    }
+}
+
+/// A silent caller, one that says half a line, and one that drips: each is cut off, and none holds up the others.
+#[tokio::test]
+async fn slow_callers_are_cut_off() {
+    let engine = Engine::sqlite();
+    let service = Service::start(&engine, "").await;
+    let addr = service.process.public_addr();
+    let silent = Connection::open(addr).await;
+    let mut half = Connection::open(addr).await;
+    half.send("GET /remauth_callb").await;
+    let mut idle = Connection::open(addr).await;
+    idle.send("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(idle.answer().await.starts_with("HTTP/1.1 200 "));
+    let mut body = Connection::open(addr).await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 50\r\nConnection: close\r\n\r\nauth";
+    body.send(format!("POST /remauth_callback HTTP/1.1\r\nHost: a\r\n{form}")).await;
+    service.store(&uaid(1)).await;
+    // The harness bounds each wait; none of these would end by itself.
+    let (_, _, _, refused) = tokio::join!(silent.closed(), half.closed(), idle.closed(), body.closed());
+    assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
+    assert!(refused.contains("\"code\":\"408\""), "{refused}");
+}
+
+#[tokio::test]
+async fn without_its_postgres_it_lives_but_is_not_ready() {
+    let mut server = postgres::server();
+    let url = postgres::database_on(&server).await.url;
+    let service = Service::of(Launch::new(&[]).config(&text(&url, "")).start().await);
+    service.store(&uaid(1)).await;
+    server.stop();
+    service.internal.get("/readyz").await.expect(503);
+    service.internal.get("/livez").await.expect(200);
+    let refused = service.callback(&format!("authenticated={}", uaid(2))).await.expect(503);
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(refused.json()["code"], "503");
+    let problem = service.internal.get("/v1/events").await.expect(503);
+    assert_eq!(problem.json()["type"], "urn:remgate:problem:unavailable");
+    assert!(!problem.header("retry-after").is_empty());
+    server.start_again();
+    service.internal.get("/readyz").await.expect(200);
+    service.store(&uaid(2)).await;
+    assert_eq!(service.count().await, 2);
+}
+
+#[tokio::test]
+async fn a_postgres_that_restarts_between_two_requests_is_not_noticed() {
+    let mut server = postgres::server();
+    let url = postgres::database_on(&server).await.url;
+    let service = Service::of(Launch::new(&[]).config(&text(&url, "")).start().await);
+    // Several connections for reading, all of which the restart makes useless.
+    for n in 0..20 {
+        service.store(&uaid(n)).await;
+    }
+    futures_util::future::join_all((0..20).map(|_| service.events(""))).await;
+    server.stop();
+    server.start_again();
+    service.store("000000000000000000000000000000ff").await;
+    for _ in 0..20 {
+        assert_eq!(service.count().await, 21);
+    }
+}
+
+#[tokio::test]
+async fn without_its_file_it_lives_but_is_not_ready() {
+    let engine = Engine::sqlite();
+    let service = Service::start(&engine, "").await;
+    service.store(&uaid(1)).await;
+    let file = engine.url().strip_prefix("sqlite://").unwrap();
+    let aside = format!("{file}.aside");
+    std::fs::rename(file, &aside).unwrap();
+    service.internal.get("/readyz").await.expect(503);
+    service.internal.get("/livez").await.expect(200);
+    service.callback(&format!("authenticated={}", uaid(2))).await.expect(503);
+    std::fs::rename(&aside, file).unwrap();
+    service.internal.get("/readyz").await.expect(200);
+    service.store(&uaid(2)).await;
+}

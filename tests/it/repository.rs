@@ -1,0 +1,100 @@
+//! What the repository itself promises: its scripts run, its lock is clean, its migrations are twins, its links lead
+//! somewhere.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// What stands in `folder`, by path; nothing when there is no such folder.
+fn entries(folder: &Path) -> BTreeSet<PathBuf> {
+    folder
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .collect()
+}
+
+#[test]
+fn scripts_can_be_run() {
+    let scripts = entries(&root().join("scripts")).into_iter().chain([root().join(".ci/run")]);
+    for script in scripts {
+        let mode = script.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{}: `chmod +x`, and commit it", script.display());
+        let text = read(&script);
+        assert!(
+            text.starts_with("#!/usr/bin/env bash\n"),
+            "{}: begins with its interpreter",
+            script.display()
+        );
+        assert!(text.contains("\nset -euo pipefail\n"), "{}: stops at the first fault", script.display());
+    }
+}
+
+/// A fresh machine has what `scripts/test` brings, and nothing else.
+#[test]
+fn ci_runs_the_tests_and_nothing_else() {
+    let text = read(".ci/run");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(lines, ["set -euo pipefail", r#"exec "$(dirname "${BASH_SOURCE[0]}")/../scripts/test""#]);
+}
+
+#[test]
+fn one_tls_library_with_one_backend() {
+    let lock: toml::Table = read("Cargo.lock").parse().expect("cargo writes TOML");
+    let packages = lock["package"].as_array().expect("a list");
+    let names: BTreeSet<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    assert!(names.contains("ring"));
+    let banned = ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"];
+    let found: Vec<_> = banned.into_iter().filter(|name| names.contains(name)).collect();
+    assert!(
+        found.is_empty(),
+        "{found:?} came in: `cargo tree -i` says by whom; switch its default features off"
+    );
+}
+
+#[test]
+fn migrations_are_twins() {
+    let names = |engine: &str| -> BTreeSet<_> {
+        let files = entries(&root().join("migrations").join(engine));
+        files.iter().map(|path| path.file_name().expect("it has one").to_owned()).collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"), "each step stands in both folders, under the same name");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let folders = ["", "docs", "docs/decisions", "migrations", "config"];
+    let files = folders.iter().flat_map(|folder| entries(&root().join(folder)));
+    for page in files.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        for target in links(&read(&page)) {
+            let file = target.split('#').next().unwrap_or_default();
+            let there = page.parent().expect("it is in a folder").join(file);
+            assert!(there.exists(), "{}: ({target}) leads nowhere", page.display());
+        }
+    }
+}
+
+/// The targets of `[text](target)`, but for those outside of the repository and within the page.
+fn links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets.filter(|target| !target.contains("://") && !target.starts_with(['#', 'm'])).collect()
+}
+
+#[test]
+fn links_are_seen() {
+    assert_eq!(
+        links("[a](docs/api.md#x) [b](https://x.y) [c](#here) ![d](e.png)"),
+        ["docs/api.md#x", "e.png"]
+    );
+}

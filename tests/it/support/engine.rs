@@ -1,0 +1,61 @@
+//! The two engines: one test body becomes two tests.
+
+use tempfile::TempDir;
+
+use super::postgres;
+
+/// One of the two engines, with an empty store of its own.
+pub(crate) struct Engine {
+    name: &'static str,
+    url: String,
+    _folder: Option<TempDir>,
+}
+
+impl Engine {
+    /// A file that does not exist yet, in a folder that goes with this value.
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("the system has room for a folder");
+        let url = format!("sqlite://{}", folder.path().join("remgate.db").display());
+        Self { name: "sqlite", url, _folder: Some(folder) }
+    }
+
+    /// An empty database on the private server.
+    pub(crate) async fn postgres() -> Self {
+        Self { name: "postgres", url: postgres::database().await.url, _folder: None }
+    }
+
+    /// `sqlite` or `postgres`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What `database.url` has to be.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Makes two tests, `name::sqlite` and `name::postgres`, of each body that takes an [`Engine`].
+macro_rules! both_engines {
+    ($($(#[$about:meta])* async fn $name:ident($engine:ident: Engine) $body:block)+) => {$(
+        #[cfg(test)]
+        mod $name {
+            use super::*;
+
+            $(#[$about])*
+            async fn body($engine: $crate::support::engine::Engine) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                body($crate::support::engine::Engine::sqlite()).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                body($crate::support::engine::Engine::postgres().await).await;
+            }
+        }
+    )+};
+}
+
+pub(crate) use both_engines;

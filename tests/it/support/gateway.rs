@@ -1,0 +1,78 @@
+//! The real gateway inside the test's own process: with a clock that the test moves, and logs that it can watch.
+
+use std::sync::Arc;
+
+use remgate::config::{Config, Sources};
+use remgate::domain::{Chance, ManualClock};
+use remgate::gateway::{Gateway, Seams};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::http::Client;
+use super::service::text;
+use super::within;
+
+/// A gateway on a database, running on the test's runtime until it is dropped.
+pub(crate) struct TestGateway {
+    /// The clock that it goes by. It stands still until it is moved.
+    pub(crate) clock: ManualClock,
+    /// Somebody outside.
+    pub(crate) public: Client,
+    /// One of our apps.
+    pub(crate) internal: Client,
+    stop: CancellationToken,
+}
+
+/// When the clock of every test gateway stands at the start.
+const START: &str = "2026-11-22T21:04:05.123Z";
+
+impl TestGateway {
+    /// With this database and these further lines of configuration.
+    pub(crate) async fn start(database: &str, more: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = load(&text(database, more));
+        let clock = ManualClock::at(START.parse().expect("a time"));
+        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(1) };
+        let gateway = Gateway::build(&config, "remgate.toml", seams).await.expect("a gateway");
+        let public = Client::at(&format!("http://{}", gateway.public_address()));
+        let internal = Client::at(&format!("http://{}", gateway.internal_address()));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        run(async move {
+            gateway.run(stopped).await;
+        });
+        Self { clock, public, internal, stop }
+    }
+}
+
+impl TestGateway {
+    /// Waits until a line stands in `/metrics`. Bounded; asks again and again, since figures announce nothing.
+    pub(crate) async fn until_figure(&self, line: &str) {
+        within(&format!("the figure `{line}`"), async {
+            while !self.internal.get("/metrics").await.text().lines().any(|told| told == line) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What an operator's file with this text means; nothing else is asked.
+pub(crate) fn load(text: &str) -> Config {
+    let folder = TempDir::new().expect("the system has room for a folder");
+    let path = folder.path().join("remgate.toml");
+    std::fs::write(&path, text).expect("the folder is ours");
+    let sources = Sources { config_path: Some(path), ..Sources::default() };
+    Config::load(&sources).unwrap_or_else(|e| panic!("{e}")).config
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's own runtime ends with the test")]
+fn run(gateway: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(gateway);
+}

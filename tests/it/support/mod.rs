@@ -1,0 +1,26 @@
+//! The harness: the real binary, a private PostgreSQL, an endpoint's receiver, and clients that ask.
+//!
+//! Everything is loopback, on ports of its own, in folders of its own; everything has a bound, and says what it
+//! waited for when the bound is reached.
+
+pub(crate) mod engine;
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod receiver;
+pub(crate) mod service;
+pub(crate) mod source;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long a test waits for what must come. Generous: it only ends tests that have failed already.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+/// What `future` yields, or a panic that names `what` when that takes longer than [`BOUND`].
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let value = tokio::time::timeout(BOUND, future).await;
+    value.unwrap_or_else(|_| panic!("waited {BOUND:?} in vain for {what}"))
+}
