@@ -154,7 +154,7 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
             )
         })
         .collect();
-    json!(rows).to_string()
+    serde_json::to_string(&rows).expect("plain fields are JSON")
 }
 
 fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, (i64, EventId)), sqlx::Error> {
