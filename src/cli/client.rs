@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use reqwest::StatusCode;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -94,20 +95,41 @@ impl Client {
         query: &[(&str, String)],
         timeout: Duration,
     ) -> Result<T, CallError> {
-        let mut request = self.http.get(at(&self.base, path, query)).timeout(timeout);
+        let body = self.answer(self.http.get(at(&self.base, path, query)).timeout(timeout)).await?;
+        self.read(&body)
+    }
+
+    /// Asks for something to be done, with a body of JSON, and reads the JSON that comes back.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, CallError> {
+        let request = self.http.request(method, at(&self.base, path, &[])).json(body).timeout(timeout);
+        let body = self.answer(request).await?;
+        // An answer without content says `null`.
+        self.read(if body.is_empty() { b"null" } else { &body })
+    }
+
+    /// The body of a good answer.
+    async fn answer(&self, mut request: RequestBuilder) -> Result<bytes::Bytes, CallError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
         let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| no_answer(&self.base, error))?;
-        let base = self.base.clone();
         if status.is_success() {
-            serde_json::from_slice(&body)
-                .map_err(|error| CallError::Foreign { base, cause: error.to_string() })
-        } else {
-            Err(CallError::Refused { base, status, detail: detail(status, &body) })
+            return Ok(body);
         }
+        Err(CallError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
+        serde_json::from_slice(body)
+            .map_err(|error| CallError::Foreign { base: self.base.clone(), cause: error.to_string() })
     }
 
     /// Asks only whether the answer is a good one.

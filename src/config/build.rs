@@ -12,7 +12,7 @@ use super::schema;
 use super::value::{Layer, Table, Value};
 use super::{Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, rules};
 use crate::domain::{
-    EndpointName, EndpointSettings, EndpointUrl, EventType, Format, ServiceName, SigningSecret,
+    EndpointName, EndpointSettings, EndpointUrl, EventType, Format, Sending, ServiceName, SigningSecret,
 };
 
 /// The configuration, or every problem that it has.
@@ -208,6 +208,7 @@ impl Building<'_> {
                 services: services?,
                 format: format?,
                 expected_only: expected_only?,
+                sending: Sending::default(),
             })
         })?;
         let mut names = BTreeSet::new();

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::event::text_enum;
 use super::service::{NAME_RULE, is_name};
-use super::{EndpointId, EventType, Invalid, ServiceName, SigningSecret};
+use super::{EndpointId, EventType, Health, Invalid, Sending, ServiceName, SigningSecret};
 
 text_enum! {
     /// How an event is written into a request.
@@ -142,6 +142,17 @@ pub struct EndpointSettings {
     pub format: Format,
     /// Whether it only wants events whose authentication was expected.
     pub expected_only: bool,
+    /// How it wants to be sent to.
+    pub sending: Sending,
+}
+
+/// The secret before the last rotation, which signs beside the new one for a while.
+#[derive(Debug, Clone)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: SigningSecret,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// A downstream URL with its filter and its secret.
@@ -151,6 +162,10 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// What was decided about it.
     pub settings: EndpointSettings,
+    /// What signs too, until receivers know the new secret.
+    pub previous_secret: Option<PreviousSecret>,
+    /// How it has been answering.
+    pub health: Health,
     /// Whether it gets anything at all.
     pub enabled: bool,
     /// Why it does not.

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Cursor, EventId, ServiceName, Uaid};
+use super::{Cursor, EndpointId, EventId, ServiceName, Uaid};
 
 /// Defines an enum whose variants have one fixed text each, for the wire and for the store.
 macro_rules! text_enum {
@@ -149,15 +150,19 @@ pub struct NewEvent {
     /// What it says.
     pub event_type: EventType,
     /// The service it is about.
-    pub service: ServiceName,
+    pub service: Option<ServiceName>,
     /// The authentication it is about.
-    pub uaid: Uaid,
+    pub uaid: Option<Uaid>,
     /// How far it can be believed.
     pub trust: Trust,
     /// Who called.
     pub source_ip: Option<IpAddr>,
     /// When.
     pub received_at: Timestamp,
+    /// The facts of an event that remgate itself made: an object.
+    pub detail: Option<Value>,
+    /// The endpoint that it is about, which is never told of it.
+    pub about: Option<EndpointId>,
 }
 
 impl NewEvent {
@@ -168,12 +173,13 @@ impl NewEvent {
             id: self.id.clone(),
             cursor,
             event_type: self.event_type,
-            service: Some(self.service.clone()),
-            uaid: Some(self.uaid),
+            service: self.service.clone(),
+            uaid: self.uaid,
             trust: self.trust,
             source_ip: self.source_ip,
             received_at: self.received_at,
             duplicates: 0,
+            detail: self.detail.clone(),
         }
     }
 }
@@ -201,6 +207,9 @@ pub struct Event {
     pub received_at: Timestamp,
     /// How often it came again.
     pub duplicates: i64,
+    /// The facts of an event that remgate itself made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Value>,
 }
 
 /// Timestamps as `2026-11-22T21:04:05.123Z`: always UTC, always milliseconds.

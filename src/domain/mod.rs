@@ -3,28 +3,34 @@
 //! Nothing here opens a socket, a file or a connection, reads the environment, or asks the machine for the time
 //! or for chance except through [`Clock`] and [`Chance`]. Nothing here imports another room.
 
+mod asymmetric;
 mod chance;
 mod clock;
 mod delivery;
 mod duration;
 mod endpoint;
 mod event;
+mod health;
 mod ids;
 mod page;
 mod retry;
+mod sending;
 mod service;
 mod signature;
 mod uaid;
 
+pub use asymmetric::AsymmetricKey;
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{AttemptError, AttemptReport, DeliveryState, Lease, Settlement, Verdict};
 pub use duration::HumanDuration;
-pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format};
+pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
+pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
 pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
 pub use page::{Cursor, EventFilter, Limit, Order, Page};
 pub use retry::{Retry, RetryPolicy};
+pub use sending::{AttemptTimeout, Headers, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};
 pub use uaid::Uaid;

@@ -52,13 +52,25 @@ struct Data<'a> {
     source_ip: Option<IpAddr>,
     #[serde(with = "iso_millis")]
     received_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a serde_json::Value>,
 }
 
 impl<'a> From<&'a Event> for Data<'a> {
     fn from(event: &'a Event) -> Self {
         // Every field by name, so that a new one has to be thought of here.
-        let Event { id, cursor: _, event_type, service, uaid, trust, source_ip, received_at, duplicates: _ } =
-            event;
+        let Event {
+            id,
+            cursor: _,
+            event_type,
+            service,
+            uaid,
+            trust,
+            source_ip,
+            received_at,
+            duplicates: _,
+            detail,
+        } = event;
         Self {
             id,
             event_type: *event_type,
@@ -67,6 +79,7 @@ impl<'a> From<&'a Event> for Data<'a> {
             trust: *trust,
             source_ip: *source_ip,
             received_at: *received_at,
+            detail: detail.as_ref(),
         }
     }
 }

@@ -70,6 +70,31 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow this", detail)
     }
 
+    /// 413: more than anybody needs.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+    }
+
+    /// 415: a body in a form that is not understood here.
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "The body's type is not understood",
+            detail,
+        )
+    }
+
+    /// 422: understood, and not possible.
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unprocessable",
+            "The request asks for something impossible",
+            detail,
+        )
+    }
+
     /// 414: a request line that nobody needs.
     pub fn uri_too_long() -> Self {
         Self::new(

@@ -119,8 +119,17 @@ pub(super) async fn within<T>(
 macro_rules! statement {
     ($engine:ty, $text:expr $(, $value:expr)* $(,)?) => {{
         let query = sqlx::query::<$engine>($text);
+        $crate::store::backend::bind!($engine, query $(, $value)*)
+    }};
+}
+pub(super) use statement;
+
+/// Adds further parameters to a statement, in order.
+macro_rules! bind {
+    ($engine:ty, $query:expr $(, $value:expr)* $(,)?) => {{
+        let query = $query;
         $(let query = <$engine as $crate::store::backend::Scalar<_>>::bind(query, $value);)*
         query
     }};
 }
-pub(super) use statement;
+pub(super) use bind;

@@ -10,7 +10,7 @@ use super::backend::{Backend, statement, within};
 use super::endpoints::endpoint;
 use super::events::event;
 use super::sql::{SqlStore, column, time};
-use super::statements::{DUE, PENDING};
+use super::statements::deliveries::{DUE, PENDING};
 use super::{Claim, DeliveryStore, Due, Settled, StoreError};
 use crate::domain::{AttemptReport, DeliveryId, DeliveryState, Event, Lease, Settlement, Verdict};
 
@@ -34,7 +34,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             for claim in claims {
                 let update = statement!(
                     B,
-                    B::DIALECT.claim,
+                    B::DIALECT.deliveries.claim,
                     claim.endpoint.to_string(),
                     now.as_millisecond(),
                     i64::from(claim.count),
@@ -46,7 +46,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
                 claimed.extend(rows.collect::<Result<Vec<_>, _>>()?);
             }
             let seqs: Vec<_> = claimed.iter().map(|(_, row)| row.event_seq).collect();
-            let query = statement!(B, B::DIALECT.events_by_seq, json!(seqs).to_string());
+            let query = statement!(B, B::DIALECT.events.events_by_seq, json!(seqs).to_string());
             let events = B::rows(tx.connection(), query).await?;
             tx.commit().await?;
             let events = events.iter().map(|row| Ok((column::<B, i64>(row, "seq")?, event::<B>(row)?)));
@@ -59,8 +59,9 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         let rows = Value::Array(settlements.iter().map(settlement_row).collect()).to_string();
         within("settle deliveries", async {
             let mut tx = self.at.dispatch.begin(B::BEGIN_LAX).await?;
-            let kept = B::run(tx.connection(), statement!(B, B::DIALECT.settle, rows.clone())).await?;
-            B::run(tx.connection(), statement!(B, B::DIALECT.record_attempts, rows)).await?;
+            let kept =
+                B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
+            B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.record_attempts, rows)).await?;
             tx.commit().await?;
             Ok(Settled { kept, lost: (settlements.len() as u64).saturating_sub(kept) })
         })

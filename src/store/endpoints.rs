@@ -5,11 +5,14 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, Statement, bind, statement, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
-use super::statements::{DECLARE, ENDPOINTS};
+use super::statements::endpoints::{DECLARE, ENDPOINTS};
 use super::{Declaration, EndpointStore, StoreError};
-use crate::domain::{Endpoint, EndpointId, EndpointSettings};
+use crate::domain::{
+    Endpoint, EndpointId, EndpointSettings, Headers, Health, HumanDuration, MaxInFlight, PreviousSecret,
+    Sending,
+};
 
 /// Why an endpoint is disabled whose declaration is gone; when it comes back it is enabled again.
 const UNDECLARED: &str = "no longer declared in the configuration";
@@ -20,24 +23,17 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
         within("store the declared endpoints", async {
             let mut tx = self.at.rest.begin(B::BEGIN).await?;
             for Declaration { id, settings: it } in declared {
-                let upsert = statement!(
-                    B,
-                    DECLARE,
-                    id.to_string(),
-                    it.name.to_string(),
-                    String::from(it.url.clone()),
-                    it.secret.reveal().expose_secret().to_owned(),
-                    json!(it.types).to_string(),
-                    json!(it.services).to_string(),
-                    it.format.as_str().to_owned(),
-                    it.expected_only,
-                    now.as_millisecond(),
-                    UNDECLARED.to_owned(),
-                );
+                let upsert = settings(statement!(B, DECLARE, id.to_string()), it);
+                let upsert = bind!(B, upsert, now.as_millisecond(), UNDECLARED.to_owned());
                 B::run(tx.connection(), upsert).await?;
             }
             let names: Vec<_> = declared.iter().map(|it| &it.settings.name).collect();
-            let gone = statement!(B, B::DIALECT.undeclare, json!(names).to_string(), UNDECLARED.to_owned());
+            let gone = statement!(
+                B,
+                B::DIALECT.endpoints.undeclare,
+                json!(names).to_string(),
+                UNDECLARED.to_owned()
+            );
             B::run(tx.connection(), gone).await?;
             tx.commit().await
         })
@@ -54,7 +50,7 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError> {
         within("read endpoints", async {
             let ids = json!(ids).to_string();
-            self.look(|| statement!(B, B::DIALECT.endpoints_named, ids.clone()))
+            self.look(|| statement!(B, B::DIALECT.endpoints.endpoints_named, ids.clone()))
                 .await?
                 .iter()
                 .map(endpoint::<B>)
@@ -62,6 +58,30 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
         })
         .await
     }
+}
+
+/// Adds all that somebody decides about an endpoint, in the order of [`settings_columns!`].
+///
+/// [`settings_columns!`]: super::statements::endpoints
+fn settings<B: Backend>(query: Statement<B>, it: &EndpointSettings) -> Statement<B> {
+    let sending = &it.sending;
+    bind!(
+        B,
+        query,
+        it.name.to_string(),
+        String::from(it.url.clone()),
+        it.secret.reveal().expose_secret().to_owned(),
+        json!(it.types).to_string(),
+        json!(it.services).to_string(),
+        it.format.as_str().to_owned(),
+        it.expected_only,
+        sending.headers.reveal().expose_secret().to_owned(),
+        sending.schedule.as_ref().map(|schedule| json!(schedule).to_string()),
+        sending.timeout.map(|timeout| HumanDuration::from(timeout).to_string()),
+        sending.max_in_flight.map(|number| i64::from(u32::from(number))),
+        sending.rate_limit.map(|rate| rate.to_string()),
+        sending.signing_key.as_ref().map(|key| key.reveal().expose_secret().to_owned()),
+    )
 }
 
 /// Reads a row of `endpoints`.
@@ -75,13 +95,59 @@ pub(super) fn endpoint<B: Backend>(row: &B::Row) -> Result<Endpoint, sqlx::Error
         services: serde_json::from_str(&text("services")?).map_err(|e| undecodable("services", e))?,
         format: parsed("format", text("format")?)?,
         expected_only: column::<B, _>(row, "expected_only")?,
+        sending: sending::<B>(row)?,
     };
     Ok(Endpoint {
         id: parsed("id", text("id")?)?,
         settings,
+        previous_secret: previous_secret::<B>(row)?,
+        health: health::<B>(row)?,
         enabled: column::<B, _>(row, "enabled")?,
         disabled_reason: column::<B, _>(row, "disabled_reason")?,
         declared: column::<B, _>(row, "declared")?,
         created_at: time("created_at", column::<B, _>(row, "created_at")?)?,
+    })
+}
+
+fn sending<B: Backend>(row: &B::Row) -> Result<Sending, sqlx::Error> {
+    let text = |name: &'static str| column::<B, Option<String>>(row, name);
+    let headers: String = column::<B, _>(row, "headers")?;
+    let timeout = text("timeout")?.map(|text| parsed::<HumanDuration>("timeout", text)).transpose()?;
+    let max_in_flight: Option<i64> = column::<B, _>(row, "max_in_flight")?;
+    let schedule = text("schedule")?.map(|text| serde_json::from_str(&text)).transpose();
+    let signing_key = text("signing_key")?.map(|text| text.parse()).transpose();
+    Ok(Sending {
+        headers: Headers::from_revealed(&headers).map_err(|e| undecodable("headers", e))?,
+        schedule: schedule.map_err(|e| undecodable("schedule", e))?,
+        timeout: timeout.map(TryInto::try_into).transpose().map_err(|e| undecodable("timeout", e))?,
+        max_in_flight: max_in_flight.map(in_flight).transpose()?,
+        rate_limit: text("rate_limit")?.map(|text| parsed("rate_limit", text)).transpose()?,
+        signing_key: signing_key.map_err(|e| undecodable("signing_key", e))?,
+    })
+}
+
+fn in_flight(number: i64) -> Result<MaxInFlight, sqlx::Error> {
+    u32::try_from(number).unwrap_or_default().try_into().map_err(|e| undecodable("max_in_flight", e))
+}
+
+fn previous_secret<B: Backend>(row: &B::Row) -> Result<Option<PreviousSecret>, sqlx::Error> {
+    let secret: Option<String> = column::<B, _>(row, "previous_secret")?;
+    let until: Option<i64> = column::<B, _>(row, "previous_secret_until")?;
+    let (Some(secret), Some(until)) = (secret, until) else { return Ok(None) };
+    Ok(Some(PreviousSecret {
+        secret: secret.parse().map_err(|e| undecodable("previous_secret", e))?,
+        until: time("previous_secret_until", until)?,
+    }))
+}
+
+fn health<B: Backend>(row: &B::Row) -> Result<Health, sqlx::Error> {
+    let moment = |name: &'static str| {
+        column::<B, Option<i64>>(row, name)?.map(|millis| time(name, millis)).transpose()
+    };
+    let failures: i64 = column::<B, _>(row, "failures")?;
+    Ok(Health {
+        failures: u64::try_from(failures).unwrap_or_default(),
+        failing_since: moment("failing_since")?,
+        probe_at: moment("probe_at")?,
     })
 }

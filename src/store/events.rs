@@ -4,19 +4,34 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::backend::{Backend, statement, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
-use super::statements::{EVENT, HEAD};
+use super::statements::events::{EVENT, HEAD};
 use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
 use crate::domain::{
     Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Lease, NewEvent, Order, Page,
     ServiceName, Uaid,
 };
 
-/// What makes two callbacks the same event.
-type Key = (Uaid, EventType, ServiceName);
+/// What makes two new events the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Key {
+    /// About an authentication: said once.
+    Said(Uaid, EventType, ServiceName),
+    /// About anything else: each is one of its own.
+    Own(EventId),
+}
+
+impl Key {
+    fn new(uaid: Option<Uaid>, event_type: EventType, service: Option<ServiceName>, id: &EventId) -> Self {
+        match (uaid, service) {
+            (Some(uaid), Some(service)) => Self::Said(uaid, event_type, service),
+            _ => Self::Own(id.clone()),
+        }
+    }
+}
 
 #[async_trait]
 impl<B: Backend> EventStore for SqlStore<B> {
@@ -30,7 +45,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
         let except = lease.map(|lease| &lease.except[..]).unwrap_or_default();
         let append = statement!(
             B,
-            B::DIALECT.append,
+            B::DIALECT.events.append,
             rows_json(&distinct),
             now.as_millisecond(),
             lease.map(|lease| lease.until.as_millisecond()),
@@ -74,13 +89,13 @@ impl<B: Backend> SqlStore<B> {
         let head = self.read(|| statement!(B, HEAD)).await?;
         let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
         let (text, from) = match (filter.order, filter.uaid) {
-            (Order::Ascending { after }, None) => (B::DIALECT.events_after, after.0),
-            (Order::Ascending { after }, Some(_)) => (B::DIALECT.events_after_of_uaid, after.0),
+            (Order::Ascending { after }, None) => (B::DIALECT.events.events_after, after.0),
+            (Order::Ascending { after }, Some(_)) => (B::DIALECT.events.events_after_of_uaid, after.0),
             (Order::Descending { before }, None) => {
-                (B::DIALECT.events_before, before.map_or(i64::MAX, |c| c.0))
+                (B::DIALECT.events.events_before, before.map_or(i64::MAX, |c| c.0))
             }
             (Order::Descending { before }, Some(_)) => {
-                (B::DIALECT.events_before_of_uaid, before.map_or(i64::MAX, |c| c.0))
+                (B::DIALECT.events.events_before_of_uaid, before.map_or(i64::MAX, |c| c.0))
             }
         };
         let limit = filter.limit.get();
@@ -121,7 +136,7 @@ fn place_after(order: Order, last: Option<&Event>, has_more: bool, head: Cursor)
 }
 
 fn key(event: &NewEvent) -> Key {
-    (event.uaid, event.event_type, event.service.clone())
+    Key::new(event.uaid, event.event_type, event.service.clone(), &event.id)
 }
 
 /// Makes equal callbacks of one batch one row, the later ones its duplicates; says for each callback which row it is.
@@ -151,6 +166,8 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
                 event.source_ip,
                 at,
                 duplicates,
+                event.detail.as_ref().map(Value::to_string),
+                &event.about,
             )
         })
         .collect();
@@ -158,12 +175,13 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
 }
 
 fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, (i64, EventId)), sqlx::Error> {
-    let service: String = column::<B, _>(row, "service")?;
+    let service: Option<String> = column::<B, _>(row, "service")?;
     let event_type: String = column::<B, _>(row, "type")?;
-    let id: String = column::<B, _>(row, "id")?;
-    let uaid = uaid(column::<B, Vec<u8>>(row, "uaid")?)?;
-    let key = (uaid, parsed("type", event_type)?, parsed("service", service)?);
-    Ok((key, (column::<B, _>(row, "seq")?, parsed("id", id)?)))
+    let id = parsed("id", column::<B, String>(row, "id")?)?;
+    let uaid = column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?;
+    let service = service.map(|text| parsed("service", text)).transpose()?;
+    let key = Key::new(uaid, parsed("type", event_type)?, service, &id);
+    Ok((key, (column::<B, _>(row, "seq")?, id)))
 }
 
 /// The leases among the deliveries that were just written down.
@@ -220,6 +238,7 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
     let trust: String = column::<B, _>(row, "trust")?;
     let service: Option<String> = column::<B, _>(row, "service")?;
     let source_ip: Option<String> = column::<B, _>(row, "source_ip")?;
+    let detail: Option<String> = column::<B, _>(row, "detail")?;
     Ok(Event {
         id: parsed("id", id)?,
         cursor: Cursor(column::<B, _>(row, "seq")?),
@@ -230,5 +249,9 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
         source_ip: source_ip.map(|text| text.parse().map_err(|e| undecodable("source_ip", e))).transpose()?,
         received_at: time("received_at", column::<B, _>(row, "received_at")?)?,
         duplicates: column::<B, _>(row, "duplicates")?,
+        detail: detail
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|e| undecodable("detail", e))?,
     })
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Scalar, Statement, late, statement, within};
 use super::lane::Connections;
-use super::statements::{COMMON, PROBE, RELEASE_ALL};
+use super::statements::deliveries::RELEASE_ALL;
+use super::statements::upkeep::PROBE;
 use super::{StoreError, Upkeep};
 use crate::wake::Wake;
 
@@ -71,7 +72,7 @@ async fn read_from<B: Backend>(
 /// Every statement of an engine with its name, for the test that prepares them all.
 #[must_use]
 pub fn statements<B: Backend>() -> Vec<(&'static str, &'static str)> {
-    COMMON.iter().copied().chain(B::DIALECT.named()).collect()
+    B::DIALECT.all()
 }
 
 /// Whether a connection is no longer one.

@@ -17,8 +17,8 @@ use std::time::Duration;
 use super::{Allowed, Guard, Looking, Lookup, Sender, SenderSettings};
 use crate::domain::{
     AttemptReport, Chance, Clock, Cursor, DeliveryId, Endpoint, EndpointId, EndpointName, EndpointSettings,
-    EndpointUrl, Event, EventId, EventType, Format, Lease, LeaseToken, ServiceName, SigningSecret,
-    SystemClock, Trust,
+    EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, Sending, ServiceName,
+    SigningSecret, SystemClock, Trust,
 };
 
 /// Generous: a test that runs into it has failed.
@@ -53,6 +53,7 @@ fn event() -> Event {
         source_ip: Some("203.0.113.9".parse().unwrap()),
         received_at: "2026-11-22T21:04:05.120Z".parse().unwrap(),
         duplicates: 3,
+        detail: None,
     }
 }
 
@@ -81,7 +82,10 @@ fn endpoint(to: &str, format: Format) -> Endpoint {
             services: Vec::new(),
             format,
             expected_only: false,
+            sending: Sending::default(),
         },
+        previous_secret: None,
+        health: Health::GOOD,
         enabled: true,
         disabled_reason: None,
         declared: false,

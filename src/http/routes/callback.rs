@@ -108,11 +108,13 @@ impl CallbackState {
         let events = told.iter().map(|(callback, uaid)| NewEvent {
             id: EventId::new(now, &self.chance),
             event_type: EventType::from(*callback),
-            service: caller.service.clone(),
-            uaid: *uaid,
+            service: Some(caller.service.clone()),
+            uaid: Some(*uaid),
             trust: caller.trust,
             source_ip: Some(caller.ip),
             received_at: now,
+            detail: None,
+            about: None,
         });
         match self.recorder.record(events.collect()).await {
             Ok(recorded) => {

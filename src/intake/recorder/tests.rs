@@ -64,11 +64,13 @@ fn event(number: u8) -> NewEvent {
     NewEvent {
         id: EventId::new(Timestamp::UNIX_EPOCH, &chance),
         event_type: EventType::Authenticated,
-        service: "default".parse().unwrap(),
-        uaid: Uaid::from_bytes([number; 16]),
+        service: Some("default".parse().unwrap()),
+        uaid: Some(Uaid::from_bytes([number; 16])),
         trust: Trust::None,
         source_ip: None,
         received_at: Timestamp::UNIX_EPOCH,
+        detail: None,
+        about: None,
     }
 }
 

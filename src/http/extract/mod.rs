@@ -1,5 +1,7 @@
 //! Our own extractors: whatever they refuse becomes a problem document, and nothing is guessed.
 
+mod json;
+
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -8,6 +10,8 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+
+pub(super) use json::Json;
 
 /// The parameters of a query, read one by one; [`Params::finish`] refuses those that nobody asked for.
 ///

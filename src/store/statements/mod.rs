@@ -1,0 +1,55 @@
+//! Every statement, whole. Written once for both engines; where the text must differ, the difference is a fragment.
+//!
+//! One file a subject. `dialect!` names what differs, `common!` is what does not.
+
+macro_rules! dialect {
+    ($($name:ident),+ $(,)?) => {
+        /// The statements whose text differs between the engines.
+        #[derive(Debug)]
+        pub(in crate::store) struct Dialect { $(pub(in crate::store) $name: &'static str,)+ }
+
+        impl Dialect {
+            /// Each with its name.
+            pub(super) fn named(&self) -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+    };
+}
+
+macro_rules! common {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
+        $($(#[$doc])* pub(in crate::store) const $name: &str = $text;)+
+
+        /// Each statement that is the same on both engines, with its name.
+        pub(super) const COMMON: &[(&str, &str)] = &[$((stringify!($name), $name),)+];
+    };
+}
+
+pub(super) mod deliveries;
+pub(super) mod endpoints;
+pub(super) mod events;
+pub(super) mod upkeep;
+
+/// The statements of one engine that are not the same on the other.
+#[derive(Debug)]
+pub struct Dialect {
+    pub(super) events: events::Dialect,
+    pub(super) endpoints: endpoints::Dialect,
+    pub(super) deliveries: deliveries::Dialect,
+}
+
+pub(super) const SQLITE: Dialect =
+    Dialect { events: events::SQLITE, endpoints: endpoints::SQLITE, deliveries: deliveries::SQLITE };
+
+pub(super) const POSTGRES: Dialect =
+    Dialect { events: events::POSTGRES, endpoints: endpoints::POSTGRES, deliveries: deliveries::POSTGRES };
+
+impl Dialect {
+    /// Every statement of the engine with its name, those included that are the same everywhere.
+    pub(super) fn all(&self) -> Vec<(&'static str, &'static str)> {
+        let common = [events::COMMON, endpoints::COMMON, deliveries::COMMON, upkeep::COMMON].concat();
+        let own = [self.events.named(), self.endpoints.named(), self.deliveries.named()].concat();
+        [common, own].concat()
+    }
+}
