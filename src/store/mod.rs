@@ -9,7 +9,9 @@ mod deliveries;
 mod endpoints;
 mod error;
 mod events;
+mod idempotency;
 mod lane;
+mod management;
 mod migrations;
 mod postgres;
 mod sql;
@@ -29,14 +31,22 @@ use crate::domain::{
 use crate::wake::Wake;
 
 pub use error::StoreError;
+pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
+pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 
 /// All that is at rest.
-pub trait Store: EventStore + EndpointStore + DeliveryStore + Upkeep {}
+pub trait Store:
+    EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+{
+}
 
-impl<T: EventStore + EndpointStore + DeliveryStore + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+{
+}
 
 /// The right to lease what a commit makes due.
 #[derive(Debug, Clone)]

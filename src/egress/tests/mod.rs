@@ -89,6 +89,7 @@ fn endpoint(to: &str, format: Format) -> Endpoint {
         enabled: true,
         disabled_reason: None,
         declared: false,
+        undeclared: false,
         created_at: now,
     }
 }
