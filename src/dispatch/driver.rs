@@ -24,7 +24,7 @@ pub struct DriverParts {
     /// Where deliveries are.
     pub store: Arc<dyn Store>,
     /// What makes attempts.
-    pub sender: Sender,
+    pub sender: Arc<Sender>,
     /// Who says that something is due.
     pub wake: Wake,
     /// How many attempts may be under way.

@@ -9,6 +9,7 @@ mod door;
 mod envelope;
 mod extract;
 mod gate;
+mod idempotency;
 mod layers;
 mod problem;
 mod respond;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, patch};
+use axum::routing::{any, get};
 use http::{StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -29,9 +30,10 @@ pub use auth::Keys;
 pub use client_addr::TrustedProxies;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
+pub use idempotency::Idempotency;
 pub use layers::RequestIds;
 pub use routes::callback::CallbackState;
-pub use routes::endpoints::EndpointsState;
+pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::remotepc::RemotePcState;
@@ -71,6 +73,8 @@ pub struct InternalStates {
     pub events: EventsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,
+    /// For every POST below `/v1`.
+    pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
     pub health: HealthState,
     /// For `/admin/remotepc`.
@@ -87,16 +91,10 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/events/{id}", get(events::show))
                 .with_state(Arc::new(states.events)),
         )
-        .merge(
-            Router::new()
-                .route("/v1/endpoints", get(endpoints::list))
-                .route(
-                    "/v1/endpoints/{id}",
-                    patch(endpoints::change).delete(endpoints::change).get(endpoints::show),
-                )
-                .with_state(Arc::new(states.endpoints)),
-        )
+        .merge(endpoints::routes(states.endpoints))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(states.idempotency, once))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));
     let admin = Router::new()
         .merge(remotepc::read_routes(states.remotepc.clone()))
@@ -117,6 +115,13 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         panicked: || Problem::internal().into_response(),
     };
     around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
+}
+
+/// Whoever comes in today has the one key, or needs none.
+const ASKER: &str = "admin";
+
+async fn once(State(idempotency): State<Idempotency>, request: Request, next: Next) -> Response {
+    idempotency.once(ASKER, request, next).await
 }
 
 async fn admit_to_v1(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {

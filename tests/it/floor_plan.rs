@@ -26,7 +26,7 @@ const PLAN: &[(&str, &[&str])] = &[
             "lifecycle",
         ],
     ),
-    ("http", &["intake", "remotepc", "store", "wake", "domain", "telemetry", "lifecycle"]),
+    ("http", &["intake", "remotepc", "egress", "store", "wake", "domain", "telemetry", "lifecycle"]),
     ("dispatch", &["egress", "store", "wake", "handover", "domain", "telemetry", "lifecycle"]),
     ("intake", &["store", "wake", "handover", "domain", "telemetry", "lifecycle"]),
     ("store", &["wake", "domain", "telemetry"]),

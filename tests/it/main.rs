@@ -18,11 +18,17 @@ mod container;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod endpoint_states;
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod floor_plan;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod internal;
 #[cfg(test)]
