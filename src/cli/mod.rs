@@ -1,10 +1,12 @@
 //! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
 //!
-//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for the one that `token new` makes.
+//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new`, `endpoint add` and `endpoint rotate`
+//! make.
 
 mod client;
 mod completions;
 mod config;
+mod endpoint;
 mod event;
 mod healthcheck;
 mod migrate;
@@ -65,6 +67,9 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// Say who gets events
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
     /// Print a shell's completion script
     Completions(completions::Options),
 }
@@ -102,6 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -18,6 +18,8 @@ mod container;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod endpoint_cli;
+#[cfg(test)]
 mod endpoint_states;
 #[cfg(test)]
 mod endpoints;
