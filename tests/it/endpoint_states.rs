@@ -11,19 +11,31 @@ use crate::support::engine::{Engine, both_engines};
 use crate::support::gateway::TestGateway;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{SECRET, Service, delivery, endpoint, uaid};
+use crate::support::within;
 
-/// How many deliveries have a state, and whether they are open; as the database has it.
-async fn deliveries(engine: &Engine, state: &str) -> i64 {
-    let query = "SELECT COUNT(*) FROM deliveries WHERE state = $1 AND settled_at IS NOT NULL AND due_at IS NULL \
+/// How many deliveries have a state and are closed; as the database has it.
+async fn closed(engine: &Engine, state: &str) -> i64 {
+    let text = "SELECT COUNT(*) FROM deliveries WHERE state = $1 AND settled_at IS NOT NULL AND due_at IS NULL \
         AND lease_token IS NULL";
-    let query = sqlx::query_scalar(query).bind(state.to_owned());
     if engine.name() == "sqlite" {
-        query.fetch_one(&mut SqliteConnection::connect(engine.url()).await.unwrap()).await.unwrap()
+        let mut conn = SqliteConnection::connect(engine.url()).await.unwrap();
+        sqlx::query_scalar(text).bind(state.to_owned()).fetch_one(&mut conn).await.unwrap()
     } else {
-        let query = "SELECT COUNT(*) FROM deliveries WHERE state = $1 AND settled_at IS NOT NULL AND due_at IS NULL \
-            AND lease_token IS NULL";
-        let query = sqlx::query_scalar(query).bind(state.to_owned());
-        query.fetch_one(&mut PgConnection::connect(engine.url()).await.unwrap()).await.unwrap()
+        let mut conn = PgConnection::connect(engine.url()).await.unwrap();
+        sqlx::query_scalar(text).bind(state.to_owned()).fetch_one(&mut conn).await.unwrap()
+    }
+}
+
+/// Writes deliveries down that are due: so many, for an endpoint.
+async fn owe(engine: &Engine, endpoint: &str, count: i64) {
+    let text = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2) \
+        INSERT INTO deliveries (event_seq, endpoint_id, created_at, due_at) SELECT 1, CAST($1 AS TEXT), 1, 1 FROM n";
+    if engine.name() == "sqlite" {
+        let mut conn = SqliteConnection::connect(engine.url()).await.unwrap();
+        sqlx::query(text).bind(endpoint.to_owned()).bind(count).execute(&mut conn).await.unwrap();
+    } else {
+        let mut conn = PgConnection::connect(engine.url()).await.unwrap();
+        sqlx::query(text).bind(endpoint.to_owned()).bind(count).execute(&mut conn).await.unwrap();
     }
 }
 
@@ -77,7 +89,7 @@ both_engines! {
         gateway.until_figure("remgate_attempts_total{outcome=\"status_5xx\"} 6").await;
         gateway.until_figure("remgate_deliveries_pending 6").await;
         assert!(gateway.internal.delete(&at(&made)).await.expect(204).body.is_empty());
-        assert_eq!(deliveries(&engine, "cancelled").await, 3);
+        assert_eq!(closed(&engine, "cancelled").await, 3);
         gateway.until_figure("remgate_deliveries_pending 3").await;
         for (method, what) in [(Method::GET, ""), (Method::DELETE, ""), (Method::POST, "/test"), (Method::POST, "/enable")] {
             gateway.internal.request(method, &format!("{}{what}", at(&made)), None).await.expect(404);
@@ -86,6 +98,16 @@ both_engines! {
         other.next().await;
         receiver.expect_none();
         make(&gateway.internal, &json!({"url": receiver.url("/"), "name": "crm"})).await;
+    }
+
+    async fn removing_cancels_however_much_is_open(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), &delivery("")).await;
+        let made = make(&gateway.internal, &json!({"url": "http://127.0.0.1:9/"})).await;
+        gateway.internal.post(&format!("{}/disable", at(&made)), &json!({})).await.expect(200);
+        owe(&engine, made["id"].as_str().unwrap(), 12_000).await;
+        gateway.internal.delete(&at(&made)).await.expect(204);
+        assert_eq!(closed(&engine, "cancelled").await, 12_000);
+        gateway.internal.get(&at(&made)).await.expect(404);
     }
 
     async fn an_attempt_under_way_does_not_bring_a_removed_one_back(engine: Engine) {
@@ -100,7 +122,7 @@ both_engines! {
         gate.cancel();
         gateway.until_figure("remgate_attempts_total{outcome=\"status_5xx\"} 1").await;
         gateway.until_figure("remgate_deliveries_pending 0").await;
-        assert_eq!(deliveries(&engine, "cancelled").await, 1);
+        assert_eq!(closed(&engine, "cancelled").await, 1);
     }
 
     async fn a_test_is_sent_at_once_and_stored_nowhere(engine: Engine) {
@@ -211,14 +233,42 @@ both_engines! {
     async fn what_an_endpoint_left_behind_is_cancelled_at_the_next_start(engine: Engine) {
         let folder = tempfile::tempdir().unwrap();
         drop(Service::start_in(folder.path(), &engine, "").await);
-        let orphan = "INSERT INTO deliveries (event_seq, endpoint_id, created_at, due_at) VALUES (1, 'ep_gone', 1, 1)";
-        if engine.name() == "sqlite" {
-            sqlx::query(orphan).execute(&mut SqliteConnection::connect(engine.url()).await.unwrap()).await.unwrap();
-        } else {
-            sqlx::query(orphan).execute(&mut PgConnection::connect(engine.url()).await.unwrap()).await.unwrap();
-        }
+        owe(&engine, "ep_gone", 1).await;
         let service = Service::start_in(folder.path(), &engine, "").await;
-        assert_eq!(deliveries(&engine, "cancelled").await, 1);
+        assert_eq!(closed(&engine, "cancelled").await, 1);
         service.until_metric("remgate_deliveries_pending", 0).await;
     }
+}
+
+/// An append that began when the endpoint was there, and commits when it is gone.
+#[tokio::test]
+async fn what_comes_too_late_for_a_removed_endpoint_is_cancelled() {
+    let engine = Engine::postgres().await;
+    let gateway = TestGateway::start(engine.url(), &delivery("")).await;
+    let made = make(&gateway.internal, &json!({"url": "http://127.0.0.1:9/"})).await;
+    let mut conn = PgConnection::connect(engine.url()).await.unwrap();
+    // The lock that appends take turns by.
+    sqlx::query("SELECT pg_advisory_lock(8241996507418201)").execute(&mut conn).await.unwrap();
+    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let begun = tokio_util::sync::CancellationToken::new();
+    let release = async {
+        for waiters in 1..=2 {
+            within(&format!("{waiters} to wait"), async {
+                while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut conn).await.unwrap() < waiters {}
+            })
+            .await;
+            if waiters == 1 {
+                begun.cancel();
+            }
+        }
+        sqlx::query("SELECT pg_advisory_unlock(8241996507418201)").execute(&mut conn).await.unwrap();
+    };
+    let remove = async {
+        begun.cancelled().await;
+        gateway.internal.delete(&at(&made)).await.expect(204);
+    };
+    tokio::join!(callback(&gateway, 1), remove, release);
+    gateway.until_figure("remgate_deliveries_pending 0").await;
+    assert_eq!(closed(&engine, "cancelled").await, 1);
 }
