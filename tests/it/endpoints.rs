@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::engine::{Engine, both_engines};
 use crate::support::gateway::TestGateway;
@@ -10,6 +11,7 @@ use crate::support::http::{Answer, Client};
 use crate::support::process::Launch;
 use crate::support::receiver::Receiver;
 use crate::support::service::{SECRET, Service, delivery, text, uaid};
+use crate::support::within;
 
 /// Where all endpoints are.
 pub(crate) const ALL: &str = "/v1/endpoints";
@@ -252,4 +254,30 @@ async fn nothing_secret_reaches_log_or_answer() {
         let text = answer.text().replace("planted-query", "");
         assert!(!text.contains("planted") && !text.contains("whsec_") && !text.contains("whsk_"), "{text}");
     }
+}
+
+/// Another replica has begun to change the endpoint, and not ended.
+#[tokio::test]
+async fn a_change_waits_for_the_one_before_it() {
+    let engine = Engine::postgres().await;
+    let gateway = TestGateway::start(engine.url(), &delivery("")).await;
+    let made = make(&gateway.internal, &json!({"url": "http://127.0.0.1:9/"})).await;
+    let mut conn = PgConnection::connect(engine.url()).await.unwrap();
+    let mut other = PgConnection::connect(engine.url()).await.unwrap();
+    conn.execute("BEGIN; UPDATE endpoints SET name = 'theirs'").await.unwrap();
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let change = async {
+        let body = json!({"types": ["remauth.subscribed"]});
+        patch(&gateway.internal, &at(&made), &body).await.expect(200).json()
+    };
+    let commit = async {
+        within("the change to wait", async {
+            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {}
+        })
+        .await;
+        conn.execute("COMMIT").await.unwrap();
+    };
+    let (changed, ()) = tokio::join!(change, commit);
+    assert_eq!((&changed["name"], &changed["types"]), (&json!("theirs"), &json!(["remauth.subscribed"])));
+    assert_eq!(gateway.internal.get(&at(&made)).await.json(), changed);
 }
