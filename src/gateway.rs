@@ -173,6 +173,7 @@ impl Shared {
         let settings = SenderSettings {
             connect_timeout: delivery.connect_timeout,
             timeout: delivery.timeout,
+            proxy: delivery.proxy.clone(),
             ca_file: delivery.ca_file.clone(),
         };
         Ok(Driver::new(DriverParts {

@@ -1,10 +1,13 @@
 //! What the room does, seen through real sockets on loopback.
 
 mod errors;
+mod floods;
 mod formats;
 mod guard;
 mod hostile;
+mod proxied;
 mod receiver;
+mod requests;
 mod sending;
 mod tls;
 
@@ -38,7 +41,7 @@ fn local() -> Guard {
 }
 
 fn sender(guard: Guard, timeout: Duration) -> Sender {
-    let settings = SenderSettings { connect_timeout: timeout, timeout, ca_file: None };
+    let settings = SenderSettings { connect_timeout: timeout, timeout, proxy: None, ca_file: None };
     Sender::new(settings, Arc::new(guard), Arc::new(SystemClock)).unwrap()
 }
 

@@ -247,7 +247,7 @@ fn a_machine_without_certificate_authorities_is_told_what_to_do() {
 #[ignore = "another test runs it in an environment of its own"]
 async fn child_without_authorities() {
     let new = |ca_file| {
-        let settings = SenderSettings { connect_timeout: LONG, timeout: LONG, ca_file };
+        let settings = SenderSettings { connect_timeout: LONG, timeout: LONG, proxy: None, ca_file };
         Sender::new(settings, Guard::new(Vec::new()).into(), std::sync::Arc::new(SystemClock))
     };
     let error = new(None).unwrap_err();
