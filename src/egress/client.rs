@@ -14,11 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use secrecy::SecretString;
 
 use super::Guard;
 use super::connect::{Connector, Parts};
 use super::proxy::Proxy;
-use super::send::SenderSettings;
 
 /// What receivers are told about who calls.
 pub const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
@@ -74,10 +74,15 @@ const MAX_HEAD: u32 = 32 * 1024;
 const PING: Duration = Duration::from_secs(10);
 
 /// A client whose every connection is judged by the guard.
-pub(super) fn build(settings: &SenderSettings, guard: Arc<Guard>) -> Result<Client, EgressError> {
-    let proxy = settings.proxy.as_ref().map(Proxy::new).transpose()?;
-    let tls = Parts::tls(tls(settings.ca_file.as_deref())?);
-    let connector = Connector::new(Parts { guard, proxy, tls, timeout: settings.connect_timeout });
+pub(super) fn build(
+    guard: Arc<Guard>,
+    connect_timeout: Duration,
+    proxy: Option<&SecretString>,
+    ca_file: Option<&Path>,
+) -> Result<Client, EgressError> {
+    let proxy = proxy.map(Proxy::new).transpose()?;
+    let tls = Parts::tls(tls(ca_file)?);
+    let connector = Connector::new(Parts { guard, proxy, tls, timeout: connect_timeout });
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

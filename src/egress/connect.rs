@@ -3,6 +3,7 @@
 //! It is the only way from here to a socket, and asks the guard about every address on it, however that was written.
 
 use std::collections::VecDeque;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -56,7 +57,9 @@ impl Unconnected {
         match self {
             Self::Refused(_) => AttemptError::Refused,
             Self::Dns(_) => AttemptError::Dns,
-            Self::Tls(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Self::Tls(error)
+                if error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>) =>
+            {
                 AttemptError::Tls
             }
             Self::Tcp(_) | Self::Proxy(_) | Self::Tls(_) | Self::Timeout => AttemptError::Connect,
@@ -140,7 +143,9 @@ impl Parts {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
             Err(_) => self.look_up(host).await.map_err(ProxyError::Away)?,
         };
-        places.iter_mut().for_each(|place| place.set_port(port));
+        for place in &mut places {
+            place.set_port(port);
+        }
         let away = |place| async move { connected(place).await.map_err(|e| ProxyError::Away(e).into()) };
         let stream = first_of(places, away).await?;
         // Without what means something on this machine alone.

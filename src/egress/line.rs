@@ -240,3 +240,36 @@ impl AsyncWrite for Line {
         on_the_wire!(self, poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::domain::{Clock, SystemClock};
+
+    #[tokio::test]
+    async fn what_floods_is_read_no_faster_than_agreed() {
+        let started = SystemClock.instant();
+        let mut stream = Paced::new(tokio::io::repeat(0));
+        let mut read = 0;
+        while read < 8 * PORTION {
+            read += stream.read(&mut [0; 16 * 1024]).await.unwrap();
+        }
+        assert!(SystemClock.instant() - started >= PORTION_TIME * 7);
+    }
+
+    #[rstest::rstest]
+    #[case("HTTP/1.1 200 OK\r\n\r\n", Some(200), true)]
+    #[case("HTTP/1.0 503 Busy\r\nx: y\r\n", Some(503), false)]
+    #[case("HTTP/1.1 100 Continue\r\n\r\n", None, true)]
+    #[case("HTTP/1.1 20", None, false)]
+    #[case("HTTP/2.0 200 OK", None, false)]
+    #[case("HTTP/1.1 +20 OK", None, false)]
+    #[case("", None, false)]
+    fn what_is_seen_of_an_answer(#[case] beginning: &str, #[case] status: Option<u16>, #[case] whole: bool) {
+        let seen = Seen::default();
+        seen.look_at(beginning.as_bytes());
+        assert_eq!((seen.status().map(|it| it.as_u16()), seen.is_whole()), (status, whole));
+    }
+}

@@ -21,7 +21,7 @@ use super::answer::{Answer, Failure, was_not_begun};
 use super::body::{Rendered, render};
 use super::client::{self, Client, EgressError};
 use super::guard::Guard;
-use crate::domain::{AttemptReport, Clock, Endpoint, Event, EventId, Lease, webhook_headers};
+use crate::domain::{AttemptReport, AttemptTimeout, Clock, Endpoint, Event, EventId, Lease, webhook_headers};
 
 /// What is set up once for all sends.
 #[derive(Debug, Clone)]
@@ -57,8 +57,9 @@ impl Sender {
         guard: Arc<Guard>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EgressError> {
-        let client = client::build(&settings, Arc::clone(&guard))?;
-        Ok(Self { client, guard, clock, timeout: settings.timeout })
+        let SenderSettings { connect_timeout, timeout, proxy, ca_file } = settings;
+        let client = client::build(Arc::clone(&guard), connect_timeout, proxy.as_ref(), ca_file.as_deref())?;
+        Ok(Self { client, guard, clock, timeout })
     }
 
     /// Makes one attempt at a delivery. `at` is its time: that of its signature and of its report.
@@ -92,7 +93,7 @@ impl Sender {
         at: Timestamp,
         started: Instant,
     ) -> Result<Answer, Failure> {
-        let limit = to.settings.sending.timeout.map_or(self.timeout, |own| own.get());
+        let limit = to.settings.sending.timeout.map_or(self.timeout, AttemptTimeout::get);
         let rendered = render(to.settings.format, event, &to.settings.url)?;
         let uri = Uri::try_from(rendered.url.as_str()).map_err(|_| Failure::unwritable())?;
         let request = || signed(&rendered, &uri, to, &event.id, replay, at);

@@ -18,6 +18,8 @@ mod container;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod floor_plan;

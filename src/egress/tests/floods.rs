@@ -1,6 +1,5 @@
 //! The same ill will over HTTP/1 with TLS and without: what each receiver does, and what is made of it.
 
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
 

@@ -4,9 +4,12 @@ mod errors;
 mod floods;
 mod formats;
 mod guard;
+mod h2;
 mod hostile;
+mod memory;
 mod proxied;
 mod receiver;
+mod registry;
 mod requests;
 mod sending;
 mod tls;
@@ -14,6 +17,7 @@ mod tls;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -137,4 +141,16 @@ impl Lookup for Names {
             Ok(answer.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
         })
     }
+}
+
+/// Runs an ignored test of this room in a process of its own, with an environment of its own.
+fn in_a_child(test: &str, environment: &[(&str, &str)]) {
+    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
