@@ -175,6 +175,7 @@ impl Shared {
         let settings = SenderSettings {
             connect_timeout: delivery.connect_timeout,
             timeout: delivery.timeout,
+            proxy: delivery.proxy.clone(),
             ca_file: delivery.ca_file.clone(),
         };
         Ok(Arc::new(Sender::new(settings, guard, Arc::clone(&self.seams.clock))?))
@@ -189,6 +190,7 @@ impl Shared {
             places,
             policy: RetryPolicy::new(delivery.schedule.clone()),
             timeout: delivery.timeout,
+            disable_after: delivery.disable_after,
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
             metrics: self.metrics.clone(),

@@ -114,6 +114,12 @@ impl EventType {
         self.as_str().starts_with("remauth.")
     }
 
+    /// Whether it tells of endpoints and deliveries themselves.
+    #[must_use]
+    pub fn is_about_delivery(self) -> bool {
+        matches!(self, Self::EndpointDisabled | Self::EndpointRecovered | Self::DeliveryExhausted)
+    }
+
     /// The parameter that RemAuth would send for it, if it would send one.
     #[must_use]
     pub fn callback(self) -> Option<CallbackType> {

@@ -24,7 +24,9 @@ mod uaid;
 pub use asymmetric::AsymmetricKey;
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use delivery::{AttemptError, AttemptReport, DeliveryState, Lease, Settlement, Verdict};
+pub use delivery::{
+    AttemptError, AttemptReport, DeliveryState, Disabling, Lease, Observed, Settlement, Verdict,
+};
 pub use duration::HumanDuration;
 pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};

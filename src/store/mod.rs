@@ -25,8 +25,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, Lease, LeaseToken, NewEvent, Page,
-    Settlement,
+    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType, Lease, LeaseToken,
+    NewEvent, Observed, Page, Settlement,
 };
 use crate::wake::Wake;
 
@@ -121,7 +121,8 @@ pub trait EndpointStore: Send + Sync {
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
 }
 
-/// An enabled endpoint with open deliveries, and when the first of them is due.
+/// An enabled endpoint with open deliveries, and when the first of them may be sent: when it is due, and the endpoint
+/// may be probed if its deliveries are held back.
 #[derive(Debug, Clone)]
 pub struct Due {
     /// Which endpoint.
@@ -141,15 +142,25 @@ pub struct Claim {
     pub until: Timestamp,
     /// What proves it.
     pub token: LeaseToken,
+    /// As a probe of an endpoint that is held back, the next of which may come then: only one process gets it.
+    pub probe: Option<Timestamp>,
 }
 
-/// How many settlements took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What took effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Those whose lease was still ours.
     pub kept: u64,
     /// Those whose lease somebody else holds by now.
     pub lost: u64,
+    /// Endpoints whose deliveries are no longer held back.
+    pub released: Vec<EndpointId>,
+    /// Endpoints that were disabled.
+    pub disabled: Vec<EndpointId>,
+    /// The events of our own that were stored.
+    pub announced: Vec<EventType>,
+    /// How many deliveries these owe.
+    pub owed: usize,
 }
 
 /// Deliveries: what is due, the right to attempt it, and what came of it.
@@ -161,8 +172,14 @@ pub trait DeliveryStore: Send + Sync {
     /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
-    /// Ends leases, in one transaction. A lease that ran out and was given to another is left alone.
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Settled, StoreError>;
+    /// Ends leases, keeps what was observed of their endpoints, and stores what there is to say of it, in one
+    /// transaction. A lease that ran out and was given to another is left alone.
+    async fn settle(
+        &self,
+        settlements: &[Settlement],
+        observed: &[Observed],
+        now: Timestamp,
+    ) -> Result<Settled, StoreError>;
 
     /// How many deliveries are open.
     async fn pending(&self) -> Result<i64, StoreError>;

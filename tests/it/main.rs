@@ -18,6 +18,8 @@ mod container;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod endpoint_cli;
 #[cfg(test)]
 mod endpoint_states;
@@ -25,6 +27,8 @@ mod endpoint_states;
 mod endpoints;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod floor_plan;
 #[cfg(test)]
@@ -41,6 +45,8 @@ mod readme;
 mod remotepc;
 #[cfg(test)]
 mod repository;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
