@@ -11,6 +11,7 @@ mod migrate;
 mod options;
 mod output;
 mod serve;
+mod simulate;
 mod tail;
 mod token;
 mod trigger;
@@ -65,6 +66,9 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// Play the other side, to practise with and to test against
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Print a shell's completion script
     Completions(completions::Options),
 }
@@ -102,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Simulate(command) => simulate::run(&command),
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -36,4 +36,6 @@ mod repository;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+mod simulator;
+#[cfg(test)]
 mod store;
