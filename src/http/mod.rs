@@ -35,11 +35,12 @@ pub use routes::endpoints::EndpointsState;
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc_users::RemotePcUsersState;
 
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, remotepc};
+use routes::{callback, endpoints, events, health, remotepc, remotepc_users};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -75,6 +76,8 @@ pub struct InternalStates {
     pub health: HealthState,
     /// For `/admin/remotepc`.
     pub remotepc: RemotePcState,
+    /// For `/v1/remotepc/users`.
+    pub remotepc_users: RemotePcUsersState,
 }
 
 /// The door to our own apps and people.
@@ -95,6 +98,11 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                     patch(endpoints::change).delete(endpoints::change).get(endpoints::show),
                 )
                 .with_state(Arc::new(states.endpoints)),
+        )
+        .merge(
+            Router::new()
+                .route("/v1/remotepc/users", get(remotepc_users::list))
+                .with_state(Arc::new(states.remotepc_users)),
         )
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));

@@ -7,6 +7,7 @@
 
 mod answer;
 mod client;
+mod directory;
 mod email;
 mod envelope;
 mod error;
@@ -16,6 +17,7 @@ mod view;
 
 pub use answer::Answer;
 pub use client::{Client, Operation, Settings};
+pub use directory::{Directory, DirectoryError, Listing, SortBy, Totals, User, UserFilter};
 pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
 pub use fields::{Refusal, Word};

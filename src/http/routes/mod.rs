@@ -5,3 +5,4 @@ pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
 pub(crate) mod remotepc;
+pub(crate) mod remotepc_users;
