@@ -15,7 +15,7 @@ use crate::egress::{Allowed, Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
     CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, InternalStates, Keys,
-    RemotePcState, RemotePcUsersState, RequestIds, TrustedProxies,
+    RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -254,6 +254,13 @@ impl Shared {
                 store: Arc::clone(&self.store),
                 clock: Arc::clone(&self.seams.clock),
                 lifecycle: self.lifecycle.clone(),
+                metrics: self.metrics.clone(),
+            },
+            remotepc_sessions: RemotePcSessionsState {
+                client: Arc::clone(&client),
+                sessions: remotepc::Sessions::new(),
+                clock: Arc::clone(&self.seams.clock),
+                chance: self.seams.chance.clone(),
                 metrics: self.metrics.clone(),
             },
             remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },

@@ -21,7 +21,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, patch};
+use axum::routing::{any, get, patch, post};
 use http::{StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -35,12 +35,13 @@ pub use routes::endpoints::EndpointsState;
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, remotepc, remotepc_users};
+use routes::{callback, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -78,11 +79,14 @@ pub struct InternalStates {
     pub remotepc: RemotePcState,
     /// For `/v1/remotepc/users`.
     pub remotepc_users: RemotePcUsersState,
+    /// For `/v1/remotepc/sessions` and the links that it gives out.
+    pub remotepc_sessions: RemotePcSessionsState,
 }
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let keys = Arc::new(states.keys);
+    let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
         .merge(
             Router::new()
@@ -104,6 +108,11 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/remotepc/users", get(remotepc_users::list))
                 .with_state(Arc::new(states.remotepc_users)),
         )
+        .merge(
+            Router::new()
+                .route("/v1/remotepc/sessions", post(remotepc_sessions::open))
+                .with_state(Arc::clone(&sessions)),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));
     let admin = Router::new()
@@ -112,13 +121,18 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .merge(remotepc::unknown_routes())
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(keys, admit_to_remotepc));
+    // The code in the path is the key. A look with HEAD must not use it up.
+    let followed = get(remotepc_sessions::follow).head(remotepc::method_not_allowed);
+    let links = Router::new()
+        .route("/admin/remotepc/sessions/{code}", followed.fallback(remotepc::method_not_allowed))
+        .with_state(sessions);
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(states.health));
-    let router = Router::new().merge(v1).merge(admin).merge(open).fallback(nothing_here);
+    let router = Router::new().merge(v1).merge(admin).merge(links).merge(open).fallback(nothing_here);
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
         uri_too_long: || Problem::uri_too_long().into_response(),

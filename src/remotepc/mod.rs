@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod fields;
 mod request;
+mod sessions;
 mod view;
 
 pub use answer::Answer;
@@ -22,4 +23,5 @@ pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
 pub use fields::{Refusal, Word};
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
+pub use sessions::{Sessions, Ticket};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};

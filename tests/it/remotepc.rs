@@ -6,6 +6,7 @@ mod documented;
 mod failures;
 mod refused;
 mod secrecy;
+mod sessions;
 mod upstream;
 mod users;
 mod wire;

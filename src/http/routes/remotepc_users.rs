@@ -12,7 +12,7 @@ use crate::domain::{Cursor, Invalid, Limit, iso_millis};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
-use crate::remotepc::{Directory, DirectoryError, SortBy, Totals, User, UserFilter};
+use crate::remotepc::{CallError, Directory, DirectoryError, SortBy, Totals, User, UserFilter};
 
 /// What the route needs.
 pub struct RemotePcUsersState {
@@ -180,11 +180,17 @@ fn plain(name: &str) -> String {
     if name.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{name}") } else { name.to_owned() }
 }
 
+impl From<CallError> for Problem {
+    fn from(e: CallError) -> Self {
+        Self::upstream(e.status(), format!("{}: {e}", e.word()))
+    }
+}
+
 impl From<DirectoryError> for Problem {
     fn from(e: DirectoryError) -> Self {
         tracing::warn!(error = %e, "RemotePC's users could not be listed");
         match e {
-            DirectoryError::Call(call) => Self::upstream(call.status(), format!("{}: {call}", call.word())),
+            DirectoryError::Call(call) => call.into(),
             DirectoryError::Refused(_) | DirectoryError::Shape => {
                 Self::upstream(StatusCode::BAD_GATEWAY, e.to_string())
             }
