@@ -15,7 +15,8 @@ use crate::egress::{Allowed, Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
     CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, Idempotency,
-    InternalStates, Keys, RemotePcState, RequestIds, SendingDefaults, TrustedProxies,
+    InternalStates, Keys, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds,
+    SendingDefaults, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -262,10 +263,17 @@ impl Shared {
             base_url: config.remotepc.base_url.clone(),
             api_key: config.remotepc.api_key.clone(),
             timeout: config.remotepc.timeout,
+            max_in_flight: config.remotepc.max_in_flight,
             proxy: config.remotepc.proxy.clone(),
             ca_file: config.remotepc.ca_file.clone(),
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
+        let directory = remotepc::Directory::new(
+            Arc::clone(&client),
+            Arc::clone(&self.seams.clock),
+            config.remotepc.list_cache,
+        );
+        let directory = Arc::new(directory);
         let states = InternalStates {
             keys: Keys::new(config.internal.admin_key.as_ref()),
             events: EventsState {
@@ -288,9 +296,21 @@ impl Shared {
                 lifecycle: self.lifecycle.clone(),
                 metrics: self.metrics.clone(),
             },
+            remotepc_sessions: self.remotepc_sessions(&client),
+            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
             remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
         };
         Ok(http::internal(states, self.request_ids()))
+    }
+
+    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
+        RemotePcSessionsState {
+            client: Arc::clone(client),
+            sessions: remotepc::Sessions::new(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+        }
     }
 
     fn request_ids(&self) -> RequestIds {

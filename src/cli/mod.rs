@@ -13,6 +13,7 @@ mod migrate;
 mod options;
 mod output;
 mod serve;
+mod simulate;
 mod tail;
 mod token;
 mod trigger;
@@ -70,6 +71,9 @@ enum Command {
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Play the other side, to practise with and to test against
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Print a shell's completion script
     Completions(completions::Options),
 }
@@ -108,6 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
+        Command::Simulate(command) => simulate::run(&command),
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -239,12 +239,16 @@ impl Building<'_> {
             let base_url = r.required("base_url", rules::http_url);
             let api_key = r.optional("api_key", rules::header_key(1));
             let timeout = r.required("timeout", rules::timeout);
+            let max_in_flight = r.number("max_in_flight", &(1..=10_000));
+            let list_cache = r.required("list_cache", rules::shown_again);
             let proxy = r.optional("proxy", rules::proxy);
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
             Ok(RemotePc {
                 base_url: base_url?,
                 api_key: api_key?,
                 timeout: timeout?,
+                max_in_flight: max_in_flight?,
+                list_cache: list_cache?,
                 proxy: proxy?,
                 ca_file: ca_file?,
             })

@@ -212,6 +212,8 @@ pub(super) const SECTIONS: &[Section] = &[
             text("base_url", HTTP_URL).shown(Shown::Url),
             text("api_key", "visible ASCII characters without spaces").shown(Shown::Secret).with_twin(),
             text("timeout", TIMEOUT),
+            number("max_in_flight", IN_FLIGHT),
+            text("list_cache", r#"a duration such as "1m", at most "1d"; "0s" keeps nothing"#),
             text("proxy", PROXY).shown(Shown::SecretUrl),
             text("ca_file", CA_FILE),
         ],

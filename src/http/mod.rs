@@ -22,7 +22,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use http::{StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -37,11 +37,13 @@ pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc_sessions::RemotePcSessionsState;
+pub use routes::remotepc_users::RemotePcUsersState;
 
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, remotepc};
+use routes::{callback, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -79,11 +81,16 @@ pub struct InternalStates {
     pub health: HealthState,
     /// For `/admin/remotepc`.
     pub remotepc: RemotePcState,
+    /// For `/v1/remotepc/users`.
+    pub remotepc_users: RemotePcUsersState,
+    /// For `/v1/remotepc/sessions` and the links that it gives out.
+    pub remotepc_sessions: RemotePcSessionsState,
 }
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let keys = Arc::new(states.keys);
+    let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
         .merge(
             Router::new()
@@ -92,8 +99,20 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .with_state(Arc::new(states.events)),
         )
         .merge(endpoints::routes(states.endpoints))
+        .merge(
+            Router::new()
+                .route("/v1/remotepc/users", get(remotepc_users::list))
+                .with_state(Arc::new(states.remotepc_users)),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
+        // Not under the layer above, which keeps answers: a link is kept nowhere, and no trace of a password.
+        .merge(
+            Router::new()
+                .route("/v1/remotepc/sessions", post(remotepc_sessions::open))
+                .method_not_allowed_fallback(method_not_allowed)
+                .with_state(Arc::clone(&sessions)),
+        )
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));
     let admin = Router::new()
@@ -108,13 +127,22 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(states.health));
-    let router = Router::new().merge(v1).merge(admin).merge(open).fallback(nothing_here);
+    let router =
+        Router::new().merge(v1).merge(admin).merge(desk_links(sessions)).merge(open).fallback(nothing_here);
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
         uri_too_long: || Problem::uri_too_long().into_response(),
         panicked: || Problem::internal().into_response(),
     };
     around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
+}
+
+/// One-time links. The code in the path is the key, and a look with HEAD must not use it up.
+fn desk_links(sessions: Arc<RemotePcSessionsState>) -> Router {
+    let followed = get(remotepc_sessions::follow).head(remotepc::method_not_allowed);
+    Router::new()
+        .route("/admin/remotepc/sessions/{code}", followed.fallback(remotepc::method_not_allowed))
+        .with_state(sessions)
 }
 
 /// Whoever comes in today has the one key, or needs none.

@@ -50,4 +50,6 @@ mod rules;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+mod simulator;
+#[cfg(test)]
 mod store;

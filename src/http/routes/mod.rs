@@ -5,3 +5,5 @@ pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
 pub(crate) mod remotepc;
+pub(crate) mod remotepc_sessions;
+pub(crate) mod remotepc_users;
