@@ -6,12 +6,15 @@
 mod client;
 mod completions;
 mod config;
+mod delivery;
 mod endpoint;
 mod event;
 mod healthcheck;
 mod migrate;
 mod options;
 mod output;
+mod paging;
+mod progress;
 mod serve;
 mod simulate;
 mod tail;
@@ -68,6 +71,9 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// See what became of deliveries, and mend them
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
@@ -111,6 +117,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Simulate(command) => simulate::run(&command),
         Command::Completions(options) => completions::run(&options),

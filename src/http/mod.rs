@@ -33,6 +33,7 @@ pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
 pub use routes::callback::CallbackState;
+pub use routes::deliveries::DeliveriesState;
 pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
@@ -43,7 +44,7 @@ pub use routes::remotepc_users::RemotePcUsersState;
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
+use routes::{callback, deliveries, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -75,6 +76,8 @@ pub struct InternalStates {
     pub events: EventsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,
+    /// For `/v1/deliveries`, replaying and recovering.
+    pub deliveries: DeliveriesState,
     /// For every POST below `/v1`.
     pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
@@ -104,6 +107,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/remotepc/users", get(remotepc_users::list))
                 .with_state(Arc::new(states.remotepc_users)),
         )
+        .merge(deliveries::routes(states.deliveries))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
         // Not under the layer above, which keeps answers: a link is kept nowhere, and no trace of a password.

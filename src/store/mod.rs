@@ -14,6 +14,7 @@ mod lane;
 mod management;
 mod migrations;
 mod postgres;
+mod redelivery;
 mod sql;
 mod sqlite;
 mod statements;
@@ -34,17 +35,24 @@ pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
+pub use redelivery::{Redelivery, Stretch, Window};
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 
 /// All that is at rest.
 pub trait Store:
-    EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+    EventStore + EndpointStore + EndpointManagement + DeliveryStore + Redelivery + IdempotencyStore + Upkeep
 {
 }
 
 impl<T> Store for T where
-    T: EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+    T: EventStore
+        + EndpointStore
+        + EndpointManagement
+        + DeliveryStore
+        + Redelivery
+        + IdempotencyStore
+        + Upkeep
 {
 }
 
