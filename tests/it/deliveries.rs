@@ -185,6 +185,7 @@ both_engines! {
         // What the attempt saw is kept; what was decided stays.
         let ended = until(&gateway, &id, |it| it["attempts"].as_array().is_some_and(|all| !all.is_empty())).await;
         assert_eq!((&ended["state"], &ended["attempts"][0]["status"]), (&json!("cancelled"), &json!(200)));
+        assert_eq!(ended["attempt_count"], 1, "it was made, whatever was decided meanwhile");
         receiver.expect_none();
     }
 

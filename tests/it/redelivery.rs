@@ -142,6 +142,20 @@ both_engines! {
         assert_eq!(ids, expected);
     }
 
+    async fn what_a_replay_has_brought_is_not_recovered(engine: Engine) {
+        let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
+        let gateway = TestGateway::start(engine.url(), &delivery("")).await;
+        let id = made(&gateway, "crm", &receiver.url("/")).await;
+        let event = store(&gateway, "authenticated", 1).await;
+        gateway.until_figure("remgate_deliveries_total{state=\"exhausted\"} 1").await;
+        receiver.answer(|_| Answer::status(200));
+        let window = json!({"since": ALWAYS, "until": LATER});
+        gateway.internal.post(&format!("/v1/events/{event}/replay"), &json!({})).await.expect(202);
+        gateway.until_figure("remgate_deliveries_total{state=\"succeeded\"} 1").await;
+        assert_eq!(recover(&gateway, &id, window).await["count"], 0);
+        assert_eq!(receiver.arrived().len(), 2);
+    }
+
     async fn a_window_holds_its_beginning_and_not_its_end(engine: Engine) {
         let gateway = TestGateway::start(engine.url(), &delivery("")).await;
         for number in 0..3 {
