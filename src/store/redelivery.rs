@@ -8,8 +8,8 @@ use super::StoreError;
 use super::backend::{Backend, statement, within};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::redelivery::{
-    ATTEMPTS, BOUNDS, CANCEL, DELIVERIES_AFTER, DELIVERIES_BEFORE, DELIVERY, EXHAUSTED_AFTER,
-    EXHAUSTED_BEFORE, OF_EVENT_AFTER, OF_EVENT_BEFORE, OPEN_AFTER, OPEN_BEFORE, RETRY,
+    BOUNDS, CANCEL, DELIVERIES_AFTER, DELIVERIES_BEFORE, DELIVERY, EXHAUSTED_AFTER, EXHAUSTED_BEFORE,
+    OF_EVENT_AFTER, OF_EVENT_BEFORE, OPEN_AFTER, OPEN_BEFORE, RETRY,
 };
 use crate::domain::{
     Attempt, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId, Order, Page,
@@ -135,10 +135,10 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         now: Timestamp,
     ) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
         within("read a delivery", async {
-            let rows = self.read(|| statement!(B, DELIVERY, id.0)).await?;
+            let rows = self.read(|| statement!(B, DELIVERY, id.0, ATTEMPTS_SHOWN)).await?;
             let Some(row) = rows.first() else { return Ok(None) };
-            let attempts = self.read(|| statement!(B, ATTEMPTS, id.0, ATTEMPTS_SHOWN)).await?;
-            let attempts = attempts.iter().rev().map(attempt::<B>).collect::<Result<_, _>>()?;
+            let attempts = rows.iter().filter_map(|row| attempt::<B>(row).transpose());
+            let attempts = attempts.collect::<Result<_, _>>()?;
             Ok(Some((delivery::<B>(row, now)?, attempts)))
         })
         .await
@@ -290,13 +290,14 @@ fn delivery<B: Backend>(row: &B::Row, now: Timestamp) -> Result<Delivery, sqlx::
     })
 }
 
-fn attempt<B: Backend>(row: &B::Row) -> Result<Attempt, sqlx::Error> {
+fn attempt<B: Backend>(row: &B::Row) -> Result<Option<Attempt>, sqlx::Error> {
+    let Some(at) = column::<B, Option<i64>>(row, "at")? else { return Ok(None) };
     let error: Option<String> = column::<B, _>(row, "error")?;
-    Ok(Attempt {
-        at: time("at", column::<B, _>(row, "at")?)?,
+    Ok(Some(Attempt {
+        at: time("at", at)?,
         status: column::<B, _>(row, "status")?,
         error: error.map(|text| parsed("error", text)).transpose()?,
         elapsed_ms: column::<B, _>(row, "elapsed_ms")?,
         response: column::<B, _>(row, "response")?,
-    })
+    }))
 }

@@ -52,12 +52,15 @@ common! {
         "d.event_seq = (SELECT o.seq FROM events o WHERE o.id = CAST($6 AS TEXT))");
     OF_EVENT_BEFORE = page_of_deliveries!("+d.seq", " < ", " DESC",
         "d.event_seq = (SELECT o.seq FROM events o WHERE o.id = CAST($6 AS TEXT))");
+    /// A delivery, once for each of its last $2 attempts, in their order; once without one if there is none. One statement,
+    /// so that both are of the same moment.
     DELIVERY = concat!(
-        "SELECT ", delivery_columns!(), " FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.seq = $1"
+        "SELECT ", delivery_columns!(), ", a.at, a.status, a.error, a.elapsed_ms, a.response \
+        FROM deliveries d JOIN events e ON e.seq = d.event_seq \
+            LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.seq IN \
+                (SELECT l.seq FROM attempts l WHERE l.delivery_seq = $1 ORDER BY l.seq DESC LIMIT $2) \
+        WHERE d.seq = $1 ORDER BY a.seq"
     );
-    /// The last ones, newest first.
-    ATTEMPTS = "SELECT at, status, error, elapsed_ms, response FROM attempts WHERE delivery_seq = $1 \
-        ORDER BY seq DESC LIMIT $2";
     /// Makes a delivery due at $2. One that was over begins its schedule anew. One that is being sent is left alone, and
     /// so is one whose endpoint is gone.
     RETRY = "UPDATE deliveries SET \
