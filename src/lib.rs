@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
 
+pub mod authentications;
 pub mod cli;
 pub mod config;
 pub mod dispatch;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cursor, EndpointId, EventId, ServiceName, Uaid};
+use super::{AuthenticationName, Cursor, EndpointId, EventId, Met, ServiceName, Uaid};
 
 /// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
 /// said and never be asked for: no text becomes one of them.
@@ -180,9 +180,16 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// What it is once it is stored there.
+    /// The authentication that it is about, if it is about one.
     #[must_use]
-    pub fn stored_at(&self, cursor: Cursor) -> Event {
+    pub fn authentication(&self) -> Option<AuthenticationName> {
+        let (service, uaid) = self.service.clone().zip(self.uaid)?;
+        Some(AuthenticationName { service, uaid })
+    }
+
+    /// What it is once it is stored there, having met an expectation or not.
+    #[must_use]
+    pub fn stored_at(&self, cursor: Cursor, met: Met) -> Event {
         Event {
             id: self.id.clone(),
             cursor,
@@ -193,6 +200,10 @@ impl NewEvent {
             source_ip: self.source_ip,
             received_at: self.received_at,
             duplicates: 0,
+            expected: self.uaid.map(|_| met.expected),
+            subject: met.subject,
+            state: met.state,
+            late: met.late,
             detail: self.detail.clone(),
         }
     }
@@ -221,6 +232,18 @@ pub struct Event {
     pub received_at: Timestamp,
     /// How often it came again.
     pub duplicates: i64,
+    /// Whether somebody expected the authentication that it is about; nothing when it is about none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<bool>,
+    /// Who was to authenticate, as the app had said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the app wanted to find again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Value>,
+    /// Whether it came after the expectation had run out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     /// The facts of an event that remgate itself made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Value>,

@@ -3,7 +3,9 @@
 //! Nothing here opens a socket, a file or a connection, reads the environment, or asks the machine for the time
 //! or for chance except through [`Clock`] and [`Chance`]. Nothing here imports another room.
 
+mod assertion;
 mod asymmetric;
+mod authentication;
 mod chance;
 mod clock;
 mod delivery;
@@ -19,9 +21,14 @@ mod retry;
 mod sending;
 mod service;
 mod signature;
+mod ticket;
 mod uaid;
 
+pub use assertion::{ASSERTION_LASTS, AssertionKey};
 pub use asymmetric::AsymmetricKey;
+pub use authentication::{
+    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
+};
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{
@@ -40,6 +47,7 @@ pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};
+pub use ticket::{BadTicket, Ticket, TicketKey};
 pub use uaid::Uaid;
 
 use std::fmt;

@@ -53,6 +53,14 @@ struct Data<'a> {
     #[serde(with = "iso_millis")]
     received_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a serde_json::Value>,
 }
 
@@ -69,6 +77,10 @@ impl<'a> From<&'a Event> for Data<'a> {
             source_ip,
             received_at,
             duplicates: _,
+            expected,
+            subject,
+            state,
+            late,
             detail,
         } = event;
         Self {
@@ -79,6 +91,10 @@ impl<'a> From<&'a Event> for Data<'a> {
             trust: *trust,
             source_ip: *source_ip,
             received_at: *received_at,
+            expected: *expected,
+            subject: subject.as_deref(),
+            state: state.as_ref(),
+            late: *late,
             detail: detail.as_ref(),
         }
     }

@@ -172,10 +172,14 @@ impl Writer {
     }
 
     fn announce(&self, events: &[NewEvent], appended: &Appended, due: bool) {
-        let mut any_new = false;
+        let (mut any_new, somebody_waits) = (false, self.wake.is_anybody_waiting());
         for (event, recorded) in events.iter().zip(&appended.events) {
             if recorded.new {
                 any_new = true;
+                // Those first who wait for this one and nothing else.
+                if let Some(name) = event.authentication().filter(|_| somebody_waits) {
+                    self.wake.authentication_over(&name);
+                }
                 self.metrics.event(event.event_type.as_str());
             }
         }

@@ -12,7 +12,7 @@ use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
 use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
 use crate::domain::{
-    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Lease, NewEvent, Order, Page,
+    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Lease, Met, NewEvent, Order, Page,
     ServiceName, Uaid,
 };
 
@@ -208,26 +208,44 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
     serde_json::to_string(&rows).expect("plain fields are JSON")
 }
 
-fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, (i64, EventId)), sqlx::Error> {
+/// An event as an append has left it.
+struct Stored {
+    seq: i64,
+    id: EventId,
+    met: Met,
+}
+
+fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, Stored), sqlx::Error> {
     let service: Option<String> = column::<B, _>(row, "service")?;
     let event_type: String = column::<B, _>(row, "type")?;
     let id = parsed("id", column::<B, String>(row, "id")?)?;
     let uaid = column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?;
     let service = service.map(|text| parsed("service", text)).transpose()?;
     let key = Key::new(uaid, parsed("type", event_type)?, service, &id);
-    Ok((key, (column::<B, _>(row, "seq")?, id)))
+    Ok((key, Stored { seq: column::<B, _>(row, "seq")?, id, met: met::<B>(row)? }))
+}
+
+fn met<B: Backend>(row: &B::Row) -> Result<Met, sqlx::Error> {
+    Ok(Met {
+        expected: column::<B, _>(row, "expected")?,
+        subject: column::<B, _>(row, "subject")?,
+        state: document::<B>(row, "state")?,
+        late: column::<B, _>(row, "late")?,
+    })
 }
 
 /// The leases among the deliveries that were just written down.
 fn leased<B: Backend>(
     owed: &[(DeliveryId, &B::Row)],
     distinct: &[(&NewEvent, i64)],
-    known: &HashMap<Key, (i64, EventId)>,
+    known: &HashMap<Key, Stored>,
     lease: &FirstLease,
 ) -> Result<Vec<Lease>, sqlx::Error> {
-    let seq_of = |event: &NewEvent| known.get(&key(event)).map(|(seq, _)| *seq);
-    let by_seq: HashMap<_, _> =
-        distinct.iter().filter_map(|(event, _)| Some((seq_of(event)?, *event))).collect();
+    let stored = |event: &NewEvent| known.get(&key(event));
+    let by_seq: HashMap<_, _> = distinct
+        .iter()
+        .filter_map(|(event, _)| stored(event).map(|stored| (stored.seq, (*event, &stored.met))))
+        .collect();
     let mut leases = Vec::new();
     for (delivery, row) in owed {
         if column::<B, Option<String>>(row, "lease_token")?.is_none() {
@@ -235,11 +253,12 @@ fn leased<B: Backend>(
         }
         let event_seq: i64 = column::<B, _>(row, "seq")?;
         let endpoint: String = column::<B, _>(row, "endpoint_id")?;
+        let (event, met) = by_seq.get(&event_seq).ok_or(sqlx::Error::RowNotFound)?;
         leases.push(Lease {
             token: lease.token.clone(),
             delivery: *delivery,
             endpoint: parsed("endpoint_id", endpoint)?,
-            event: by_seq.get(&event_seq).ok_or(sqlx::Error::RowNotFound)?.stored_at(Cursor(event_seq)),
+            event: event.stored_at(Cursor(event_seq), Met::clone(met)),
             attempt_count: 0,
             attempts_before: 0,
             replay: false,
@@ -251,16 +270,16 @@ fn leased<B: Backend>(
 fn answers(
     events: &[NewEvent],
     keys: &[Key],
-    known: &HashMap<Key, (i64, EventId)>,
+    known: &HashMap<Key, Stored>,
 ) -> Result<Vec<Recorded>, sqlx::Error> {
     let recorded = events.iter().zip(keys).map(|(event, key)| {
-        let (_, id) = known.get(key).ok_or(sqlx::Error::RowNotFound)?;
-        Ok(Recorded { id: id.clone(), new: *id == event.id })
+        let stored = known.get(key).ok_or(sqlx::Error::RowNotFound)?;
+        Ok(Recorded { id: stored.id.clone(), new: stored.id == event.id })
     });
     recorded.collect()
 }
 
-fn uaid(bytes: Vec<u8>) -> Result<Uaid, sqlx::Error> {
+pub(super) fn uaid(bytes: Vec<u8>) -> Result<Uaid, sqlx::Error> {
     let bits =
         <[u8; 16]>::try_from(bytes).map_err(|_| undecodable("uaid", Invalid::new("a uaid has 16 bytes")))?;
     Ok(Uaid::from_bytes(bits))
@@ -273,20 +292,28 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
     let trust: String = column::<B, _>(row, "trust")?;
     let service: Option<String> = column::<B, _>(row, "service")?;
     let source_ip: Option<String> = column::<B, _>(row, "source_ip")?;
-    let detail: Option<String> = column::<B, _>(row, "detail")?;
+    let uaid = column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?;
+    let Met { expected, subject, state, late } = met::<B>(row)?;
     Ok(Event {
         id: parsed("id", id)?,
         cursor: Cursor(column::<B, _>(row, "seq")?),
         event_type: parsed("type", event_type)?,
         service: service.map(|text| parsed("service", text)).transpose()?,
-        uaid: column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?,
+        uaid,
         trust: parsed("trust", trust)?,
         source_ip: source_ip.map(|text| text.parse().map_err(|e| undecodable("source_ip", e))).transpose()?,
         received_at: time("received_at", column::<B, _>(row, "received_at")?)?,
         duplicates: column::<B, _>(row, "duplicates")?,
-        detail: detail
-            .map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(|e| undecodable("detail", e))?,
+        expected: uaid.map(|_| expected),
+        subject,
+        state,
+        late,
+        detail: document::<B>(row, "detail")?,
     })
+}
+
+/// Reads a column that holds JSON, or nothing.
+pub(super) fn document<B: Backend>(row: &B::Row, name: &'static str) -> Result<Option<Value>, sqlx::Error> {
+    let text: Option<String> = column::<B, _>(row, name)?;
+    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| undecodable(name, e))
 }

@@ -80,17 +80,13 @@ async fn listen_until_lost(pool: &PgPool, process: &str, wake: &Wake) {
     if listener.listen("remgate").await.is_err() {
         return;
     }
-    let pass_on = || {
-        wake.events_stored();
-        wake.deliveries_due();
-    };
-    pass_on();
+    wake.others_stored();
     loop {
         // `try_recv` says that the connection broke, where `recv` would hide it and what was missed with it.
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
             // Those who wait here were woken when the commit was done.
             Ok(Ok(Some(announced))) if announced.payload() == process => {}
-            Ok(Ok(Some(_))) => pass_on(),
+            Ok(Ok(Some(_))) => wake.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
             // Quiet for long: a connection that was lost without a word looks the same.
             Err(_) => match tokio::time::timeout(PATIENCE, listener.execute("SELECT 1")).await {

@@ -60,6 +60,10 @@ fn event() -> Event {
         source_ip: Some("203.0.113.9".parse().unwrap()),
         received_at: "2026-11-22T21:04:05.120Z".parse().unwrap(),
         duplicates: 3,
+        expected: Some(false),
+        subject: None,
+        state: None,
+        late: false,
         detail: None,
     }
 }

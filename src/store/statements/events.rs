@@ -6,7 +6,7 @@ dialect! {
 
 macro_rules! event_columns {
     () => {
-        "seq, id, type, service, uaid, trust, source_ip, received_at, duplicates, detail"
+        "seq, id, type, service, uaid, trust, source_ip, received_at, duplicates, subject, state, expected, late, detail"
     };
 }
 
@@ -17,28 +17,34 @@ common! {
 }
 
 /// New events out of $1, one JSON array each, sorted by their key. One that is there already only counts how often it
-/// came.
+/// came. One that is expected takes along what was said of it.
+///
+/// On PostgreSQL an expectation that runs out while this waits at the gate is still seen as it was before: such an event is
+/// not `late`.
 macro_rules! insert_events {
-    ($from:literal, $uaid:literal) => {
+    ($from:literal, $uaid:literal, $and:literal) => {
         concat!(
-            "INSERT INTO events (id, type, service, uaid, trust, source_ip, received_at, duplicates, detail, about) \
+            "INSERT INTO events (id, type, service, uaid, trust, source_ip, received_at, duplicates, detail, about, \
+                subject, state, expected, late) \
             SELECT value->>0, value->>1, value->>2, ", $uaid, ", value->>4, value->>5, \
-                CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT), value->>8, value->>9 \
-            FROM ", $from, " \
+                CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT), value->>8, value->>9, \
+                a.subject, a.state, a.expected_at IS NOT NULL, \
+                a.expired_at IS NOT NULL AND value->>1 <> 'remauth.expired' \
+            FROM ", $from, " LEFT JOIN authentications a ON a.uaid = ", $uaid, " AND a.service = value->>2 \
+                AND a.expected_at IS NOT NULL WHERE ", $and, " \
             ON CONFLICT (uaid, type, service) DO UPDATE SET duplicates = events.duplicates + 1 + excluded.duplicates \
-            RETURNING seq, id, type, service, uaid, about"
+            RETURNING seq, id, type, service, uaid, about, subject, state, expected, late"
         )
     };
 }
 
 /// Whether an endpoint (p) wants an event (e): by its type, its service and what its format can say.
-/// Nothing can be expected yet, so an endpoint that wants only what was expected gets nothing.
 /// An event about an endpoint is not sent to that one, and no own event is ever sent to an endpoint that understands
 /// only RemAuth's three parameters.
 macro_rules! wants {
     ($any_of_types:literal, $any_of_services:literal) => {
         concat!(
-            "NOT p.expected_only AND e.about IS DISTINCT FROM p.id \
+            "(e.expected OR NOT p.expected_only) AND e.about IS DISTINCT FROM p.id \
             AND ((p.types = '[]' AND e.type LIKE 'remauth.%') OR ",
             $any_of_types,
             ") \
@@ -109,7 +115,7 @@ macro_rules! events_by_seq {
 macro_rules! append_on_sqlite {
     () => {
         concat!(
-            insert_events!("json_each($1) WHERE TRUE", "unhex(value->>3)"),
+            insert_events!("json_each($1)", "unhex(value->>3)", "TRUE"),
             ", NULL AS delivery, NULL AS endpoint_id, NULL AS lease_token; ",
             insert_deliveries!(
                 "json_each($1) JOIN events e ON e.id = value->>0",
@@ -117,8 +123,8 @@ macro_rules! append_on_sqlite {
                 "e.service IN (SELECT s.value FROM json_each(p.services) AS s)",
                 "SELECT value FROM json_each($5)"
             ),
-            " RETURNING event_seq AS seq, NULL AS id, NULL AS type, NULL AS service, NULL AS uaid, seq AS delivery, \
-                endpoint_id, lease_token"
+            " RETURNING event_seq AS seq, NULL AS id, NULL AS type, NULL AS service, NULL AS uaid, NULL AS subject, \
+                NULL AS state, NULL AS expected, NULL AS late, seq AS delivery, endpoint_id, lease_token"
         )
     };
 }
@@ -173,8 +179,9 @@ macro_rules! append_on_postgres {
             "WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock(8241996507418201) AS passed, pg_notify('remgate', $6)), \
             stored AS (",
             insert_events!(
-                "gate, jsonb_array_elements(CAST($1 AS jsonb)) AS j(value) WHERE gate.passed IS NOT NULL",
-                "decode(value->>3, 'hex')"
+                "gate, jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)",
+                "decode(value->>3, 'hex')",
+                "gate.passed IS NOT NULL"
             ),
             ", xmax = 0 AS new), owed AS (",
             insert_deliveries!(
@@ -184,9 +191,10 @@ macro_rules! append_on_postgres {
                 "SELECT json_array_elements_text(CAST($5 AS json))"
             ),
             " RETURNING event_seq, seq, endpoint_id, lease_token) \
-            SELECT seq, id, type, service, uaid, NULL AS delivery, NULL AS endpoint_id, NULL AS lease_token FROM stored \
+            SELECT seq, id, type, service, uaid, subject, state, expected, late, \
+                NULL AS delivery, NULL AS endpoint_id, NULL AS lease_token FROM stored \
             UNION ALL \
-            SELECT event_seq, NULL, NULL, NULL, NULL, seq, endpoint_id, lease_token FROM owed"
+            SELECT event_seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, seq, endpoint_id, lease_token FROM owed"
         )
     };
 }

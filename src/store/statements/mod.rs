@@ -26,6 +26,7 @@ macro_rules! common {
     };
 }
 
+pub(super) mod authentications;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
@@ -37,6 +38,7 @@ pub(super) mod upkeep;
 #[derive(Debug)]
 pub struct Dialect {
     pub(super) events: events::Dialect,
+    pub(super) authentications: authentications::Dialect,
     pub(super) endpoints: endpoints::Dialect,
     pub(super) deliveries: deliveries::Dialect,
     pub(super) redelivery: redelivery::Dialect,
@@ -44,6 +46,7 @@ pub struct Dialect {
 
 pub(super) const SQLITE: Dialect = Dialect {
     events: events::SQLITE,
+    authentications: authentications::SQLITE,
     endpoints: endpoints::SQLITE,
     deliveries: deliveries::SQLITE,
     redelivery: redelivery::SQLITE,
@@ -51,6 +54,7 @@ pub(super) const SQLITE: Dialect = Dialect {
 
 pub(super) const POSTGRES: Dialect = Dialect {
     events: events::POSTGRES,
+    authentications: authentications::POSTGRES,
     endpoints: endpoints::POSTGRES,
     deliveries: deliveries::POSTGRES,
     redelivery: redelivery::POSTGRES,
@@ -61,6 +65,7 @@ impl Dialect {
     pub(super) fn all(&self) -> Vec<(&'static str, &'static str)> {
         let common = [
             events::COMMON,
+            authentications::COMMON,
             endpoints::COMMON,
             deliveries::COMMON,
             redelivery::COMMON,
@@ -68,9 +73,14 @@ impl Dialect {
             upkeep::COMMON,
         ]
         .concat();
-        let own =
-            [self.events.named(), self.endpoints.named(), self.deliveries.named(), self.redelivery.named()]
-                .concat();
+        let own = [
+            self.events.named(),
+            self.authentications.named(),
+            self.endpoints.named(),
+            self.deliveries.named(),
+            self.redelivery.named(),
+        ]
+        .concat();
         [common, own].concat()
     }
 }

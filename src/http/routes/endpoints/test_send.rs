@@ -54,6 +54,10 @@ pub(super) async fn test(
         source_ip: None,
         received_at: now,
         duplicates: 0,
+        expected: None,
+        subject: None,
+        state: None,
+        late: false,
         detail: Some(json!({"endpoint": endpoint.id, "name": endpoint.settings.name})),
     };
     let report = state.sender.send_event(&endpoint, &event, false, now).await;

@@ -1,0 +1,84 @@
+//! Wakes those who wait here for what other replicas have stored.
+//!
+//! PostgreSQL announces that something was stored, not what. One reader for all who wait looks what it was, and wakes
+//! those whom it concerns: ten thousand who wait cost one query.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{AuthenticationName, Cursor, EventFilter, Limit, Order};
+use crate::lifecycle::Lifecycle;
+use crate::store::{EventStore, Store, StoreError};
+use crate::wake::Wake;
+
+/// Follows what other replicas store.
+pub struct Follower {
+    /// Where it is.
+    pub store: Arc<dyn Store>,
+    /// Who says that there is something, and who is told.
+    pub wake: Wake,
+    /// When to stop.
+    pub lifecycle: Lifecycle,
+}
+
+/// How long it waits before it looks unasked: an announcement can be lost with its connection.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+impl Follower {
+    /// Works until the soft stop.
+    pub async fn run(self) {
+        let mut others = self.wake.watch_others();
+        let mut place = None;
+        loop {
+            tokio::select! {
+                () = others.woken() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.lifecycle.soft().cancelled() => return,
+            }
+            if !self.wake.is_anybody_waiting() {
+                // Nobody misses what happens now: whoever comes later looks first.
+                place = None;
+                continue;
+            }
+            // What could not be read now is read the next time: the place is still the one before it.
+            if let Err(e) = self.follow(&mut place).await {
+                tracing::debug!(error = %e, "could not look what other replicas have stored");
+            }
+        }
+    }
+
+    async fn follow(&self, place: &mut Option<Cursor>) -> Result<(), StoreError> {
+        let Some(mut after) = *place else {
+            let newest = filter(Order::Descending { before: None });
+            *place = Some(self.store.events(&newest).await?.data.first().map_or(Cursor(0), |it| it.cursor));
+            // They may have waited already while nobody followed.
+            self.wake.authentications_over();
+            return Ok(());
+        };
+        loop {
+            let page = self.store.events(&filter(Order::Ascending { after })).await?;
+            for event in page.data {
+                if let Some((service, uaid)) = event.service.zip(event.uaid) {
+                    self.wake.authentication_over(&AuthenticationName { service, uaid });
+                }
+            }
+            after = page.cursor;
+            *place = Some(after);
+            if !page.has_more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn filter(order: Order) -> EventFilter {
+    EventFilter {
+        order,
+        limit: Limit::default(),
+        types: Vec::new(),
+        services: Vec::new(),
+        uaid: None,
+        since: None,
+        until: None,
+    }
+}

@@ -1,0 +1,211 @@
+//! What an app waits for: says that an authentication is expected, waits for it, hands it out once, vouches for it.
+//!
+//! Whoever waits is woken by name, with no loop behind: in this process when the commit is done, for other replicas'
+//! commits by the [`Follower`]. The [`Expiry`] ends what nobody completed.
+
+mod crowd;
+mod expiry;
+mod follower;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use crowd::{Crowd, Crowded, Place};
+pub use expiry::Expiry;
+pub use follower::Follower;
+
+use crate::domain::{
+    AssertionKey, Authentication, AuthenticationName, BadTicket, Chance, Clock, Expectation, Invalid, Ticket,
+    TicketKey,
+};
+use crate::lifecycle::Lifecycle;
+use crate::store::{AuthenticationStore, Claimed, Expected, Store, StoreError};
+use crate::telemetry::Metrics;
+use crate::wake::{NamedWatcher, Wake};
+
+/// What authentications are made of.
+pub struct Parts {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Who says that one is over.
+    pub wake: Wake,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What makes tokens unique.
+    pub chance: Chance,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// When waiting ends early.
+    pub lifecycle: Lifecycle,
+    /// How long after its completion an authentication can be claimed.
+    pub claim_within: Duration,
+    /// Who vouches, in the words of an assertion's `iss`.
+    pub issuer: String,
+}
+
+/// Everything that apps and browsers do with authentications.
+pub struct Authentications {
+    parts: Parts,
+    assertions: AssertionKey,
+    tickets: TicketKey,
+    crowd: Crowd,
+}
+
+/// Why there are no keys to vouch with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The store did not give them.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds is none.
+    #[error("the store holds no good key: {0}")]
+    Bad(#[from] Invalid),
+}
+
+/// Why an authentication gets no ticket.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTicket {
+    /// Nobody expects it.
+    #[error("nobody expects this authentication")]
+    Unexpected,
+    /// It is expected no longer.
+    #[error("the expectation's time is over")]
+    Over,
+    /// The store did not say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Authentications {
+    /// Takes the keys that all replicas share out of the store, or puts new ones there.
+    pub async fn open(parts: Parts) -> Result<Self, KeysError> {
+        use secrecy::ExposeSecret;
+        let assertion = parts.store.shared_secret("assertion", AssertionKey::generate(&parts.chance)).await?;
+        let ticket = parts.store.shared_secret("ticket", TicketKey::generate(&parts.chance)).await?;
+        let assertions = assertion.expose_secret().parse()?;
+        Ok(Self { parts, assertions, tickets: TicketKey::new(ticket), crowd: Crowd::default() })
+    }
+
+    /// Says that an authentication is expected.
+    pub async fn expect(
+        &self,
+        name: &AuthenticationName,
+        expectation: &Expectation,
+    ) -> Result<Expected, StoreError> {
+        let expected = self.parts.store.expect(name, expectation, self.parts.clock.now()).await?;
+        if let Some(until) = expected.authentication.expires_at {
+            self.parts.wake.runs_out(until);
+        }
+        Ok(expected)
+    }
+
+    /// An authentication, as soon as it is over, at the latest after `wait` or when remgate stops: then as it is.
+    pub async fn look(
+        &self,
+        name: &AuthenticationName,
+        wait: Duration,
+    ) -> Result<Option<Authentication>, StoreError> {
+        if wait.is_zero() {
+            return self.parts.store.authentication(name).await;
+        }
+        // The watcher comes before the look: what ends in between wakes it.
+        let mut watcher = self.parts.wake.watch_authentication(name);
+        let mut found = self.parts.store.authentication(name).await?;
+        if found.as_ref().is_some_and(Authentication::is_over) {
+            return Ok(found);
+        }
+        let _counted = self.parts.metrics.waiter();
+        let mut over = self.parts.clock.sleep(wait);
+        loop {
+            tokio::select! {
+                () = watcher.woken() => {}
+                () = &mut over => return Ok(found),
+                () = self.parts.lifecycle.soft().cancelled() => return Ok(found),
+            }
+            found = self.parts.store.authentication(name).await?;
+            if found.as_ref().is_some_and(Authentication::is_over) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Takes a completed authentication: of all who try one gets it.
+    pub async fn claim(&self, name: &AuthenticationName) -> Result<Claimed, StoreError> {
+        let now = self.parts.clock.now();
+        self.parts.store.claim_authentication(name, self.parts.claim_within, now).await
+    }
+
+    /// Vouches for an authentication that was claimed: a JSON Web Token.
+    #[must_use]
+    pub fn vouch(&self, it: &Authentication) -> String {
+        self.assertions.vouch(it, &self.parts.issuer, self.parts.clock.now(), &self.parts.chance)
+    }
+
+    /// What everybody can check assertions with.
+    #[must_use]
+    pub fn key_set(&self) -> Value {
+        self.assertions.key_set()
+    }
+
+    /// A ticket for an authentication that is expected, and how long it is good.
+    pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), NoTicket> {
+        let found = self.parts.store.authentication(name).await?;
+        let until = found.and_then(|it| it.expires_at).ok_or(NoTicket::Unexpected)?;
+        // Tickets know whole seconds; one more, so that it outlives what it is for.
+        let until = Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until);
+        if until <= self.parts.clock.now() {
+            return Err(NoTicket::Over);
+        }
+        Ok((self.tickets.seal(&Ticket { name: name.clone(), until }), until))
+    }
+
+    /// Reads a ticket.
+    pub fn admit(&self, ticket: &str) -> Result<Ticket, BadTicket> {
+        self.tickets.open(ticket, self.parts.clock.now())
+    }
+
+    /// A place for somebody who watches with this ticket.
+    pub fn place(&self, ticket: &str) -> Result<Place, Crowded> {
+        self.crowd.enter(ticket)
+    }
+
+    /// Watches one authentication.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>, ticket: Ticket, place: Place) -> Watching {
+        let watcher = self.parts.wake.watch_authentication(&ticket.name);
+        let counted = self.parts.metrics.waiter();
+        Watching { all: Arc::clone(self), ticket, watcher, _held: (place, counted) }
+    }
+}
+
+/// Somebody who watches an authentication.
+pub struct Watching {
+    all: Arc<Authentications>,
+    ticket: Ticket,
+    watcher: NamedWatcher,
+    _held: (Place, crate::telemetry::WaiterGuard),
+}
+
+/// How long after its ticket a watcher still waits to be told that the time is over.
+const LINGER: Duration = Duration::from_secs(10);
+
+impl Watching {
+    /// How the authentication stands now.
+    pub async fn look(&self) -> Result<Option<Authentication>, StoreError> {
+        self.all.parts.store.authentication(&self.ticket.name).await
+    }
+
+    /// Waits for a reason to look again. Says `false` when there will be none.
+    pub async fn changed(&mut self) -> bool {
+        let parts = &self.all.parts;
+        let end = self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX);
+        tokio::select! {
+            () = self.watcher.woken() => true,
+            () = parts.clock.sleep_until(end) => false,
+            () = parts.lifecycle.soft().cancelled() => false,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What an app waits for: somebody's authentication, named by service and uaid.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::event::text_enum;
+use super::{EventId, EventType, Invalid, ServiceName, Trust, Uaid, iso_millis};
+
+/// What an authentication is called. The same uaid at another service is another authentication.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AuthenticationName {
+    /// The service.
+    pub service: ServiceName,
+    /// RemAuth's id.
+    pub uaid: Uaid,
+}
+
+text_enum! {
+    /// How far an authentication has come.
+    AuthenticationStatus, "a status" {
+        /// It is expected and has not come.
+        Pending = "pending",
+        /// It has come.
+        Completed = "completed",
+        /// It did not come in time.
+        Expired = "expired",
+    }
+}
+
+/// Who is expected to authenticate, in the app's own words: 1 to 320 characters without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Subject(String);
+
+impl Subject {
+    /// How many characters it may have: as many as an e-mail address.
+    pub const MAX: usize = 320;
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        if (1..=Self::MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+            Ok(Self(text))
+        } else {
+            Err(Invalid::new(format_args!(
+                "a subject has 1 to {} characters and no control characters",
+                Self::MAX
+            )))
+        }
+    }
+}
+
+/// What an app wants to find again with the event: any JSON, at most 4 KiB of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct AppState(Value);
+
+impl AppState {
+    /// How long it may be, in bytes.
+    pub const MAX: usize = 4096;
+}
+
+impl TryFrom<Value> for AppState {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        if value.to_string().len() <= Self::MAX {
+            Ok(Self(value))
+        } else {
+            Err(Invalid::new(format_args!("a state has at most {} bytes of JSON", Self::MAX)))
+        }
+    }
+}
+
+impl From<AppState> for Value {
+    fn from(state: AppState) -> Self {
+        state.0
+    }
+}
+
+/// How long an authentication is waited for, in seconds: 1 to 86400, 300 unless somebody says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct ExpiresIn(Duration);
+
+impl ExpiresIn {
+    /// As a duration.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for ExpiresIn {
+    fn default() -> Self {
+        Self(Duration::from_mins(5))
+    }
+}
+
+impl TryFrom<u64> for ExpiresIn {
+    type Error = Invalid;
+
+    fn try_from(seconds: u64) -> Result<Self, Invalid> {
+        if (1..=86_400).contains(&seconds) {
+            Ok(Self(Duration::from_secs(seconds)))
+        } else {
+            Err(Invalid::new("`expires_in` is a whole number of seconds from 1 to 86400"))
+        }
+    }
+}
+
+/// What an app says of an authentication that it expects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// Who is to authenticate.
+    pub subject: Option<Subject>,
+    /// What the app wants to find again.
+    pub state: Option<AppState>,
+    /// For how long it is expected.
+    pub expires_in: ExpiresIn,
+}
+
+/// How an event met what was expected of it, when it was stored. It never changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Whether somebody expected it.
+    pub expected: bool,
+    /// Who was to authenticate.
+    pub subject: Option<String>,
+    /// What the app wanted to find again.
+    pub state: Option<Value>,
+    /// Whether the expectation had run out, and had been said to have.
+    pub late: bool,
+}
+
+/// An authentication, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Authentication {
+    /// RemAuth's id.
+    pub uaid: Uaid,
+    /// The service.
+    pub service: ServiceName,
+    /// How far it has come.
+    pub status: AuthenticationStatus,
+    /// What completed it.
+    #[serde(rename = "type")]
+    pub event_type: Option<EventType>,
+    /// How far that can be believed.
+    pub trust: Option<Trust>,
+    /// Whether somebody expects it.
+    pub expected: bool,
+    /// Who is to authenticate.
+    pub subject: Option<String>,
+    /// What the app wants to find again.
+    pub state: Option<Value>,
+    /// Since when it is expected.
+    #[serde(with = "iso_millis::option")]
+    pub expected_at: Option<Timestamp>,
+    /// Until when.
+    #[serde(with = "iso_millis::option")]
+    pub expires_at: Option<Timestamp>,
+    /// When it came.
+    #[serde(with = "iso_millis::option")]
+    pub completed_at: Option<Timestamp>,
+    /// When somebody took it.
+    #[serde(with = "iso_millis::option")]
+    pub claimed_at: Option<Timestamp>,
+    /// Whether it came after it had been said to have run out.
+    pub late: bool,
+    /// The event that completed it.
+    pub event: Option<EventId>,
+}
+
+impl Authentication {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> AuthenticationName {
+        AuthenticationName { service: self.service.clone(), uaid: self.uaid }
+    }
+
+    /// Whether there is nothing more to wait for.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.status != AuthenticationStatus::Pending
+    }
+}
+
+impl FromStr for Subject {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("j", true)]
+    #[case(&"é".repeat(320), true)]
+    #[case(&"é".repeat(321), false)]
+    #[case("", false)]
+    #[case("a\nb", false)]
+    fn a_subject_is_short_and_printable(#[case] text: &str, #[case] good: bool) {
+        assert_eq!(text.parse::<Subject>().is_ok(), good);
+    }
+
+    #[rstest]
+    #[case(0, false)]
+    #[case(1, true)]
+    #[case(86_400, true)]
+    #[case(86_401, false)]
+    fn an_expectation_lasts_a_second_to_a_day(#[case] seconds: u64, #[case] good: bool) {
+        assert_eq!(ExpiresIn::try_from(seconds).is_ok(), good);
+    }
+
+    #[test]
+    fn a_state_is_any_json_of_at_most_4_kib() {
+        assert!(AppState::try_from(json!({"deep": [1, null]})).is_ok());
+        assert!(AppState::try_from(json!("a".repeat(4094))).is_ok());
+        assert!(AppState::try_from(json!("a".repeat(4095))).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! Tickets: with one a browser may watch a single authentication for a while, and do nothing else.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use super::{AuthenticationName, Chance, Uaid};
+
+/// The key that tickets are sealed with. `Debug` never shows it.
+#[derive(Clone)]
+pub struct TicketKey(SecretString);
+
+/// Which authentication may be watched, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The authentication.
+    pub name: AuthenticationName,
+    /// Until then, to the second.
+    pub until: Timestamp,
+}
+
+/// Why a ticket is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadTicket {
+    /// Nobody could have made such a thing.
+    #[error("this is no ticket")]
+    Malformed,
+    /// We have not made it.
+    #[error("the ticket was not made here")]
+    Forged,
+    /// It was good once.
+    #[error("the ticket has run out")]
+    Expired,
+}
+
+/// Which way of writing tickets this is.
+const VERSION: u8 = 1;
+
+/// The version, the time, the uaid.
+const HEAD: usize = 1 + 8 + 16;
+
+const MAC: usize = 32;
+
+impl TicketKey {
+    /// The text of a new one.
+    #[must_use]
+    pub fn generate(chance: &Chance) -> SecretString {
+        URL_SAFE_NO_PAD.encode(chance.bytes::<32>()).into()
+    }
+
+    /// The key with this text.
+    #[must_use]
+    pub fn new(text: SecretString) -> Self {
+        Self(text)
+    }
+
+    /// Writes a ticket: base64url of version, time, uaid, service, and the HMAC-SHA256 of all that.
+    #[must_use]
+    pub fn seal(&self, ticket: &Ticket) -> String {
+        let mut bytes = vec![VERSION];
+        bytes.extend(ticket.until.as_second().to_be_bytes());
+        bytes.extend(ticket.name.uaid.as_bytes());
+        bytes.extend(ticket.name.service.as_str().as_bytes());
+        let mac = self.mac(&bytes).finalize().into_bytes();
+        bytes.extend(mac);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a ticket and checks that we have written it, in constant time, and that it is good still.
+    pub fn open(&self, text: &str, now: Timestamp) -> Result<Ticket, BadTicket> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadTicket::Malformed)?;
+        let (body, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadTicket::Malformed)?;
+        let (head, service) = body.split_first_chunk::<HEAD>().ok_or(BadTicket::Malformed)?;
+        let ticket = read(head, service).ok_or(BadTicket::Malformed)?;
+        self.mac(body).verify_slice(mac).map_err(|_| BadTicket::Forged)?;
+        if ticket.until <= now { Err(BadTicket::Expired) } else { Ok(ticket) }
+    }
+
+    fn mac(&self, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
+            .expect("HMAC takes keys of any length");
+        mac.update(body);
+        mac
+    }
+}
+
+fn read(head: &[u8; HEAD], service: &[u8]) -> Option<Ticket> {
+    let (version, rest) = head.split_first()?;
+    let (until, uaid) = rest.split_first_chunk::<8>()?;
+    if *version != VERSION {
+        return None;
+    }
+    let service = std::str::from_utf8(service).ok()?.parse().ok()?;
+    let name = AuthenticationName { service, uaid: Uaid::from_bytes(uaid.try_into().ok()?) };
+    Some(Ticket { name, until: Timestamp::from_second(i64::from_be_bytes(*until)).ok()? })
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(text: &str) -> TicketKey {
+        TicketKey::new(text.to_owned().into())
+    }
+
+    fn ticket() -> Ticket {
+        let uaid = "b83ee873a9b44f2083c130db24dfbe91".parse().unwrap();
+        let name = AuthenticationName { service: "portal".parse().unwrap(), uaid };
+        Ticket { name, until: Timestamp::from_second(2_000_000_000).unwrap() }
+    }
+
+    #[test]
+    fn a_ticket_is_read_as_it_was_written_until_it_runs_out() {
+        let sealed = key("one").seal(&ticket());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(key("one").open(&sealed, at(1_999_999_999)), Ok(ticket()));
+        assert_eq!(key("one").open(&sealed, at(2_000_000_000)), Err(BadTicket::Expired));
+        assert_eq!(key("two").open(&sealed, at(0)), Err(BadTicket::Forged));
+        for text in ["", "x", "ticket", &"A".repeat(200), "b83ee873a9b44f2083c130db24dfbe91"] {
+            assert_eq!(key("one").open(text, at(0)), Err(BadTicket::Malformed), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_ticket_survives_a_changed_bit(bit in 0..(HEAD + 6 + MAC) * 8) {
+            let mut bytes = URL_SAFE_NO_PAD.decode(key("one").seal(&ticket())).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let changed = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert!(key("one").open(&changed, Timestamp::UNIX_EPOCH).is_err());
+        }
+    }
+}

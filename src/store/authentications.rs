@@ -1,0 +1,280 @@
+//! Authentications: what is expected, whether it came, and who took it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::StoreError;
+use super::backend::{Backend, Statement, statement, within};
+use super::events::{document, uaid};
+use super::lane::Transaction;
+use super::sql::{SqlStore, column, parsed, time};
+use super::statements::authentications::{
+    AUTHENTICATION, CLAIM_AUTHENTICATION, CLOSE_WATCHED, EXPECT, EXPECT_AGAIN, EXPECT_CLAIMED, KEEP_SECRET,
+    NEXT_EXPIRY, RUN_OUT, SECRET,
+};
+use crate::domain::{Authentication, AuthenticationName, AuthenticationStatus, Expectation, NewEvent, Trust};
+
+/// What became of an expectation that was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The authentication now.
+    pub authentication: Authentication,
+    /// Whether nobody had expected it before.
+    pub new: bool,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// This caller has it, and nobody else ever will.
+    Won(Authentication),
+    /// Somebody had it before.
+    Taken,
+    /// It was completed too long ago.
+    TooLate,
+    /// It has not come.
+    Pending,
+    /// It did not come in time.
+    Expired,
+    /// Nobody has ever heard of it.
+    Unknown,
+}
+
+/// Expectations that have run out, and what their events owe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOut {
+    /// The authentications.
+    pub names: Vec<AuthenticationName>,
+    /// How many deliveries are owed for them.
+    pub deliveries: usize,
+}
+
+/// Makes the event that says that an expectation has run out.
+pub type ExpiryEvent<'e> = &'e (dyn Fn(AuthenticationName) -> NewEvent + Send + Sync);
+
+/// Authentications, and the secrets with which remgate vouches for them.
+#[async_trait]
+pub trait AuthenticationStore: Send + Sync {
+    /// Says that an authentication is expected. One that is pending takes over what is said now; one that is over stays
+    /// as it is.
+    async fn expect(
+        &self,
+        name: &AuthenticationName,
+        expectation: &Expectation,
+        now: Timestamp,
+    ) -> Result<Expected, StoreError>;
+
+    /// An authentication, if anybody expected it or it came.
+    async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError>;
+
+    /// Takes a completed authentication. Of all who ever try, on whatever replica, one wins.
+    async fn claim_authentication(
+        &self,
+        name: &AuthenticationName,
+        within: Duration,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError>;
+
+    /// When the next expectation runs out, as far as nobody has looked at it yet.
+    async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Ends expectations whose time is over, at most `most` of them, and stores the events that say so, in one
+    /// transaction. Nothing that came before is said to have run out, and nothing twice.
+    async fn run_out(&self, most: i64, event: ExpiryEvent<'_>, now: Timestamp) -> Result<RunOut, StoreError>;
+
+    /// The secret of that name: `made`, unless somebody has kept one before.
+    async fn shared_secret(&self, name: &'static str, made: SecretString)
+    -> Result<SecretString, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> AuthenticationStore for SqlStore<B> {
+    async fn expect(
+        &self,
+        name: &AuthenticationName,
+        expectation: &Expectation,
+        now: Timestamp,
+    ) -> Result<Expected, StoreError> {
+        let until = now.checked_add(expectation.expires_in.get()).unwrap_or(Timestamp::MAX).as_millisecond();
+        let Expectation { subject, state, .. } = expectation.clone();
+        let subject = subject.map(|subject| subject.as_str().to_owned());
+        let state = state.map(|state| Value::from(state).to_string());
+        let said = |text: &'static str| {
+            let (uaid, service) = bound(name);
+            statement!(B, text, uaid, service, subject.clone(), state.clone())
+        };
+        let since = |text: &'static str| B::bind(B::bind(said(text), now.as_millisecond()), until);
+        within("expect an authentication", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            let new = B::run(tx.connection(), since(EXPECT)).await? > 0
+                || B::run(tx.connection(), since(EXPECT_CLAIMED)).await? > 0;
+            if !new {
+                B::run(tx.connection(), B::bind(said(EXPECT_AGAIN), until)).await?;
+            }
+            let authentication = look(&mut tx, name).await?.ok_or(sqlx::Error::RowNotFound)?;
+            tx.commit().await?;
+            Ok(Expected { authentication, new })
+        })
+        .await
+    }
+
+    async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError> {
+        within("look at an authentication", async {
+            let rows = self.read(|| query::<B>(name)).await?;
+            rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
+        })
+        .await
+    }
+
+    async fn claim_authentication(
+        &self,
+        name: &AuthenticationName,
+        fresh: Duration,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        within("claim an authentication", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            let Some(found) = look(&mut tx, name).await? else {
+                tx.commit().await?;
+                return Ok(Claimed::Unknown);
+            };
+            let refused = match found.status {
+                _ if found.claimed_at.is_some() => Some(Claimed::Taken),
+                AuthenticationStatus::Pending => Some(Claimed::Pending),
+                AuthenticationStatus::Expired => Some(Claimed::Expired),
+                AuthenticationStatus::Completed if is_stale(&found, fresh, now) => Some(Claimed::TooLate),
+                AuthenticationStatus::Completed => None,
+            };
+            if let Some(refused) = refused {
+                tx.commit().await?;
+                return Ok(refused);
+            }
+            let (uaid, service) = bound(name);
+            let claim = statement!(B, CLAIM_AUTHENTICATION, uaid, service, now.as_millisecond());
+            let won = B::run(tx.connection(), claim).await? > 0;
+            tx.commit().await?;
+            Ok(if won {
+                Claimed::Won(Authentication { claimed_at: Some(now), ..found })
+            } else {
+                Claimed::Taken
+            })
+        })
+        .await
+    }
+
+    async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
+        within("look what runs out next", async {
+            let rows = self.look(|| statement!(B, NEXT_EXPIRY)).await?;
+            let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
+            next.map(|millis| time("next", millis)).transpose()
+        })
+        .await
+    }
+
+    async fn run_out(&self, most: i64, event: ExpiryEvent<'_>, now: Timestamp) -> Result<RunOut, StoreError> {
+        let until = |text: &'static str| statement!(B, text, now.as_millisecond(), most);
+        within("end expectations", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            B::rows(tx.connection(), statement!(B, B::DIALECT.authentications.pass_gate)).await?;
+            // Those that did run out first: the others would make room for more among the first of all.
+            let rows = B::rows(tx.connection(), until(RUN_OUT)).await?;
+            B::run(tx.connection(), until(CLOSE_WATCHED)).await?;
+            let names = rows.iter().map(name_of::<B>).collect::<Result<Vec<_>, _>>()?;
+            let events: Vec<_> = names.iter().cloned().map(event).collect();
+            let deliveries = if events.is_empty() {
+                0
+            } else {
+                self.append_within(&mut tx, &events, now).await?.deliveries
+            };
+            tx.commit().await?;
+            Ok(RunOut { names, deliveries })
+        })
+        .await
+    }
+
+    async fn shared_secret(
+        &self,
+        name: &'static str,
+        made: SecretString,
+    ) -> Result<SecretString, StoreError> {
+        within("read a secret", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            let made = made.expose_secret().to_owned();
+            B::run(tx.connection(), statement!(B, KEEP_SECRET, name.to_owned(), made)).await?;
+            let rows = B::rows(tx.connection(), statement!(B, SECRET, name.to_owned())).await?;
+            tx.commit().await?;
+            let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+            column::<B, String>(row, "value").map(SecretString::from)
+        })
+        .await
+    }
+}
+
+fn bound(name: &AuthenticationName) -> (Vec<u8>, String) {
+    (name.uaid.as_bytes().to_vec(), name.service.to_string())
+}
+
+fn query<B: Backend>(name: &AuthenticationName) -> Statement<B> {
+    let (uaid, service) = bound(name);
+    statement!(B, AUTHENTICATION, uaid, service)
+}
+
+async fn look<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    name: &AuthenticationName,
+) -> Result<Option<Authentication>, sqlx::Error> {
+    let rows = B::rows(tx.connection(), query::<B>(name)).await?;
+    rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
+}
+
+fn is_stale(found: &Authentication, fresh: Duration, now: Timestamp) -> bool {
+    let until = found.completed_at.and_then(|completed| completed.checked_add(fresh).ok());
+    until.is_some_and(|until| until < now)
+}
+
+fn name_of<B: Backend>(row: &B::Row) -> Result<AuthenticationName, sqlx::Error> {
+    Ok(AuthenticationName {
+        service: parsed("service", column::<B, String>(row, "service")?)?,
+        uaid: uaid(column::<B, _>(row, "uaid")?)?,
+    })
+}
+
+/// Reads the row of [`AUTHENTICATION`]: nothing when nobody expected it and it did not come.
+fn authentication<B: Backend>(
+    row: &B::Row,
+    name: &AuthenticationName,
+) -> Result<Option<Authentication>, sqlx::Error> {
+    let moment = |name: &'static str| {
+        column::<B, Option<i64>>(row, name)?.map(|millis| time(name, millis)).transpose()
+    };
+    let text = |name: &'static str| column::<B, Option<String>>(row, name);
+    let event = text("event")?.map(|id| parsed("event", id)).transpose()?;
+    let expected_at = moment("expected_at")?;
+    let status = match (&event, moment("expired_at")?) {
+        (None, None) if expected_at.is_none() => return Ok(None),
+        (Some(_), _) => AuthenticationStatus::Completed,
+        (None, Some(_)) => AuthenticationStatus::Expired,
+        (None, None) => AuthenticationStatus::Pending,
+    };
+    let trust: Option<Trust> = text("trust")?.map(|trust| parsed("trust", trust)).transpose()?;
+    Ok(Some(Authentication {
+        uaid: name.uaid,
+        service: name.service.clone(),
+        status,
+        event_type: text("type")?.map(|it| parsed("type", it)).transpose()?,
+        trust,
+        expected: expected_at.is_some(),
+        subject: text("subject")?,
+        state: document::<B>(row, "state")?,
+        expected_at,
+        expires_at: moment("expires_at")?,
+        completed_at: moment("received_at")?,
+        claimed_at: moment("claimed_at")?,
+        late: event.is_some() && column::<B, bool>(row, "late")?,
+        event,
+    }))
+}

@@ -1,0 +1,68 @@
+//! Statements about authentications that somebody expects.
+
+dialect! { pass_gate }
+
+macro_rules! completing {
+    ($uaid:literal, $service:literal) => {
+        concat!(
+            "(SELECT MIN(c.seq) FROM events c WHERE c.uaid = ",
+            $uaid,
+            " AND c.service = ",
+            $service,
+            " AND c.type IN ('remauth.authenticated', 'remauth.registricated', 'remauth.subscribed'))"
+        )
+    };
+}
+
+common! {
+    /// Authentication $1, $2 in one row, also when nobody knows it.
+    AUTHENTICATION = concat!(
+        "SELECT a.subject, a.state, a.expected_at, a.expires_at, a.expired_at, a.claimed_at, \
+            e.id AS event, e.type, e.trust, e.received_at, e.late \
+        FROM (SELECT 1) AS one LEFT JOIN authentications a ON a.uaid = $1 AND a.service = $2 \
+            LEFT JOIN events e ON e.seq = ", completing!("$1", "$2")
+    );
+    /// $1 uaid, $2 service, $3 subject, $4 state, $5 now, $6 until when. No row changed: it is known already.
+    EXPECT = "INSERT INTO authentications (uaid, service, subject, state, expected_at, expires_at, watch_until) \
+        VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (uaid, service) DO NOTHING";
+    /// The same for one that was claimed before anybody expected it.
+    EXPECT_CLAIMED = "UPDATE authentications SET subject = $3, state = $4, expected_at = $5, expires_at = $6, \
+            watch_until = $6 WHERE uaid = $1 AND service = $2 AND expected_at IS NULL";
+    /// The same for one that is pending, which stays expected since it was.
+    EXPECT_AGAIN = concat!(
+        "UPDATE authentications SET subject = $3, state = $4, expires_at = $5, watch_until = $5 \
+        WHERE uaid = $1 AND service = $2 AND expired_at IS NULL AND ", completing!("$1", "$2"), " IS NULL"
+    );
+    /// No row changed: somebody has claimed it.
+    CLAIM_AUTHENTICATION = "INSERT INTO authentications (uaid, service, claimed_at) VALUES ($1, $2, $3) \
+        ON CONFLICT (uaid, service) DO UPDATE SET claimed_at = excluded.claimed_at \
+        WHERE authentications.claimed_at IS NULL";
+    /// What has been completed need not be watched any more: of the first $2 that were watched until $1.
+    CLOSE_WATCHED = concat!(
+        "UPDATE authentications SET watch_until = NULL WHERE (uaid, service) IN \
+            (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
+            ORDER BY w.watch_until LIMIT $2) \
+        AND ", completing!("authentications.uaid", "authentications.service"), " IS NOT NULL"
+    );
+    /// The others have run out.
+    RUN_OUT = concat!(
+        "UPDATE authentications SET expired_at = $1, watch_until = NULL WHERE (uaid, service) IN \
+            (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
+            ORDER BY w.watch_until LIMIT $2) \
+        AND ", completing!("authentications.uaid", "authentications.service"), " IS NULL \
+        RETURNING uaid, service"
+    );
+    NEXT_EXPIRY = "SELECT MIN(watch_until) AS next FROM authentications WHERE watch_until IS NOT NULL";
+    KEEP_SECRET = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    SECRET = "SELECT value FROM secrets WHERE name = $1";
+}
+
+pub(in crate::store) const SQLITE: Dialect = Dialect {
+    // The one writer is behind the gate by itself.
+    pass_gate: "SELECT 1",
+};
+
+pub(in crate::store) const POSTGRES: Dialect = Dialect {
+    // The same lock that every append takes: nothing can be completed while it is decided what has run out.
+    pass_gate: "SELECT pg_advisory_xact_lock(8241996507418201)",
+};
