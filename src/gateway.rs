@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::{Driver, DriverParts, lease_for};
-use crate::domain::{Chance, Clock, EndpointId, EndpointSettings, RetryPolicy, SystemClock};
+use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, RetryPolicy, SystemClock};
 use crate::egress::{Allowed, Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
     CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, InternalStates, Keys,
-    RemotePcState, RequestIds, TrustedProxies,
+    KeysParts, KeysState, RemotePcState, RequestIds, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Declaration, EventStore, Location, Store};
+use crate::store::{Declaration, EventStore, LastAdminKey, Location, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 use crate::{http, intake, remotepc, store};
@@ -61,6 +62,7 @@ pub struct Gateway {
     wake: Wake,
     metrics: Metrics,
     lifecycle: Lifecycle,
+    stored: AdminKeys,
 }
 
 struct Bound {
@@ -96,6 +98,7 @@ impl Gateway {
                 "found deliveries that were under way when remgate last ended; they are due again"
             );
         }
+        let stored = stored_admin_keys(&*store, config, now).await?;
         let wake = Wake::new();
         let shared = Shared { seams, store, wake, metrics: Metrics::new(), lifecycle: Lifecycle::new() };
         let guard = Guard::new(allowed(&config.delivery.allow_private_networks));
@@ -120,6 +123,7 @@ impl Gateway {
             wake: shared.wake,
             metrics: shared.metrics,
             lifecycle: shared.lifecycle,
+            stored,
         })
     }
 
@@ -135,10 +139,16 @@ impl Gateway {
         self.internal.address
     }
 
+    /// Whether the store holds an admin key, good or expired: then the internal door does not stand open.
+    #[must_use]
+    pub fn has_stored_admin_key(&self) -> bool {
+        self.stored != AdminKeys::None
+    }
+
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle } = self;
+        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle, .. } = self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
@@ -229,7 +239,8 @@ impl Shared {
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
         let states = InternalStates {
-            keys: Keys::new(config.internal.admin_key.as_ref()),
+            keys: self.keys(config),
+            api_keys: self.api_keys(config),
             events: EventsState {
                 store: Arc::clone(&self.store),
                 wake: self.wake.clone(),
@@ -254,6 +265,30 @@ impl Shared {
         Ok(http::internal(states, self.request_ids()))
     }
 
+    fn keys(&self, config: &Config) -> Keys {
+        Keys::new(KeysParts {
+            admin: config.internal.admin_key.as_ref(),
+            may_open: config.internal.is_loopback(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+        })
+    }
+
+    fn api_keys(&self, config: &Config) -> KeysState {
+        KeysState {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            services: config.services.iter().map(|service| service.name.clone()).collect(),
+            last: match config.internal.admin_key {
+                Some(_) => LastAdminKey::IsNotAll,
+                None if config.internal.is_loopback() => LastAdminKey::Opens,
+                None => LastAdminKey::LocksOut,
+            },
+        }
+    }
+
     fn request_ids(&self) -> RequestIds {
         RequestIds::new(Arc::clone(&self.seams.clock), self.seams.chance.clone())
     }
@@ -273,6 +308,33 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, S
         Ok::<_, std::io::Error>((listener, address))
     };
     listening.await.with_context(|| format!("failed to open the {name} door at {address} ({name}.listen)"))
+}
+
+/// What the store holds of admin keys; warns when nobody could come in with any.
+async fn stored_admin_keys(store: &dyn Store, config: &Config, now: Timestamp) -> anyhow::Result<AdminKeys> {
+    let stored = store.admin_keys(now).await?;
+    if stored == AdminKeys::Expired && config.internal.admin_key.is_none() {
+        tracing::warn!(
+            "every stored admin key has expired, and the internal door stays locked; set internal.admin_key to make another"
+        );
+    }
+    Ok(stored)
+}
+
+/// The lock rule: whether the doors may be opened. The store is looked at, and left as it is, only when everything hangs
+/// on an admin key in it.
+pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
+    let Err(unlocked) = config.check_locks(false) else { return Ok(()) };
+    if config.check_locks(true).is_err() {
+        return Err(unlocked.into());
+    }
+    let stored = store::admin_keys(&location(&config.database), Seams::real().clock.now()).await;
+    match stored
+        .context("failed to look for an admin key in the store, where internal.admin_key is not set")?
+    {
+        AdminKeys::Valid => Ok(()),
+        AdminKeys::None | AdminKeys::Expired => Err(unlocked.into()),
+    }
 }
 
 /// Brings the store's schema up to date, and does nothing else.

@@ -1,12 +1,13 @@
 //! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
 //!
-//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for the one that `token new` makes.
+//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new` and `key add` make.
 
 mod client;
 mod completions;
 mod config;
 mod event;
 mod healthcheck;
+mod key;
 mod migrate;
 mod options;
 mod output;
@@ -65,6 +66,9 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// Make, list and revoke keys to the internal door
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print a shell's completion script
     Completions(completions::Options),
 }
@@ -102,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Key(command) => block_on(key::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -18,14 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::{any, get, patch};
-use http::{StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-pub use auth::Keys;
+pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
@@ -34,12 +32,14 @@ pub use routes::callback::CallbackState;
 pub use routes::endpoints::EndpointsState;
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
+pub use routes::keys::KeysState;
 pub use routes::remotepc::RemotePcState;
 
+use auth::{admit_to_remotepc, admit_to_v1, guard_host};
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, remotepc};
+use routes::{callback, endpoints, events, health, keys, remotepc};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -67,6 +67,8 @@ pub fn public(callback: CallbackState, ids: RequestIds) -> Router {
 pub struct InternalStates {
     /// Who may come in.
     pub keys: Keys,
+    /// For `/v1/keys`.
+    pub api_keys: KeysState,
     /// For `/v1/events`.
     pub events: EventsState,
     /// For `/v1/endpoints`.
@@ -79,7 +81,7 @@ pub struct InternalStates {
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
-    let keys = Arc::new(states.keys);
+    let locks = Arc::new(states.keys);
     let v1 = Router::new()
         .merge(
             Router::new()
@@ -97,46 +99,35 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .with_state(Arc::new(states.endpoints)),
         )
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));
+        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_v1));
+    // Apart from the other routes: nothing may keep an answer that shows a key.
+    let api_keys = Router::new()
+        .route("/v1/keys", get(keys::list).post(keys::add))
+        .route("/v1/keys/{id}", get(keys::show).delete(keys::revoke))
+        .with_state(Arc::new(states.api_keys))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_v1));
     let admin = Router::new()
         .merge(remotepc::read_routes(states.remotepc.clone()))
         .merge(remotepc::write_routes(states.remotepc))
         .merge(remotepc::unknown_routes())
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(from_fn_with_state(keys, admit_to_remotepc));
+        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_remotepc));
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(states.health));
-    let router = Router::new().merge(v1).merge(admin).merge(open).fallback(nothing_here);
+    let router = Router::new().merge(v1).merge(api_keys).merge(admin).merge(open).fallback(nothing_here);
+    let router = router.layer(from_fn_with_state(locks, guard_host));
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
         uri_too_long: || Problem::uri_too_long().into_response(),
         panicked: || Problem::internal().into_response(),
     };
     around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
-}
-
-async fn admit_to_v1(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
-    match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// As upstream, down to the envelope: its clients know no other.
-async fn admit_to_remotepc(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
-    match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
-            let mut response = remotepc::refusal(StatusCode::UNAUTHORIZED, "NOT_AUTHORIZED");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, problem::CHALLENGE);
-            response
-        }
-        Err(problem) => remotepc::refusal(problem.status(), "NOT_FROM_THIS_HOST"),
-    }
 }
 
 async fn method_not_allowed(method: http::Method) -> Problem {

@@ -4,4 +4,5 @@ pub(super) mod callback;
 pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod keys;
 pub(crate) mod remotepc;

@@ -1,0 +1,74 @@
+//! Which scope a route needs. One table, so that it can be read as a whole, and so that what nobody thought of is shut.
+
+use http::Method;
+
+use crate::domain::Scope;
+
+/// A path that is served, and the scopes for reading and for everything else.
+type Rule = (&'static str, Scope, Scope);
+
+/// The first rule wins whose path is the route's, or ends in `/` and begins it.
+const RULES: &[Rule] = &[
+    ("/v1/events/{id}/replay", Scope::EndpointsWrite, Scope::EndpointsWrite),
+    ("/v1/events", Scope::EventsRead, Scope::EventsRead),
+    ("/v1/events/", Scope::EventsRead, Scope::EventsRead),
+    // A consumer's place is the reader's own: moving it changes nothing for others.
+    ("/v1/consumers", Scope::EventsRead, Scope::EventsRead),
+    ("/v1/consumers/", Scope::EventsRead, Scope::EventsRead),
+    ("/v1/authentications", Scope::AuthenticationsRead, Scope::AuthenticationsWrite),
+    ("/v1/authentications/", Scope::AuthenticationsRead, Scope::AuthenticationsWrite),
+    ("/v1/endpoints", Scope::EndpointsRead, Scope::EndpointsWrite),
+    ("/v1/endpoints/", Scope::EndpointsRead, Scope::EndpointsWrite),
+    ("/v1/deliveries", Scope::EndpointsRead, Scope::EndpointsWrite),
+    ("/v1/deliveries/", Scope::EndpointsRead, Scope::EndpointsWrite),
+    ("/v1/remotepc/", Scope::RemotePcRead, Scope::RemotePcWrite),
+    ("/v1/audit", Scope::AuditRead, Scope::AuditRead),
+    // Upstream's list is a POST.
+    ("/admin/remotepc/user/list", Scope::RemotePcRead, Scope::RemotePcRead),
+    ("/admin/remotepc", Scope::RemotePcWrite, Scope::RemotePcWrite),
+    ("/admin/remotepc/", Scope::RemotePcWrite, Scope::RemotePcWrite),
+];
+
+/// The scope that a request to a route needs; `route` is its path as it is declared.
+pub(super) fn required(method: &Method, route: &str) -> Scope {
+    let fits = |path: &str| route == path || (path.ends_with('/') && route.starts_with(path));
+    let rule = RULES.iter().find(|(path, ..)| fits(path));
+    match rule {
+        Some((_, read, _)) if *method == Method::GET || *method == Method::HEAD => *read,
+        Some((.., write)) => *write,
+        None => Scope::Admin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(Method::GET, "/v1/events", "events:read")]
+    #[case(Method::HEAD, "/v1/events/{id}", "events:read")]
+    #[case(Method::GET, "/v1/events/stream", "events:read")]
+    #[case(Method::POST, "/v1/events/{id}/replay", "endpoints:write")]
+    #[case(Method::POST, "/v1/consumers/{name}/ack", "events:read")]
+    #[case(Method::GET, "/v1/authentications/{uaid}", "authentications:read")]
+    #[case(Method::PUT, "/v1/authentications/{uaid}", "authentications:write")]
+    #[case(Method::POST, "/v1/authentications/{uaid}/claim", "authentications:write")]
+    #[case(Method::GET, "/v1/endpoints", "endpoints:read")]
+    #[case(Method::POST, "/v1/endpoints", "endpoints:write")]
+    #[case(Method::POST, "/v1/endpoints/{id}/secret/rotate", "endpoints:write")]
+    #[case(Method::GET, "/v1/deliveries/{id}", "endpoints:read")]
+    #[case(Method::POST, "/v1/deliveries/{id}/retry", "endpoints:write")]
+    #[case(Method::POST, "/admin/remotepc/user/list", "remotepc:read")]
+    #[case(Method::GET, "/admin/remotepc/user/list", "remotepc:read")]
+    #[case(Method::POST, "/admin/remotepc/user/add", "remotepc:write")]
+    #[case(Method::GET, "/admin/remotepc/{*rest}", "remotepc:write")]
+    #[case(Method::GET, "/v1/remotepc/users", "remotepc:read")]
+    #[case(Method::POST, "/v1/remotepc/sessions", "remotepc:write")]
+    #[case(Method::GET, "/v1/audit", "audit:read")]
+    #[case(Method::GET, "/v1/keys", "admin")]
+    #[case(Method::GET, "/v1/eventsourcing", "admin")]
+    #[case(Method::GET, "/v1/what-comes-next", "admin")]
+    fn each_route_needs_its_scope(#[case] method: Method, #[case] route: &str, #[case] scope: &str) {
+        assert_eq!(required(&method, route).as_str(), scope);
+    }
+}
