@@ -15,8 +15,9 @@ use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, Retr
 use crate::egress::{Allowed, Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
-    CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, InternalStates, Keys,
-    KeysParts, KeysState, RemotePcState, RequestIds, TrustedProxies,
+    CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, Idempotency,
+    InternalStates, Keys, KeysParts, KeysState, RemotePcSessionsState, RemotePcState, RemotePcUsersState,
+    RequestIds, SendingDefaults, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -110,10 +111,12 @@ impl Gateway {
         }
         let places = Places::new(config.delivery.max_in_flight, config.delivery.max_in_flight_per_endpoint);
         let (giver, handed) = handover(places.clone());
-        let driver = shared.driver(config, guard, places)?;
+        let sender = shared.sender(config, Arc::clone(&guard))?;
+        let driver = shared.driver(config, Arc::clone(&sender), places);
         let recorder = shared.recorder(config, giver);
         let public_router = shared.public(config, recorder.clone());
-        let internal_router = shared.internal(config, declared_in, recorder)?;
+        let endpoints = shared.endpoints(config, declared_in, guard, sender);
+        let internal_router = shared.internal(config, endpoints, recorder)?;
         Ok(Self {
             public: Bound { listener: public, address: public_address, router: public_router },
             internal: Bound { listener: internal, address: internal_address, router: internal_router },
@@ -178,25 +181,32 @@ impl Gateway {
 }
 
 impl Shared {
-    fn driver(&self, config: &Config, guard: Arc<Guard>, places: Places) -> anyhow::Result<Driver> {
+    fn sender(&self, config: &Config, guard: Arc<Guard>) -> anyhow::Result<Arc<Sender>> {
         let delivery = &config.delivery;
         let settings = SenderSettings {
             connect_timeout: delivery.connect_timeout,
             timeout: delivery.timeout,
+            proxy: delivery.proxy.clone(),
             ca_file: delivery.ca_file.clone(),
         };
-        Ok(Driver::new(DriverParts {
+        Ok(Arc::new(Sender::new(settings, guard, Arc::clone(&self.seams.clock))?))
+    }
+
+    fn driver(&self, config: &Config, sender: Arc<Sender>, places: Places) -> Driver {
+        let delivery = &config.delivery;
+        Driver::new(DriverParts {
             store: Arc::clone(&self.store),
-            sender: Sender::new(settings, guard, Arc::clone(&self.seams.clock))?,
+            sender,
             wake: self.wake.clone(),
             places,
             policy: RetryPolicy::new(delivery.schedule.clone()),
             timeout: delivery.timeout,
+            disable_after: delivery.disable_after,
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
             metrics: self.metrics.clone(),
             lifecycle: self.lifecycle.clone(),
-        }))
+        })
     }
 
     fn recorder(&self, config: &Config, handover: Giver) -> Recorder {
@@ -229,15 +239,51 @@ impl Shared {
         http::public(callback, self.request_ids())
     }
 
-    fn internal(&self, config: &Config, declared_in: &str, recorder: Recorder) -> anyhow::Result<Router> {
+    fn endpoints(
+        &self,
+        config: &Config,
+        declared_in: &str,
+        guard: Arc<Guard>,
+        sender: Arc<Sender>,
+    ) -> EndpointsState {
+        EndpointsState {
+            store: Arc::clone(&self.store),
+            guard,
+            sender,
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            services: config.services.iter().map(|service| service.name.clone()).collect(),
+            declared_in: declared_in.to_owned(),
+            defaults: SendingDefaults {
+                schedule: config.delivery.schedule.clone(),
+                timeout: config.delivery.timeout,
+                max_in_flight: config.delivery.max_in_flight_per_endpoint,
+            },
+        }
+    }
+
+    fn internal(
+        &self,
+        config: &Config,
+        endpoints: EndpointsState,
+        recorder: Recorder,
+    ) -> anyhow::Result<Router> {
         let settings = remotepc::Settings {
             base_url: config.remotepc.base_url.clone(),
             api_key: config.remotepc.api_key.clone(),
             timeout: config.remotepc.timeout,
+            max_in_flight: config.remotepc.max_in_flight,
             proxy: config.remotepc.proxy.clone(),
             ca_file: config.remotepc.ca_file.clone(),
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
+        let directory = remotepc::Directory::new(
+            Arc::clone(&client),
+            Arc::clone(&self.seams.clock),
+            config.remotepc.list_cache,
+        );
+        let directory = Arc::new(directory);
         let states = InternalStates {
             keys: self.keys(config),
             api_keys: self.api_keys(config),
@@ -248,10 +294,11 @@ impl Shared {
                 lifecycle: self.lifecycle.clone(),
                 metrics: self.metrics.clone(),
             },
-            endpoints: EndpointsState {
+            endpoints,
+            idempotency: Idempotency {
                 store: Arc::clone(&self.store),
-                declared_in: declared_in.to_owned(),
-                max_in_flight: config.delivery.max_in_flight_per_endpoint,
+                clock: Arc::clone(&self.seams.clock),
+                lifecycle: self.lifecycle.clone(),
             },
             health: HealthState {
                 recorder,
@@ -260,6 +307,8 @@ impl Shared {
                 lifecycle: self.lifecycle.clone(),
                 metrics: self.metrics.clone(),
             },
+            remotepc_sessions: self.remotepc_sessions(&client),
+            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
             remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
         };
         Ok(http::internal(states, self.request_ids()))
@@ -286,6 +335,16 @@ impl Shared {
                 None if config.internal.is_loopback() => LastAdminKey::Opens,
                 None => LastAdminKey::LocksOut,
             },
+        }
+    }
+
+    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
+        RemotePcSessionsState {
+            client: Arc::clone(client),
+            sessions: remotepc::Sessions::new(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 

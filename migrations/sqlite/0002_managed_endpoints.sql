@@ -16,6 +16,8 @@ ALTER TABLE endpoints ADD COLUMN previous_secret_until BIGINT;
 ALTER TABLE endpoints ADD COLUMN failures BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE endpoints ADD COLUMN failing_since BIGINT;
 ALTER TABLE endpoints ADD COLUMN probe_at BIGINT;
+-- Stood in the configuration once and does not any more: it can be removed, and nothing else.
+ALTER TABLE endpoints ADD COLUMN undeclared BOOLEAN NOT NULL DEFAULT FALSE;
 
 -- What was given up is looked for by its endpoint; no callback pays for this index.
 CREATE INDEX deliveries_exhausted ON deliveries (endpoint_id, event_seq) WHERE state = 'exhausted';

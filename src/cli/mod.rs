@@ -1,10 +1,12 @@
 //! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
 //!
-//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new` and `key add` make.
+//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new`, `key add`,
+//! `endpoint add` and `endpoint rotate` make.
 
 mod client;
 mod completions;
 mod config;
+mod endpoint;
 mod event;
 mod healthcheck;
 mod key;
@@ -12,6 +14,7 @@ mod migrate;
 mod options;
 mod output;
 mod serve;
+mod simulate;
 mod tail;
 mod token;
 mod trigger;
@@ -66,6 +69,12 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// Say who gets events
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
+    /// Play the other side, to practise with and to test against
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Make, list and revoke keys to the internal door
     #[command(subcommand)]
     Key(key::Command),
@@ -106,6 +115,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
+        Command::Simulate(command) => simulate::run(&command),
         Command::Key(command) => block_on(key::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }

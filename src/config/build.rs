@@ -10,10 +10,8 @@ use super::problem::Problem;
 use super::reader::{Bad, Reader};
 use super::schema;
 use super::value::{Layer, Table, Value};
-use super::{Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, rules};
-use crate::domain::{
-    EndpointName, EndpointSettings, EndpointUrl, EventType, Format, Sending, ServiceName, SigningSecret,
-};
+use super::{Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, endpoint, rules};
+use crate::domain::{EndpointSettings, ServiceName};
 
 /// The configuration, or every problem that it has.
 pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> Result<Config, Bad> {
@@ -189,28 +187,7 @@ impl Building<'_> {
     /// Without services, because they are wrong themselves, any name of one is good enough.
     fn endpoints(&mut self, services: Option<&[Service]>) -> Result<Vec<EndpointSettings>, Bad> {
         let known = services.map(|all| all.iter().map(|service| service.name.as_str()).collect::<Vec<_>>());
-        let types: Vec<_> = EventType::ALL.iter().map(|it| (it.as_str(), *it)).collect();
-        let formats: Vec<_> = Format::ALL.iter().map(|it| (it.as_str(), *it)).collect();
-        let endpoints = self.several("endpoint", |r| {
-            let name = r.required("name", rules::domain::<EndpointName>);
-            let url = r.required("url", rules::domain::<EndpointUrl>);
-            let secret =
-                r.required("secret", |text| text.parse::<SigningSecret>().map_err(|_| String::new()));
-            let types = r.list("types", |text| rules::one_of(text, &types));
-            let services = r.list("services", |text| rules::service(text, known.as_deref()));
-            let format = r.required("format", |text| rules::one_of(text, &formats));
-            let expected_only = r.switch("expected_only");
-            Ok(EndpointSettings {
-                name: name?,
-                url: url?,
-                secret: secret?,
-                types: types?,
-                services: services?,
-                format: format?,
-                expected_only: expected_only?,
-                sending: Sending::default(),
-            })
-        })?;
+        let endpoints = self.several("endpoint", |r| endpoint::settings(r, known.as_deref()))?;
         let mut names = BTreeSet::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             if !names.insert(&endpoint.name) {
@@ -262,12 +239,16 @@ impl Building<'_> {
             let base_url = r.required("base_url", rules::http_url);
             let api_key = r.optional("api_key", rules::header_key(1));
             let timeout = r.required("timeout", rules::timeout);
+            let max_in_flight = r.number("max_in_flight", &(1..=10_000));
+            let list_cache = r.required("list_cache", rules::shown_again);
             let proxy = r.optional("proxy", rules::proxy);
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
             Ok(RemotePc {
                 base_url: base_url?,
                 api_key: api_key?,
                 timeout: timeout?,
+                max_in_flight: max_in_flight?,
+                list_cache: list_cache?,
                 proxy: proxy?,
                 ca_file: ca_file?,
             })

@@ -82,6 +82,8 @@ fn parsed(key: &Key, text: &str) -> Option<Value> {
         Kind::Text => Some(Value::Text(text.to_owned())),
         Kind::Switch => text.parse().ok().map(Value::Switch),
         Kind::Number => text.parse().ok().map(Value::Number),
+        // Only sections that stand in the file have one.
+        Kind::Table => None,
         Kind::List => {
             let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
             Some(Value::List(elements.map(Element::new).collect()))
@@ -110,7 +112,7 @@ fn unknown(variable: &str) -> String {
     let rest = variable.get(PREFIX.len()..).unwrap_or_default();
     if ["SERVICE__", "ENDPOINT__"].iter().any(|start| rest.to_ascii_uppercase().starts_with(start)) {
         return "unknown variable; services and endpoints stand in the file only (a secret there can be a \
-            tokens_file or secret_file)"
+            tokens_file, secret_file or signing_key_file)"
             .to_owned();
     }
     // The common beginning would make everything look near.

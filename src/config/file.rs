@@ -118,6 +118,7 @@ impl Reading<'_> {
                 // One that does not fit is out of every range as well.
                 Value::Number(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
             }
+            (Kind::Table, DeValue::Table(table)) => self.texts(key, table, path),
             (kind, other) => self.wrong_kind(other, &value.span(), path, kind, key.allowed, key.shown),
         }
     }
@@ -139,6 +140,18 @@ impl Reading<'_> {
             elements.push(Element { text, line: Some(self.place(item.span().start).0) });
         }
         Value::List(elements)
+    }
+
+    fn texts(&mut self, key: &Key, table: &DeTable<'_>, path: &str) -> Value {
+        let mut texts = Vec::new();
+        for (name, value) in table {
+            let path = format!("{path}.{}", name.get_ref());
+            let Value::Text(text) = self.text(value, &path, key.allowed, key.shown) else {
+                return Value::Broken;
+            };
+            texts.push((name.get_ref().clone().into_owned(), text));
+        }
+        Value::Table(texts)
     }
 
     fn wrong_kind(

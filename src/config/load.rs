@@ -98,7 +98,6 @@ impl Config {
     fn without_effect(&self) -> Vec<String> {
         let keys = [
             ("public.cors_origins", !self.public.cors_origins.is_empty()),
-            ("delivery.proxy", self.delivery.proxy.is_some()),
             ("telemetry.otlp_endpoint", self.telemetry.otlp_endpoint.is_some()),
         ];
         let set = keys.into_iter().filter(|(_, set)| *set);

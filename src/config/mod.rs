@@ -5,6 +5,7 @@
 
 mod build;
 mod doors;
+mod endpoint;
 mod environment;
 mod file;
 mod load;

@@ -85,6 +85,24 @@ impl Reader<'_> {
         }
     }
 
+    /// A whole number that may be there.
+    pub(super) fn optional_number(
+        &mut self,
+        name: &str,
+        range: &RangeInclusive<i64>,
+    ) -> Result<Option<usize>, Bad> {
+        if self.table.values.contains_key(name) { self.number(name, range).map(Some) } else { Ok(None) }
+    }
+
+    /// Texts by their names; there may be none.
+    pub(super) fn texts(&mut self, name: &str) -> Result<&[(String, String)], Bad> {
+        match self.table.values.get(name).map(|found| &found.value) {
+            None => Ok(&[]),
+            Some(Value::Table(texts)) => Ok(texts),
+            Some(_) => Err(Bad),
+        }
+    }
+
     /// Notes a problem with a value that is there, or with the whole table.
     pub(super) fn note(&mut self, name: &str, text: impl Into<String>) {
         let origin = self.table.values.get(name).map_or(&self.table.origin, |found| &found.origin);

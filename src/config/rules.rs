@@ -122,6 +122,12 @@ pub(super) fn kept(text: &str) -> Ruled<Duration> {
     duration(DAY * 36_500)(text)
 }
 
+/// For an answer that is shown again for a while; no time at all is one way to do that.
+pub(super) fn shown_again(text: &str) -> Ruled<Duration> {
+    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
+    if length > DAY { told("it is too long") } else { Ok(length) }
+}
+
 /// Between two attempts; no time at all is one way to wait.
 pub(super) fn wait(text: &str) -> Ruled<Duration> {
     let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();

@@ -10,6 +10,8 @@ pub(super) enum Kind {
     List,
     Switch,
     Number,
+    /// Texts by their names.
+    Table,
 }
 
 impl Kind {
@@ -20,6 +22,7 @@ impl Kind {
             Self::List => "a list",
             Self::Switch => "true or false",
             Self::Number => "a whole number",
+            Self::Table => "a table",
         }
     }
 }
@@ -84,6 +87,10 @@ const fn number(name: &'static str, allowed: &'static str) -> Key {
     Key { name, kind: Kind::Number, shown: Shown::Plain, twin: false, allowed }
 }
 
+const fn table(name: &'static str, allowed: &'static str) -> Key {
+    Key { name, kind: Kind::Table, shown: Shown::Plain, twin: false, allowed }
+}
+
 impl Key {
     const fn shown(self, shown: Shown) -> Self {
         Self { shown, ..self }
@@ -109,6 +116,7 @@ const PROXY: &str = "http://host:port or socks5://host:port";
 const CA_FILE: &str = "the path of a readable file with certificates in PEM";
 const HTTP_URL: &str =
     "a URL that begins with http:// or https://, without user information, query or fragment";
+const SCHEDULE: &str = r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#;
 const IN_FLIGHT: &str = "a whole number from 1 to 10000";
 
 /// Every section, in the order of the file.
@@ -172,13 +180,21 @@ pub(super) const SECTIONS: &[Section] = &[
             list("services", "a list of names of configured services"),
             text("format", r#""standard", "cloudevents" or "remauth""#),
             switch("expected_only"),
+            table("headers", "a table of texts by the names of headers").shown(Shown::Secret),
+            list("schedule", SCHEDULE),
+            text("timeout", TIMEOUT),
+            number("max_in_flight", IN_FLIGHT),
+            text("rate_limit", r#"such as "50/s", "1000/m" or "10/h", at most "10000/s""#),
+            text("signing_key", "`whsk_` and the base64 of the 32 or 64 bytes of an ed25519 key")
+                .shown(Shown::Secret)
+                .with_twin(),
         ],
     },
     Section {
         name: "delivery",
         repeated: false,
         keys: &[
-            list("schedule", r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#),
+            list("schedule", SCHEDULE),
             text("connect_timeout", TIMEOUT),
             text("timeout", TIMEOUT),
             number("max_in_flight", IN_FLIGHT),
@@ -196,6 +212,8 @@ pub(super) const SECTIONS: &[Section] = &[
             text("base_url", HTTP_URL).shown(Shown::Url),
             text("api_key", "visible ASCII characters without spaces").shown(Shown::Secret).with_twin(),
             text("timeout", TIMEOUT),
+            number("max_in_flight", IN_FLIGHT),
+            text("list_cache", r#"a duration such as "1m", at most "1d"; "0s" keeps nothing"#),
             text("proxy", PROXY).shown(Shown::SecretUrl),
             text("ca_file", CA_FILE),
         ],

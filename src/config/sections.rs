@@ -149,6 +149,10 @@ pub struct RemotePc {
     pub api_key: Option<SecretString>,
     /// For a whole call.
     pub timeout: Duration,
+    /// Calls at once.
+    pub max_in_flight: usize,
+    /// How long a list of users is kept for `/v1/remotepc/users`.
+    pub list_cache: Duration,
     /// `http://` or `socks5://`; may hold a password.
     pub proxy: Option<SecretString>,
     /// Further certificate authorities, PEM.

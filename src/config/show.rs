@@ -51,6 +51,7 @@ fn nothing(key: &Key) -> Json {
         Kind::List => json!([]),
         Kind::Switch => json!(false),
         Kind::Number => Json::Null,
+        Kind::Table => json!({}),
     }
 }
 
@@ -60,6 +61,9 @@ fn shown(key: &Key, found: &Found) -> Json {
         Value::List(list) => list.iter().map(|element| json!(masked(&element.text, key.shown))).collect(),
         Value::Switch(switch) => json!(switch),
         Value::Number(number) => json!(number),
+        Value::Table(texts) => {
+            texts.iter().map(|(name, text)| (name.clone(), json!(masked(text, key.shown)))).collect()
+        }
         Value::Broken => Json::Null,
     }
 }

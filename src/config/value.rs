@@ -13,6 +13,8 @@ pub(super) enum Value {
     List(Vec<Element>),
     Switch(bool),
     Number(i64),
+    /// Texts by their names.
+    Table(Vec<(String, String)>),
     /// Something of another kind, or a file that could not be read; the problem has been told.
     Broken,
 }

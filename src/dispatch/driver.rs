@@ -1,21 +1,25 @@
-//! The driver: leases what is due, attempts it, and decides what follows.
+//! The driver: leases what is due, in turns and at the pace that each endpoint allows.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::known::Known;
+use super::observe::Ended;
+use super::pace::Paces;
 use super::settler;
 use crate::domain::{
-    AttemptReport, Chance, Clock, Endpoint, EndpointId, Lease, LeaseToken, Retry, RetryPolicy, Settlement,
-    Verdict,
+    AttemptTimeout, Chance, Clock, Endpoint, EndpointId, Lease, LeaseToken, MaxInFlight, PROBE_EVERY,
+    RetryPolicy,
 };
 use crate::egress::Sender;
-use crate::handover::{Grant, Place, Places, Taker};
+use crate::handover::{Grant, Places, Taker, Want};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Claim, Store, StoreError};
+use crate::store::{Claim, Due, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 
@@ -24,7 +28,7 @@ pub struct DriverParts {
     /// Where deliveries are.
     pub store: Arc<dyn Store>,
     /// What makes attempts.
-    pub sender: Sender,
+    pub sender: Arc<Sender>,
     /// Who says that something is due.
     pub wake: Wake,
     /// How many attempts may be under way.
@@ -33,6 +37,8 @@ pub struct DriverParts {
     pub policy: RetryPolicy,
     /// How long an attempt may take.
     pub timeout: Duration,
+    /// After how long a time of nothing but failures an endpoint is disabled.
+    pub disable_after: Duration,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes leases unique and retries spread.
@@ -61,23 +67,11 @@ const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(10);
 /// How long the driver sleeps at most: a wake-up from another replica can be lost with its connection.
 const SAFETY_POLL: Duration = Duration::from_secs(5);
 
-/// How long what was read of an endpoint is used for what intake hands over. What is claimed later is always sent to the
-/// endpoint as it is then.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// Endpoints that were read a moment ago.
-type Known = HashMap<EndpointId, Read>;
-
-struct Read {
-    endpoint: Arc<Endpoint>,
-    read_at: Instant,
-}
-
 /// Drives deliveries.
 #[derive(Clone)]
 pub struct Driver {
-    parts: Arc<DriverParts>,
-    results: mpsc::Sender<Settlement>,
+    pub(super) parts: Arc<DriverParts>,
+    pub(super) results: mpsc::Sender<Ended>,
 }
 
 /// What one look at the store led to.
@@ -93,16 +87,36 @@ enum Step {
     },
 }
 
+/// What the driver waits for when nobody wakes it.
+type Pause<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
+
+/// Endpoints by their names.
+type Endpoints = HashMap<EndpointId, Arc<Endpoint>>;
+
+/// What a look at the store showed.
+#[derive(Default)]
+struct Look {
+    /// Who wants places now.
+    wanting: Vec<Want>,
+    /// Their endpoints.
+    endpoints: Endpoints,
+    /// Whether somebody wants a place and can have none.
+    full: bool,
+    /// When somebody else will want one.
+    until: Option<Timestamp>,
+}
+
+impl Look {
+    fn wake_at(&mut self, then: Timestamp) {
+        self.until = Some(self.until.map_or(then, |until| until.min(then)));
+    }
+}
+
 impl Driver {
     /// A driver, with its settler running.
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
-        let results = settler::start(
-            Arc::clone(&parts.store),
-            parts.wake.clone(),
-            parts.metrics.clone(),
-            &parts.lifecycle,
-        );
+        let results = settler::start(&parts);
         Self { parts: Arc::new(parts), results }
     }
 
@@ -124,21 +138,23 @@ impl Driver {
         let soft = self.parts.lifecycle.soft();
         // The watcher comes before the look: what becomes due in between wakes it.
         let mut watcher = self.parts.wake.watch_due();
-        let mut known = Known::new();
+        let mut known = Known::default();
+        let mut paces = Paces::new(Arc::clone(&self.parts.clock));
         while !soft.is_cancelled() {
-            let (wait, full) = match self.step().await {
+            let (mut pause, full): (Pause<'_>, _) = match self.step(&mut paces).await {
                 // Due, with a place, and yet not ours: another replica is about to commit its claim.
-                Ok(Step::Began(0)) => (CLAIMED_ELSEWHERE, false),
-                Ok(Step::Began(_)) => (Duration::ZERO, false),
+                Ok(Step::Began(0)) => (Box::pin(tokio::time::sleep(CLAIMED_ELSEWHERE)), false),
+                Ok(Step::Began(_)) => (Box::pin(std::future::ready(())), false),
                 Ok(Step::Wait { full, until }) => {
-                    (until.map_or(SAFETY_POLL, |then| self.time_until(then).min(SAFETY_POLL)), full)
+                    let safety = self.parts.clock.now().checked_add(SAFETY_POLL).unwrap_or(Timestamp::MAX);
+                    let until = until.map_or(safety, |until| until.min(safety));
+                    (self.parts.clock.sleep_until(until), full)
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "could not look for due deliveries; trying again");
-                    (AGAIN, false)
+                    (Box::pin(tokio::time::sleep(AGAIN)), false)
                 }
             };
-            let mut sleep = self.parts.clock.sleep(wait);
             loop {
                 tokio::select! {
                     // What was handed over comes first, so that a backlog does not keep it waiting.
@@ -147,71 +163,118 @@ impl Driver {
                     Some(leases) = handed.take() => self.begin_handed(leases, &mut known).await,
                     () = watcher.woken() => break,
                     () = self.parts.places.freed(), if full => break,
-                    () = &mut sleep => break,
+                    () = &mut pause => break,
                 }
             }
         }
     }
 
     /// Looks once, and begins the attempts that are due and have a place.
-    async fn step(&self) -> Result<Step, StoreError> {
+    async fn step(&self, paces: &mut Paces) -> Result<Step, StoreError> {
         let due = self.parts.store.due().await?;
         let now = self.parts.clock.now();
-        let (ready, later): (Vec<_>, Vec<_>) = due.into_iter().partition(|it| it.at <= now);
-        let wanting: Vec<_> = ready.iter().map(|it| (it.endpoint.id.clone(), usize::MAX)).collect();
-        let grants = self.parts.places.grant(&wanting);
+        let look = self.sort(due, paces, now);
+        let grants = self.parts.places.grant(&look.wanting);
         if grants.is_empty() {
-            return Ok(Step::Wait { full: !ready.is_empty(), until: later.iter().map(|it| it.at).min() });
+            return Ok(Step::Wait { full: look.full || !look.wanting.is_empty(), until: look.until });
         }
-        let leases = self.claim(&grants, now).await?;
+        let leases = self.claim(&grants, &look.endpoints, now).await?;
         let begun = leases.len();
-        let endpoints = ready.into_iter().map(|it| (it.endpoint.id.clone(), Arc::new(it.endpoint)));
-        self.begin(leases, grants, endpoints.collect()).await;
+        self.begin(leases, grants, &look.endpoints).await;
         Ok(Step::Began(begun))
     }
 
-    async fn claim(&self, grants: &[Grant], now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        let until = now.checked_add(lease_for(self.parts.timeout)).unwrap_or(Timestamp::MAX);
-        let claims = grants.iter().map(|grant| Claim {
-            endpoint: grant.endpoint.clone(),
-            count: u32::try_from(grant.places.len()).unwrap_or(u32::MAX),
-            until,
-            token: LeaseToken::new(now, &self.parts.chance),
+    /// Who wants places now, and when somebody else will.
+    fn sort(&self, due: Vec<Due>, paces: &mut Paces, now: Timestamp) -> Look {
+        let mut look = Look::default();
+        for Due { endpoint, at } in due {
+            self.parts.places.by_store(&endpoint.id, self.goes_by_store(&endpoint));
+            if at > now {
+                look.wake_at(at);
+                continue;
+            }
+            let sending = &endpoint.settings.sending;
+            let limit = sending.max_in_flight.map(MaxInFlight::get);
+            let wanted = if endpoint.health.is_held_back() { 1 } else { usize::MAX };
+            // The pace is asked only for what has a place: what it lets through counts as begun.
+            let room = self.parts.places.room(&endpoint.id, limit).min(wanted);
+            if room == 0 {
+                look.full = true;
+                continue;
+            }
+            match paces.take(&endpoint.id, sending.rate_limit, room) {
+                Ok(count) => {
+                    look.wanting.push(Want { endpoint: endpoint.id.clone(), count, limit });
+                    look.endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+                }
+                Err(wait) => look.wake_at(now.checked_add(wait).unwrap_or(Timestamp::MAX)),
+            }
+        }
+        look
+    }
+
+    /// Whether what is due for an endpoint has to be claimed from the store: it is held back or kept to a pace, or its
+    /// attempts may outlast the lease that intake gives.
+    fn goes_by_store(&self, endpoint: &Endpoint) -> bool {
+        let sending = &endpoint.settings.sending;
+        endpoint.health.is_held_back()
+            || sending.rate_limit.is_some()
+            || sending.timeout.is_some_and(|timeout| timeout.get() > self.parts.timeout)
+    }
+
+    async fn claim(
+        &self,
+        grants: &[Grant],
+        endpoints: &Endpoints,
+        now: Timestamp,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let after = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let claims = grants.iter().filter_map(|grant| {
+            let endpoint = endpoints.get(&grant.endpoint)?;
+            let timeout = endpoint.settings.sending.timeout.map_or(self.parts.timeout, AttemptTimeout::get);
+            Some(Claim {
+                endpoint: grant.endpoint.clone(),
+                count: u32::try_from(grant.places.len()).unwrap_or(u32::MAX),
+                until: after(lease_for(timeout)),
+                token: LeaseToken::new(now, &self.parts.chance),
+                probe: endpoint.health.is_held_back().then(|| after(PROBE_EVERY)),
+            })
         });
         self.parts.store.claim(&claims.collect::<Vec<_>>(), now).await
     }
 
     /// Begins what intake leased, as far as there are places; the rest becomes due.
     async fn begin_handed(&self, leases: Vec<Lease>, known: &mut Known) {
-        let mut wanted: HashMap<EndpointId, usize> = HashMap::new();
-        for lease in &leases {
-            *wanted.entry(lease.endpoint.clone()).or_default() += 1;
+        self.learn(leases.iter().map(|lease| &lease.endpoint), known).await;
+        let endpoints = known.endpoints().filter(|it| it.enabled && !self.goes_by_store(it));
+        let endpoints: Endpoints = endpoints.map(|it| (it.id.clone(), Arc::clone(it))).collect();
+        let mut wanted: HashMap<&EndpointId, usize> = HashMap::new();
+        for lease in leases.iter().filter(|lease| endpoints.contains_key(&lease.endpoint)) {
+            *wanted.entry(&lease.endpoint).or_default() += 1;
         }
-        let wanting: Vec<_> = wanted.into_iter().collect();
-        let grants = self.parts.places.grant(&wanting);
-        self.learn(wanting.iter().map(|(endpoint, _)| endpoint), known).await;
-        let endpoints = known.iter().filter(|(_, it)| it.endpoint.enabled);
-        self.begin(
-            leases,
-            grants,
-            endpoints.map(|(id, it)| (id.clone(), Arc::clone(&it.endpoint))).collect(),
-        )
-        .await;
+        let wanting = wanted.into_iter().map(|(endpoint, count)| {
+            let limit = endpoints[endpoint].settings.sending.max_in_flight.map(MaxInFlight::get);
+            Want { endpoint: endpoint.clone(), count, limit }
+        });
+        let grants = self.parts.places.grant(&wanting.collect::<Vec<_>>());
+        self.begin(leases, grants, &endpoints).await;
     }
 
     /// Makes sure that what is known of these endpoints is as fresh as it has to be.
     async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, known: &mut Known) {
         let now = self.parts.clock.instant();
-        known.retain(|_, it| now.saturating_duration_since(it.read_at) < FRESH);
-        let unknown: Vec<_> = ids.filter(|id| !known.contains_key(*id)).cloned().collect();
+        let mut unknown = known.missing(ids, now);
         if unknown.is_empty() {
             return;
         }
+        unknown.sort_unstable();
+        unknown.dedup();
         match self.parts.store.endpoints_named(&unknown).await {
             Ok(read) => {
-                known.extend(
-                    read.into_iter().map(|it| (it.id.clone(), Read { endpoint: Arc::new(it), read_at: now })),
-                );
+                for endpoint in &read {
+                    self.parts.places.by_store(&endpoint.id, self.goes_by_store(endpoint));
+                }
+                known.keep(read, now);
             }
             Err(e) => {
                 tracing::warn!(error = %e, "could not read the endpoints of new deliveries; they stay due");
@@ -220,12 +283,7 @@ impl Driver {
     }
 
     /// Begins attempts. A lease without a place or an endpoint is given back.
-    async fn begin(
-        &self,
-        leases: Vec<Lease>,
-        grants: Vec<Grant>,
-        endpoints: HashMap<EndpointId, Arc<Endpoint>>,
-    ) {
+    async fn begin(&self, leases: Vec<Lease>, grants: Vec<Grant>, endpoints: &Endpoints) {
         let mut places: HashMap<_, _> =
             grants.into_iter().map(|grant| (grant.endpoint, grant.places)).collect();
         for lease in leases {
@@ -237,68 +295,5 @@ impl Driver {
                 _ => self.release(lease).await,
             }
         }
-    }
-
-    async fn attempt(self, lease: Lease, endpoint: Arc<Endpoint>, place: Place) {
-        let at = self.parts.clock.now();
-        let sending = self.parts.sender.send(&endpoint, &lease, at);
-        let Some(report) = self.parts.lifecycle.hard().run_until_cancelled(sending).await else {
-            return self.release(lease).await;
-        };
-        drop(place);
-        let verdict = self.verdict(&lease, &report);
-        self.note(&lease, &endpoint, &report, verdict);
-        self.settle(lease, verdict, Some(report)).await;
-    }
-
-    /// Gives a lease back: the delivery is due at once, and nothing was attempted.
-    async fn release(&self, lease: Lease) {
-        self.settle(lease, Verdict::Released, None).await;
-    }
-
-    async fn settle(&self, lease: Lease, verdict: Verdict, report: Option<AttemptReport>) {
-        let at = self.parts.clock.now();
-        let settlement = Settlement { delivery: lease.delivery, token: lease.token, verdict, at, report };
-        // The settler outlives its senders; if it is gone all the same, the lease runs out.
-        let _ = self.results.send(settlement).await;
-    }
-
-    fn verdict(&self, lease: &Lease, report: &AttemptReport) -> Verdict {
-        if report.accepted() {
-            return Verdict::Succeeded;
-        }
-        let attempts = lease.attempt_count.saturating_add(1);
-        let (now, chance) = (self.parts.clock.now(), self.parts.chance.fraction());
-        match self.parts.policy.next(attempts, now, report.retry_after, chance) {
-            Retry::At(then) => Verdict::RetryAt(then),
-            Retry::Never => Verdict::Exhausted,
-        }
-    }
-
-    fn note(&self, lease: &Lease, endpoint: &Endpoint, report: &AttemptReport, verdict: Verdict) {
-        self.parts.metrics.attempt(report.outcome(), report.elapsed);
-        let (delivery, event, endpoint) = (lease.delivery, &lease.event.id, &endpoint.settings.name);
-        let (attempt, outcome, status) = (lease.attempt_count + 1, report.outcome(), report.status);
-        let elapsed_ms = report.elapsed.as_secs_f64() * 1e3;
-        let error = report.error.map(|_| report.response.as_str());
-        match verdict {
-            Verdict::RetryAt(then) => tracing::warn!(
-                %delivery, %event, %endpoint, attempt, outcome, status, error, elapsed_ms, next_attempt_at = %then,
-                "attempt failed; trying again later"
-            ),
-            Verdict::Exhausted => tracing::error!(
-                %delivery, %event, %endpoint, attempt, outcome, status, error, elapsed_ms,
-                "attempt failed, and it was the last: the delivery is exhausted"
-            ),
-            Verdict::Succeeded => tracing::info!(
-                %delivery, %event, %endpoint, attempt, outcome, status, elapsed_ms, "delivery accepted"
-            ),
-            // What was not attempted to its end says nothing about the receiver.
-            Verdict::Released => {}
-        }
-    }
-
-    fn time_until(&self, then: Timestamp) -> Duration {
-        Duration::try_from(then.duration_since(self.parts.clock.now())).unwrap_or_default()
     }
 }

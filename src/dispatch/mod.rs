@@ -4,7 +4,12 @@
 //! beyond that is handed out in turns. Nothing here knows the doors: work arrives through the store and a wake-up, or
 //! straight from intake by the handover.
 
+mod attempt;
 mod driver;
+mod known;
+mod notices;
+mod observe;
+mod pace;
 mod settler;
 
 pub use driver::{Driver, DriverParts, lease_for};

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Settlement, Verdict};
-use crate::lifecycle::Lifecycle;
-use crate::store::Store;
+use super::driver::DriverParts;
+use super::observe::{Ended, Observer};
+use crate::domain::{Clock, Observed, Settlement, Verdict};
+use crate::store::{Settled, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 
@@ -22,19 +23,22 @@ const MAX_BATCH: usize = 256;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the settler; results go into the channel. It ends when the last sender is gone.
-pub(super) fn start(
-    store: Arc<dyn Store>,
-    wake: Wake,
-    metrics: Metrics,
-    lifecycle: &Lifecycle,
-) -> mpsc::Sender<Settlement> {
+pub(super) fn start(parts: &DriverParts) -> mpsc::Sender<Ended> {
     let (sender, mut results) = mpsc::channel(QUEUE);
-    let settler = Settler { store, wake, metrics, hard: lifecycle.hard().clone() };
-    lifecycle.spawn(async move {
+    let settler = Settler {
+        store: Arc::clone(&parts.store),
+        clock: Arc::clone(&parts.clock),
+        wake: parts.wake.clone(),
+        metrics: parts.metrics.clone(),
+        hard: parts.lifecycle.hard().clone(),
+    };
+    let mut observer = Observer::new(parts.chance.clone(), parts.disable_after);
+    parts.lifecycle.spawn(async move {
         let mut batch = Vec::new();
         while results.recv_many(&mut batch, MAX_BATCH).await > 0 {
-            settler.settle(&batch).await;
-            batch.clear();
+            let seen = observer.observe(&batch, settler.clock.now());
+            let settlements: Vec<_> = batch.drain(..).map(|ended| ended.settlement).collect();
+            settler.settle(&settlements, &seen).await;
         }
     });
     sender
@@ -42,6 +46,7 @@ pub(super) fn start(
 
 struct Settler {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     wake: Wake,
     metrics: Metrics,
     hard: CancellationToken,
@@ -50,9 +55,9 @@ struct Settler {
 impl Settler {
     /// Tries until it is written. When remgate is made to stop before that, the leases run out and the deliveries are
     /// attempted again: a receiver may then see an event twice, never not at all.
-    async fn settle(&self, batch: &[Settlement]) {
+    async fn settle(&self, batch: &[Settlement], observed: &[Observed]) {
         loop {
-            match self.store.settle(batch).await {
+            match self.store.settle(batch, observed, self.clock.now()).await {
                 Ok(settled) => {
                     if settled.lost > 0 {
                         tracing::warn!(
@@ -60,7 +65,7 @@ impl Settler {
                             "some leases had run out before their result was written; those deliveries are attempted again"
                         );
                     }
-                    self.announce(batch);
+                    self.announce(batch, &settled);
                     return;
                 }
                 Err(e) => {
@@ -73,7 +78,7 @@ impl Settler {
         }
     }
 
-    fn announce(&self, batch: &[Settlement]) {
+    fn announce(&self, batch: &[Settlement], settled: &Settled) {
         let count = |verdict: Verdict| batch.iter().filter(|it| it.verdict == verdict).count() as u64;
         let (succeeded, exhausted) = (count(Verdict::Succeeded), count(Verdict::Exhausted));
         if succeeded > 0 {
@@ -84,6 +89,29 @@ impl Settler {
         }
         if succeeded + exhausted < batch.len() as u64 {
             // Some are due again, perhaps sooner than anything that the driver sleeps for.
+            self.wake.deliveries_due();
+        }
+        self.tell(settled);
+    }
+
+    /// What the store did besides ending leases.
+    fn tell(&self, settled: &Settled) {
+        for endpoint in &settled.released {
+            tracing::info!(%endpoint, "an endpoint answers again; its deliveries are no longer held back");
+        }
+        for endpoint in &settled.disabled {
+            tracing::error!(%endpoint, "an endpoint was disabled by a rule; see its disabled_reason");
+        }
+        for event_type in &settled.announced {
+            self.metrics.event(event_type.as_str());
+        }
+        if settled.owed > 0 {
+            self.metrics.deliveries("pending", settled.owed as u64);
+        }
+        if !settled.announced.is_empty() {
+            self.wake.events_stored();
+        }
+        if settled.owed > 0 || !settled.released.is_empty() {
             self.wake.deliveries_due();
         }
     }

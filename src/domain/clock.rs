@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,8 +16,17 @@ pub trait Clock: Send + Sync + 'static {
     /// A point on the monotonic clock, for measuring how long something took.
     fn instant(&self) -> Instant;
 
+    /// How far the clock has run, from a point that is its own business: never back, whatever the wall clock does. For
+    /// keeping a pace.
+    fn ticks(&self) -> Duration;
+
     /// Ends when the wall clock has advanced by `wait`.
     fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Ends when the wall clock shows `then`, as far as it runs evenly until there.
+    fn sleep_until(&self, then: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.sleep(Duration::try_from(then.duration_since(self.now())).unwrap_or_default())
+    }
 }
 
 /// The machine's own clock.
@@ -32,6 +42,12 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    fn ticks(&self) -> Duration {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        let begun = *BEGUN.get_or_init(|| self.instant());
+        self.instant().saturating_duration_since(begun)
     }
 
     fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -68,12 +84,20 @@ impl Clock for ManualClock {
         SystemClock.instant()
     }
 
+    fn ticks(&self) -> Duration {
+        self.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
+    }
+
     fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.sleep_until(self.now().checked_add(wait).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Not by way of a duration: the clock may be moved between its being asked and the beginning of the sleep.
+    fn sleep_until(&self, then: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut shown = self.0.subscribe();
-        let until = self.now().checked_add(wait).unwrap_or(Timestamp::MAX);
         Box::pin(async move {
             // The sender lives as long as `self`, so this cannot end before its time.
-            let _ = shown.wait_for(|now| *now >= until).await;
+            let _ = shown.wait_for(|now| *now >= then).await;
         })
     }
 }

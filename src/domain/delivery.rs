@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::event::text_enum;
-use super::{DeliveryId, EndpointId, Event, LeaseToken};
+use super::{DeliveryId, EndpointId, Event, LeaseToken, NewEvent};
 
 text_enum! {
     /// How far a delivery has come.
@@ -106,6 +106,8 @@ pub enum Verdict {
     RetryAt(Timestamp),
     /// Its schedule is used up.
     Exhausted,
+    /// The receiver asked for no more, ever. Its endpoint is disabled; this is due then, should it be enabled again.
+    Gone(Timestamp),
     /// It was not tried to the end, as when remgate stops; it is due again at once and has used up no schedule.
     Released,
 }
@@ -123,4 +125,32 @@ pub struct Settlement {
     pub at: Timestamp,
     /// What was seen; nothing for [`Verdict::Released`].
     pub report: Option<AttemptReport>,
+    /// What remgate says of it, if the lease was still ours.
+    pub notice: Option<NewEvent>,
+}
+
+/// What attempts of one batch say about their endpoint: perhaps that one succeeded, and how many failed after that.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// When that was.
+    pub at: Timestamp,
+    /// There was a success, and this is said when it ends a time of holding back.
+    pub succeeded: Option<NewEvent>,
+    /// How many failed since.
+    pub failures: u64,
+    /// It is to be disabled, at once.
+    pub gone: Option<Disabling>,
+    /// It is to be disabled when it had been failing by then already.
+    pub given_up: Option<(Timestamp, Disabling)>,
+}
+
+/// An endpoint is disabled by a rule.
+#[derive(Debug, Clone)]
+pub struct Disabling {
+    /// Why, for people.
+    pub reason: String,
+    /// What remgate says of it, if it was enabled until now.
+    pub notice: NewEvent,
 }

@@ -48,6 +48,14 @@ impl TryFrom<String> for EndpointName {
     }
 }
 
+impl FromStr for EndpointName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl From<EndpointName> for String {
     fn from(name: EndpointName) -> Self {
         name.0
@@ -172,6 +180,8 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// Whether it stands in the configuration, where alone it can be changed.
     pub declared: bool,
+    /// Whether it stood there once and does not any more: it can be removed, and nothing else.
+    pub undeclared: bool,
     /// Since when it has been known.
     pub created_at: Timestamp,
 }

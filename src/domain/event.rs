@@ -8,22 +8,26 @@ use serde_json::Value;
 
 use super::{Cursor, EndpointId, EventId, ServiceName, Uaid};
 
-/// Defines an enum whose variants have one fixed text each, for the wire and for the store.
+/// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
+/// said and never be asked for: no text becomes one of them.
 macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+    (
+        $(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }
+        $(unread { $($(#[$udoc:meta])* $unread:ident = $utext:literal,)+ })?
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "&'static str")]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        pub enum $name { $($(#[$vdoc])* $variant,)+ $($($(#[$udoc])* $unread,)+)? }
 
         impl $name {
-            /// Every one there is.
+            /// Every one that can be asked for.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Its text on the wire and in the store.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
+                match self { $(Self::$variant => $text,)+ $($(Self::$unread => $utext,)+)? }
             }
         }
 
@@ -97,6 +101,10 @@ text_enum! {
         /// The provisioning rule could not invite a user.
         UserFailed = "remotepc.user.failed",
     }
+    unread {
+        /// Somebody wants to see whether an endpoint answers. It is never stored, and nobody can ask for it.
+        Test = "remgate.test",
+    }
 }
 
 impl EventType {
@@ -104,6 +112,12 @@ impl EventType {
     #[must_use]
     pub fn is_remauth(self) -> bool {
         self.as_str().starts_with("remauth.")
+    }
+
+    /// Whether it tells of endpoints and deliveries themselves.
+    #[must_use]
+    pub fn is_about_delivery(self) -> bool {
+        matches!(self, Self::EndpointDisabled | Self::EndpointRecovered | Self::DeliveryExhausted)
     }
 
     /// The parameter that RemAuth would send for it, if it would send one.
@@ -252,5 +266,12 @@ mod tests {
             assert_eq!(event.as_str(), format!("remauth.{callback}"));
         }
         assert_eq!(EventType::Expired.callback(), None);
+    }
+
+    #[test]
+    fn a_test_can_be_said_and_not_be_asked_for() {
+        assert_eq!(EventType::Test.as_str(), "remgate.test");
+        assert!("remgate.test".parse::<EventType>().is_err());
+        assert!(!EventType::ALL.contains(&EventType::Test) && !EventType::Test.is_remauth());
     }
 }

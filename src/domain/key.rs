@@ -132,6 +132,14 @@ impl Grant {
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
 
+impl KeyName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl TryFrom<String> for KeyName {
     type Error = Invalid;
 

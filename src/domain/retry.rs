@@ -98,5 +98,47 @@ mod tests {
             let waited = wait(policy(&schedule).next(attempts, Timestamp::UNIX_EPOCH, None, chance));
             prop_assert!(waited >= planned && waited <= planned.mul_f64(1.2) + Duration::from_nanos(2));
         }
+
+        /// Walked to its end, a schedule lasts as long as its horizon says, and at most a fifth longer.
+        #[test]
+        fn the_horizon_is_what_it_comes_to(
+            schedule in prop::collection::vec(0_u64..100_000, 0..20), chance in 0.0..1.0_f64,
+        ) {
+            let policy = policy(&schedule);
+            let mut waited = Duration::ZERO;
+            for attempts in 1.. {
+                match policy.next(attempts, Timestamp::UNIX_EPOCH, None, chance) {
+                    Retry::At(then) => waited += wait(Retry::At(then)),
+                    Retry::Never => {
+                        prop_assert_eq!(usize::try_from(attempts).unwrap(), schedule.len() + 1);
+                        break;
+                    }
+                }
+            }
+            let horizon = policy.horizon();
+            prop_assert!(waited >= horizon && waited <= horizon.mul_f64(1.2) + Duration::from_micros(1));
+        }
+
+        /// Where the schedule's waits grow, so do those that follow from it; and a hint never makes one shorter.
+        #[test]
+        fn longer_waits_follow_from_longer_ones(
+            mut schedule in prop::collection::vec(0_u64..100_000, 2..20), chance in 0.0..1.0_f64, hint in 0_u64..200_000,
+        ) {
+            schedule.sort_unstable();
+            let policy = policy(&schedule);
+            let next = |attempts, hint: Option<u64>| {
+                wait(policy.next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), chance))
+            };
+            let count = u32::try_from(schedule.len()).unwrap();
+            for attempts in 1..count {
+                prop_assert!(next(attempts, None) <= next(attempts + 1, None));
+            }
+            for attempts in 1..=count {
+                let hinted = next(attempts, Some(hint));
+                prop_assert!(hinted >= next(attempts, None));
+                prop_assert!(hinted >= Duration::from_secs(hint).min(MAX_HINT));
+                prop_assert!(hinted <= MAX_HINT.max(next(attempts, None)).mul_f64(1.2) + Duration::from_nanos(2));
+            }
+        }
     }
 }

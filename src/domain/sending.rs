@@ -1,16 +1,13 @@
 //! How one endpoint wants to be sent to, where that is not as everybody else.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{AsymmetricKey, HumanDuration, Invalid};
+use super::{AsymmetricKey, Headers, HumanDuration, Invalid};
 
 /// What is set for one endpoint alone. What is not set is as the configuration's `[delivery]` says.
 #[derive(Debug, Clone, Default)]
@@ -27,92 +24,6 @@ pub struct Sending {
     pub rate_limit: Option<RateLimit>,
     /// What requests are signed with besides the secret, so that a receiver needs to know only the public half.
     pub signing_key: Option<AsymmetricKey>,
-}
-
-/// Headers of an endpoint's own. Their values are secrets: `Debug` shows names alone.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(BTreeMap<String, String>);
-
-/// At most so many of them.
-const MAX_HEADERS: usize = 32;
-
-/// The longest value, in bytes.
-const MAX_HEADER_VALUE: usize = 4096;
-
-/// What the HTTP library, the signature or the format decides.
-const RESERVED: &[&str] = &[
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-impl Headers {
-    /// Headers by their names.
-    pub fn new(given: impl IntoIterator<Item = (String, SecretString)>) -> Result<Self, Invalid> {
-        let mut headers = BTreeMap::new();
-        for (name, value) in given {
-            let name = HeaderName::from_str(&name)
-                .map_err(|_| Invalid::new(format_args!("`{name}` is not a header's name")))?;
-            let shown = name.as_str();
-            if RESERVED.contains(&shown) || shown.starts_with("webhook-") || shown.starts_with("remgate-") {
-                return Err(Invalid::new(format_args!("the header `{shown}` is not for endpoints to set")));
-            }
-            let value = value.expose_secret();
-            if value.len() > MAX_HEADER_VALUE || HeaderValue::from_str(value).is_err() {
-                return Err(Invalid::new(format_args!(
-                    "the value of the header `{shown}` is at most {MAX_HEADER_VALUE} visible ASCII characters"
-                )));
-            }
-            if headers.insert(shown.to_owned(), value.to_owned()).is_some() {
-                return Err(Invalid::new(format_args!("the header `{shown}` is given more than once")));
-            }
-        }
-        if headers.len() > MAX_HEADERS {
-            return Err(Invalid::new(format_args!("an endpoint has at most {MAX_HEADERS} headers")));
-        }
-        Ok(Self(headers))
-    }
-
-    /// Their names, lower case, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// Names and values, for the request itself; the values are marked as secret.
-    pub fn for_request(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        self.0.iter().filter_map(|(name, value)| {
-            let (name, mut value) = (HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?);
-            value.set_sensitive(true);
-            Some((name, value))
-        })
-    }
-
-    /// As JSON, for the store.
-    #[must_use]
-    pub fn reveal(&self) -> SecretString {
-        serde_json::to_string(&self.0).expect("texts become JSON").into()
-    }
-
-    /// From what [`Headers::reveal`] gave.
-    pub fn from_revealed(text: &str) -> Result<Self, Invalid> {
-        serde_json::from_str(text).map(Self).map_err(|_| Invalid::new("headers are a JSON object of texts"))
-    }
-}
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.names().map(|name| (name, "***"))).finish()
-    }
 }
 
 /// The waits after attempt 1, 2, ...: at most 100, each at most 365 days.
@@ -317,30 +228,5 @@ mod tests {
         text: &str,
     ) {
         assert!(text.parse::<RateLimit>().is_err());
-    }
-
-    fn headers(name: &str, value: &str) -> Result<Headers, Invalid> {
-        Headers::new([(name.to_owned(), value.into())])
-    }
-
-    #[test]
-    fn headers_keep_their_values_to_themselves() {
-        let headers = headers("X-Api-Key", "planted").unwrap();
-        assert_eq!(format!("{headers:?}"), r#"{"x-api-key": "***"}"#);
-        let (_, value) = headers.for_request().next().unwrap();
-        assert!(value.is_sensitive());
-        assert_eq!(Headers::from_revealed(headers.reveal().expose_secret()).unwrap(), headers);
-    }
-
-    #[rstest::rstest]
-    #[case("host", "a")]
-    #[case("Content-Type", "text/plain")]
-    #[case("Webhook-Id", "a")]
-    #[case("remgate-replay", "a")]
-    #[case("a b", "c")]
-    #[case("", "c")]
-    #[case("x-a", "planted\r\nx-b: c")]
-    fn headers_that_are_refused(#[case] name: &str, #[case] value: &str) {
-        assert!(!headers(name, value).unwrap_err().to_string().contains("planted"));
     }
 }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 
-use super::{Chance, EventId, Invalid};
+use super::{AsymmetricKey, Chance, EventId, Invalid};
 
 /// A symmetric secret, `whsec_` + the base64 of 24 to 64 bytes. `Debug` and errors never show it.
 pub struct SigningSecret(SecretBox<[u8]>);
@@ -75,15 +75,20 @@ impl<'de> Deserialize<'de> for SigningSecret {
 }
 
 /// The three headers of a signed request. The timestamp is this attempt's, the id the event's on every attempt.
+///
+/// One signature fits if any does, so all of them stand there: those of the secrets in their order, then the key's.
 #[must_use]
-pub fn webhook_headers(
-    secrets: &[&SigningSecret],
+pub fn webhook_headers<'a>(
+    secrets: impl IntoIterator<Item = &'a SigningSecret>,
+    key: Option<&AsymmetricKey>,
     id: &EventId,
     at: Timestamp,
     body: &[u8],
 ) -> [(&'static str, String); 3] {
     let seconds = at.as_second();
-    let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(id.as_str(), seconds, body)).collect();
+    let secrets = secrets.into_iter().map(|secret| secret.sign(id.as_str(), seconds, body));
+    let key = key.map(|key| key.sign(id.as_str(), seconds, body));
+    let signatures: Vec<_> = secrets.chain(key).collect();
     [
         ("webhook-id", id.to_string()),
         ("webhook-timestamp", seconds.to_string()),
@@ -129,7 +134,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "the library compares with the machine's own time")]
         let now = Timestamp::now();
         let id = EventId::new(now, &chance);
-        let headers = webhook_headers(&[&secret], &id, now, b"{}");
+        let headers = webhook_headers([&secret], None, &id, now, b"{}");
         let map =
             headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
         let oracle = standardwebhooks::Webhook::new(secret.reveal().expose_secret()).unwrap();

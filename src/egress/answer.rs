@@ -5,12 +5,17 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
 use jiff::Timestamp;
-use reqwest::Response;
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use super::{Refusal, Unsendable};
+use super::Unsendable;
+use super::connect::Unconnected;
+use super::line::Seen;
 use crate::domain::AttemptError;
 
 /// The most of an answer that is read and kept.
@@ -25,23 +30,43 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads the beginning of the body, for no longer than `patience`, and lets go of the rest with its connection.
-    pub(super) async fn read(mut response: Response, patience: Duration, now: Timestamp) -> Self {
+    pub(super) async fn read(mut response: Response<Incoming>, patience: Duration, now: Timestamp) -> Self {
         let status = response.status();
         let retry_after = retry_after(status, response.headers(), now);
         let mut kept = Vec::new();
         let reading = async {
             // The head has decided already: a body that breaks is one that ends.
             while kept.len() < MAX_KEPT
-                && let Ok(Some(chunk)) = response.chunk().await
+                && let Some(Ok(frame)) = response.frame().await
             {
-                let room = MAX_KEPT - kept.len();
-                kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if let Some(chunk) = frame.data_ref() {
+                    let room = MAX_KEPT - kept.len();
+                    kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                }
+                // Or a body of many small pieces, each there at once, would not let the timer look.
+                consume_budget().await;
             }
         };
         let _ = timeout(patience, reading).await;
         Self { status, retry_after, text: text(&kept) }
     }
+
+    /// What can be said of an answer whose head came whole but declares a body that cannot be. The status counts
+    /// whatever the body does, so it counts here too.
+    pub(super) fn despite(error: &legacy::Error) -> Option<Self> {
+        let error_in_http = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>())?;
+        let text = error_in_http.to_string();
+        let mut extras = Extensions::new();
+        error.connect_info()?.get_extras(&mut extras);
+        let seen: &Seen = extras.get()?;
+        let came = text == IMPOSSIBLE_LENGTH || (error_in_http.is_parse_too_large() && seen.is_whole());
+        came.then_some(Self { status: seen.status()?, retry_after: None, text })
+    }
 }
+
+/// What the HTTP library says of most lengths that cannot be; some it calls too large, as it calls a head. It has no
+/// type for it; a test holds it to the words.
+const IMPOSSIBLE_LENGTH: &str = "invalid content-length parsed";
 
 /// Text that every store can hold: no byte is invalid, none is NUL, and it is not longer than what was read.
 fn text(bytes: &[u8]) -> String {
@@ -77,11 +102,13 @@ impl Failure {
     pub(super) fn timeout(limit: Duration) -> Self {
         Self { error: AttemptError::Timeout, text: format!("no answer within {limit:?}") }
     }
-}
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self { error: AttemptError::Refused, text: refusal.to_string() }
+    /// The URL is one for the URL standard, but not for HTTP.
+    pub(super) fn unwritable() -> Self {
+        Self {
+            error: AttemptError::Refused,
+            text: "the endpoint's url cannot be written into a request; it may be too long".to_owned(),
+        }
     }
 }
 
@@ -91,37 +118,44 @@ impl From<Unsendable> for Failure {
     }
 }
 
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Self {
-        // The URL's query may be the receiver's secret.
-        let error = error.without_url();
-        if let Some(refusal) = causes(&error).find_map(|cause| cause.downcast_ref::<Refusal>()) {
-            return refusal.clone().into();
-        }
-        let kind = kind(&error);
-        if kind == AttemptError::Connect && error.is_timeout() {
-            return Self { error: kind, text: "no connection in time".to_owned() };
-        }
-        Self { error: kind, text: text(words(&error).as_bytes()) }
+impl From<legacy::Error> for Failure {
+    fn from(error: legacy::Error) -> Self {
+        Self { error: kind(&error), text: text(words(&error).as_bytes()) }
     }
 }
 
-fn kind(error: &reqwest::Error) -> AttemptError {
-    if error.is_dns() {
-        AttemptError::Dns
+fn kind(error: &legacy::Error) -> AttemptError {
+    if let Some(why) = causes(error).find_map(|cause| cause.downcast_ref::<Unconnected>()) {
+        why.kind()
     } else if causes(error).any(<dyn StdError>::is::<rustls::Error>) {
         AttemptError::Tls
     } else if error.is_connect() {
         AttemptError::Connect
-    } else if error.is_timeout() {
+    } else if causes(error).any(is_timeout) {
         AttemptError::Timeout
     } else {
         AttemptError::Protocol
     }
 }
 
+/// The system or the HTTP library found that the other side is silent.
+fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
+    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
+        || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// Whether the receiver said, in HTTP/2's words, that it did nothing with the request: it was closing the connection,
+/// or had too many streams.
+pub(super) fn was_not_begun(error: &legacy::Error) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
+        error.is_remote()
+            && ((error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
+                || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+    })
+}
+
 /// An error and all that lies beneath it.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+fn causes(error: &legacy::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| beneath(*cause))
 }
 
@@ -134,10 +168,10 @@ fn beneath<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError 
 }
 
 /// What the error says, without the outer layers that only name the library's parts, and nothing twice.
-fn words(error: &reqwest::Error) -> String {
+fn words(error: &legacy::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in causes(error).map(ToString::to_string) {
-        let says_nothing = part.starts_with("error sending request") || part.starts_with("client error (");
+        let says_nothing = part.starts_with("client error (");
         if !says_nothing && !parts.iter().any(|said| said.contains(&part)) {
             parts.push(part);
         }

@@ -3,18 +3,22 @@
 //! It follows no redirect and believes no proxy of the environment, either of which would lead around the guard; it
 //! unpacks nothing, or a small answer could become a large one.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, redirect};
-use rustls::RootCertStore;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::SecretString;
 
 use super::Guard;
-use super::resolver::GuardedResolver;
+use super::connect::{Connector, Parts};
+use super::proxy::Proxy;
 
 /// What receivers are told about who calls.
 pub const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
@@ -30,22 +34,32 @@ pub enum EgressError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Without any authority no certificate can be checked, and the client does not start even for plain http.
+    /// Without any authority no certificate can be checked; then it is better not to start than to fail at each https
+    /// endpoint.
     #[error(
         "no certificate authorities found on this machine; install them (Debian: the package ca-certificates) \
          or name a PEM file in delivery.ca_file"
     )]
     NoCertificateAuthorities,
-    /// Something else.
-    #[error("failed to make the delivery client: {0}")]
-    Client(String),
+    /// The proxy cannot be used. Its URL may hold a password, so nothing of it is said.
+    #[error(
+        "delivery.proxy is http://host:port or socks5://host:port, for socks5 with a name and a password of at \
+         most 255 bytes each"
+    )]
+    Proxy,
 }
+
+/// Sends requests, each over an idle connection or a new one.
+pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// Idle connections kept for one receiver: as many as it gets requests at once by default.
 const IDLE_PER_HOST: usize = 16;
 
 /// Shorter than most servers keep an idle connection, so that the first request after a pause seldom meets a closed one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The most that the head of an HTTP/1 answer may hold, and that is read ahead of what is asked for.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// How much of one HTTP/2 answer may wait unread. At most 16 KiB are wanted.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -59,58 +73,57 @@ const MAX_HEAD: u32 = 32 * 1024;
 /// How long an HTTP/2 connection in use may be silent before it is asked whether it lives, and then may stay silent.
 const PING: Duration = Duration::from_secs(10);
 
-/// The authorities that stand in a PEM file.
-pub(super) fn authorities(path: &Path) -> Result<Vec<Certificate>, EgressError> {
-    let failed = |reason: String| EgressError::CaFile { path: path.to_owned(), reason };
-    let pem = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
-    let mut found = Vec::new();
-    for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
-        let unusable = || failed(format!("its certificate number {number} cannot be used"));
-        let der = der.map_err(|_| unusable())?;
-        RootCertStore::empty().add(der.clone()).map_err(|_| unusable())?;
-        found.push(Certificate::from_der(&der).map_err(|_| unusable())?);
-    }
-    if found.is_empty() { Err(failed("it holds no certificate in PEM form".to_owned())) } else { Ok(found) }
-}
-
-/// A client whose every connection to a name is judged by the guard.
-///
-/// `own_port`: it is for URLs with a port that one of our doors has.
+/// A client whose every connection is judged by the guard.
 pub(super) fn build(
     guard: Arc<Guard>,
-    own_port: bool,
     connect_timeout: Duration,
-    authorities: Vec<Certificate>,
+    proxy: Option<&SecretString>,
+    ca_file: Option<&Path>,
 ) -> Result<Client, EgressError> {
-    // Fails when another room has done it already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    #[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
-    Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .dns_resolver(GuardedResolver { guard, own_port })
-        .connect_timeout(connect_timeout)
+    let proxy = proxy.map(Proxy::new).transpose()?;
+    let tls = Parts::tls(tls(ca_file)?);
+    let connector = Connector::new(Parts { guard, proxy, tls, timeout: connect_timeout });
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .tcp_nodelay(true)
+        .http1_max_buf_size(READ_AHEAD)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(MAX_HEAD)
         .http2_keep_alive_interval(PING)
         .http2_keep_alive_timeout(PING)
-        .tls_certs_merge(authorities)
-        .build()
-        .map_err(|e| failure(&e))
+        .build(connector))
 }
 
-fn failure(error: &reqwest::Error) -> EgressError {
-    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    // The library gives this case no type of its own.
-    if reason.contains("No CA certificates") {
-        EgressError::NoCertificateAuthorities
-    } else {
-        EgressError::Client(reason)
+/// TLS that believes the machine's certificate authorities and those of a file.
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
+    let mut roots = RootCertStore::empty();
+    // A machine may hold some that cannot be used; what is signed by them is then not believed.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        add_authorities(&mut roots, path)?;
     }
+    if roots.is_empty() {
+        return Err(EgressError::NoCertificateAuthorities);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for both versions of TLS");
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Adds the authorities that stand in a PEM file.
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), EgressError> {
+    let failed = |reason: String| EgressError::CaFile { path: path.to_owned(), reason };
+    let pem = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
+    let mut found = 0;
+    for der in CertificateDer::pem_slice_iter(&pem) {
+        found += 1;
+        let unusable = || failed(format!("its certificate number {found} cannot be used"));
+        roots.add(der.map_err(|_| unusable())?).map_err(|_| unusable())?;
+    }
+    if found == 0 { Err(failed("it holds no certificate in PEM form".to_owned())) } else { Ok(()) }
 }

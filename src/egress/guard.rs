@@ -107,15 +107,18 @@ impl Guard {
     }
 
     /// Judges a URL that holds an address instead of a name, in whatever notation; a name passes here.
-    ///
-    /// It belongs before every single request: the HTTP client connects to such a URL without asking its resolver.
     pub fn check_url(&self, url: &EndpointUrl) -> Result<(), Refusal> {
         let ip = match url.as_url().host() {
             Some(Host::Ipv4(ip)) => IpAddr::from(ip),
             Some(Host::Ipv6(ip)) => IpAddr::from(ip),
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        self.judge(None, ip, self.is_own_port(url))
+        self.check_target(ip, port(url))
+    }
+
+    /// Judges an address that is to be connected to.
+    pub(super) fn check_target(&self, ip: IpAddr, port: u16) -> Result<(), Refusal> {
+        self.judge(None, ip, self.is_own_port(port))
     }
 
     /// Judges a URL by what its name resolves to now: refused when nothing of that is let through.
@@ -126,32 +129,28 @@ impl Guard {
         self.check_url(url)?;
         let Some(Host::Domain(host)) = url.as_url().host() else { return Ok(()) };
         match tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup.lookup(host)).await {
-            Ok(Ok(found)) => self.admit(host, found, self.is_own_port(url)).map(drop),
+            Ok(Ok(found)) => self.admit(host, found, port(url)).map(drop),
             Ok(Err(_)) | Err(_) => Ok(()),
         }
     }
 
-    /// Whether one of our doors has the port that a URL leads to.
-    pub(super) fn is_own_port(&self, url: &EndpointUrl) -> bool {
-        url.as_url().port_or_known_default().is_some_and(|port| self.doors.iter().any(|d| d.port() == port))
-    }
-
-    /// Whether there are doors to beware of at all.
-    pub(super) fn has_doors(&self) -> bool {
-        !self.doors.is_empty()
+    /// Whether one of our doors has the port.
+    fn is_own_port(&self, port: u16) -> bool {
+        self.doors.iter().any(|door| door.port() == port)
     }
 
     pub(super) fn lookup(&self) -> &dyn Lookup {
         &*self.lookup
     }
 
-    /// Those of a name's addresses that are let through; the refusal of the first when there are none.
+    /// Those of a name's addresses that may be connected to at `port`; the refusal of the first when there are none.
     pub(super) fn admit(
         &self,
         host: &str,
         found: Vec<SocketAddr>,
-        own_port: bool,
+        port: u16,
     ) -> Result<Vec<SocketAddr>, Refusal> {
+        let own_port = self.is_own_port(port);
         let mut refusal = None;
         let mut admitted = found;
         admitted.retain(|addr| match self.judge(Some(host), addr.ip(), own_port) {
@@ -211,6 +210,10 @@ impl fmt::Debug for Guard {
         let mut debug = f.debug_struct("Guard");
         debug.field("nets", nets).field("hosts", hosts).field("doors", doors).finish_non_exhaustive()
     }
+}
+
+fn port(url: &EndpointUrl) -> u16 {
+    url.as_url().port_or_known_default().expect("http and https have ports")
 }
 
 /// The address that stands where a name was expected.

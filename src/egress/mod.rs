@@ -7,7 +7,10 @@
 mod answer;
 mod body;
 mod client;
+mod connect;
 mod guard;
+mod line;
+mod proxy;
 mod ranges;
 mod resolver;
 mod send;

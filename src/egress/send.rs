@@ -1,29 +1,37 @@
 //! One signed send: one HTTP try, and what it saw.
 //!
-//! It never tries twice and never fails: whatever a receiver does becomes a report, in bounded time and memory.
+//! It never tries twice what a receiver may have begun with, and never fails: whatever a receiver does becomes a report,
+//! in bounded time and memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
 use jiff::Timestamp;
-use reqwest::{Client, Request};
+use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Failure};
+use super::answer::{Answer, Failure, was_not_begun};
 use super::body::{Rendered, render};
-use super::client::{self, EgressError};
+use super::client::{self, Client, EgressError};
 use super::guard::Guard;
-use crate::domain::{AttemptReport, Clock, Endpoint, Event, EventId, Lease, SigningSecret, webhook_headers};
+use crate::domain::{AttemptReport, AttemptTimeout, Clock, Endpoint, Event, EventId, Lease, webhook_headers};
 
 /// What is set up once for all sends.
 #[derive(Debug, Clone)]
 pub struct SenderSettings {
-    /// For the connection alone: resolving, connecting, the TLS handshake.
+    /// For the connection alone: resolving, connecting, what a proxy takes for it, the TLS handshake.
     pub connect_timeout: Duration,
-    /// For a whole attempt.
+    /// For a whole attempt, where the endpoint has no time of its own.
     pub timeout: Duration,
+    /// `http://` or `socks5://`; may hold a password.
+    pub proxy: Option<SecretString>,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
 }
@@ -31,8 +39,6 @@ pub struct SenderSettings {
 /// Sends signed requests to receivers. Cheap to share behind an `Arc`, and of use only as one: it owns the connections.
 pub struct Sender {
     client: Client,
-    /// For URLs with a port of one of our doors; see [`Guard::forbid`].
-    wary: Option<Client>,
     guard: Arc<Guard>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -45,18 +51,15 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 const REPLAY: HeaderName = HeaderName::from_static("remgate-replay");
 
 impl Sender {
-    /// Makes the client. It fails when certificates could not be checked.
+    /// Makes the client. It fails when certificates could not be checked, or the proxy not be used.
     pub fn new(
         settings: SenderSettings,
         guard: Arc<Guard>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EgressError> {
-        let SenderSettings { connect_timeout, timeout, ca_file } = settings;
-        let authorities = ca_file.as_deref().map(client::authorities).transpose()?.unwrap_or_default();
-        let build = |own_port| client::build(guard.clone(), own_port, connect_timeout, authorities.clone());
-        let client = build(false)?;
-        let wary = guard.has_doors().then(|| build(true)).transpose()?;
-        Ok(Self { client, wary, guard, clock, timeout })
+        let SenderSettings { connect_timeout, timeout, proxy, ca_file } = settings;
+        let client = client::build(Arc::clone(&guard), connect_timeout, proxy.as_ref(), ca_file.as_deref())?;
+        Ok(Self { client, guard, clock, timeout })
     }
 
     /// Makes one attempt at a delivery. `at` is its time: that of its signature and of its report.
@@ -90,45 +93,66 @@ impl Sender {
         at: Timestamp,
         started: Instant,
     ) -> Result<Answer, Failure> {
+        let limit = to.settings.sending.timeout.map_or(self.timeout, AttemptTimeout::get);
         let rendered = render(to.settings.format, event, &to.settings.url)?;
-        self.guard.check_url(&to.settings.url)?;
-        let request = signed(rendered, &[&to.settings.secret], &event.id, replay, at);
-        let client = match &self.wary {
-            Some(wary) if self.guard.is_own_port(&to.settings.url) => wary,
-            _ => &self.client,
+        let uri = Uri::try_from(rendered.url.as_str()).map_err(|_| Failure::unwritable())?;
+        let request = || signed(&rendered, &uri, to, &event.id, replay, at);
+        let response = match timeout(limit, self.response(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Answer::despite(&error).ok_or_else(|| error.into()),
+            Err(_) => return Err(Failure::timeout(limit)),
         };
-        let Ok(response) = timeout(self.timeout, client.execute(request)).await else {
-            return Err(Failure::timeout(self.timeout));
-        };
-        let response = response?;
         let used = self.clock.instant().saturating_duration_since(started);
-        let patience = BODY_PATIENCE.min(self.timeout.saturating_sub(used));
+        let patience = BODY_PATIENCE.min(limit.saturating_sub(used));
         Ok(Answer::read(response, patience, self.clock.now()).await)
+    }
+
+    /// The head of an answer. A receiver that says that it has not begun with the request gets it once more, over
+    /// another connection: that is how HTTP/2 servers close a connection that is in use.
+    async fn response(
+        &self,
+        request: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, legacy::Error> {
+        match self.client.request(request()).await {
+            Err(error) if was_not_begun(&error) => self.client.request(request()).await,
+            seen => seen,
+        }
     }
 }
 
+/// The request. Our own headers come first, and those of the endpoint cannot replace them.
 fn signed(
-    rendered: Rendered,
-    secrets: &[&SigningSecret],
+    rendered: &Rendered,
+    uri: &Uri,
+    to: &Endpoint,
     id: &EventId,
     replay: bool,
     at: Timestamp,
-) -> Request {
-    let Rendered { method, url, content_type, body } = rendered;
-    let signature = webhook_headers(secrets, id, at, &body);
-    let mut request = Request::new(method, url);
+) -> Request<Full<Bytes>> {
+    let Rendered { method, url: _, content_type, body } = rendered;
+    let mut request = Request::new(Full::new(body.clone()));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();
-    for (name, value) in signature {
+    let settings = &to.settings;
+    let previous = to.previous_secret.as_ref().filter(|previous| at < previous.until);
+    let secrets = [Some(&settings.secret), previous.map(|previous| &previous.secret)];
+    let secrets = secrets.into_iter().flatten();
+    for (name, value) in webhook_headers(secrets, settings.sending.signing_key.as_ref(), id, at, body) {
         let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
         headers.insert(HeaderName::from_static(name), value);
+    }
+    headers.insert(USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     if replay {
         headers.insert(REPLAY, HeaderValue::from_static("true"));
     }
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        *request.body_mut() = Some(body.into());
+    for (name, value) in settings.sending.headers.for_request() {
+        headers.entry(name).or_insert(value);
     }
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     request
 }
 

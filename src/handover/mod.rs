@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::domain::{EndpointId, Lease};
 
-pub use places::{Grant, Place, Places};
+pub use places::{Grant, Place, Places, Want};
 
 /// How many commits' leases may be on their way. When dispatch is that far behind, it has better things to do.
 const QUEUE: usize = 64;
@@ -38,11 +38,11 @@ pub fn handover(places: Places) -> (Giver, Taker) {
 }
 
 impl Giver {
-    /// Room for one commit's leases, if dispatch takes any now, and the endpoints that it can take none for.
+    /// Room for one commit's leases, if dispatch takes any now, and the endpoints that it takes none for.
     #[must_use]
     pub fn room(&self) -> Option<(Room<'_>, Vec<EndpointId>)> {
         let room = self.leases.try_reserve().ok()?;
-        Some((Room(room), self.places.full()))
+        Some((Room(room), self.places.closed()))
     }
 }
 

@@ -9,6 +9,7 @@ mod door;
 mod envelope;
 mod extract;
 mod gate;
+mod idempotency;
 mod layers;
 mod problem;
 mod respond;
@@ -18,28 +19,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::IntoResponse;
-use axum::routing::{any, get, patch};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
+pub use idempotency::Idempotency;
 pub use layers::RequestIds;
 pub use routes::callback::CallbackState;
-pub use routes::endpoints::EndpointsState;
+pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::keys::KeysState;
 pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc_sessions::RemotePcSessionsState;
+pub use routes::remotepc_users::RemotePcUsersState;
 
 use auth::{admit_to_remotepc, admit_to_v1, guard_host};
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, keys, remotepc};
+use routes::{callback, endpoints, events, health, keys, remotepc, remotepc_sessions, remotepc_users};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -73,15 +78,22 @@ pub struct InternalStates {
     pub events: EventsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,
+    /// For every POST below `/v1`.
+    pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
     pub health: HealthState,
     /// For `/admin/remotepc`.
     pub remotepc: RemotePcState,
+    /// For `/v1/remotepc/users`.
+    pub remotepc_users: RemotePcUsersState,
+    /// For `/v1/remotepc/sessions` and the links that it gives out.
+    pub remotepc_sessions: RemotePcSessionsState,
 }
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let locks = Arc::new(states.keys);
+    let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
         .merge(
             Router::new()
@@ -89,22 +101,21 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/events/{id}", get(events::show))
                 .with_state(Arc::new(states.events)),
         )
+        .merge(endpoints::routes(states.endpoints))
         .merge(
             Router::new()
-                .route("/v1/endpoints", get(endpoints::list))
-                .route(
-                    "/v1/endpoints/{id}",
-                    patch(endpoints::change).delete(endpoints::change).get(endpoints::show),
-                )
-                .with_state(Arc::new(states.endpoints)),
+                .route("/v1/remotepc/users", get(remotepc_users::list))
+                .with_state(Arc::new(states.remotepc_users)),
         )
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_v1));
-    // Apart from the other routes: nothing may keep an answer that shows a key.
-    let api_keys = Router::new()
-        .route("/v1/keys", get(keys::list).post(keys::add))
-        .route("/v1/keys/{id}", get(keys::show).delete(keys::revoke))
-        .with_state(Arc::new(states.api_keys))
+        .layer(from_fn_with_state(states.idempotency, once))
+        // Not under the layer above, which keeps answers: a key or a link is kept nowhere, and no trace of a password.
+        .merge(keys::routes(states.api_keys))
+        .merge(
+            Router::new()
+                .route("/v1/remotepc/sessions", post(remotepc_sessions::open))
+                .with_state(Arc::clone(&sessions)),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(Arc::clone(&locks), admit_to_v1));
@@ -120,7 +131,8 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(states.health));
-    let router = Router::new().merge(v1).merge(api_keys).merge(admin).merge(open).fallback(nothing_here);
+    let router =
+        Router::new().merge(v1).merge(admin).merge(desk_links(sessions)).merge(open).fallback(nothing_here);
     let router = router.layer(from_fn_with_state(locks, guard_host));
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
@@ -128,6 +140,24 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         panicked: || Problem::internal().into_response(),
     };
     around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
+}
+
+/// One-time links. The code in the path is the key, and a look with HEAD must not use it up.
+fn desk_links(sessions: Arc<RemotePcSessionsState>) -> Router {
+    let followed = get(remotepc_sessions::follow).head(remotepc::method_not_allowed);
+    Router::new()
+        .route("/admin/remotepc/sessions/{code}", followed.fallback(remotepc::method_not_allowed))
+        .with_state(sessions)
+}
+
+/// Two callers may give their requests the same names.
+async fn once(
+    State(idempotency): State<Idempotency>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
+    idempotency.once(caller.id(), request, next).await
 }
 
 async fn method_not_allowed(method: http::Method) -> Problem {

@@ -152,6 +152,11 @@ impl Problem {
         self.scope
     }
 
+    /// 502, 503 or 504: another system did not do its part.
+    pub fn upstream(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "upstream", "Another system did not do its part", detail)
+    }
+
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self

@@ -24,3 +24,11 @@ pub(super) fn with_json(status: StatusCode, content_type: &'static str, value: &
 pub(super) fn json(value: &impl Serialize) -> Response {
     with_json(StatusCode::OK, "application/json", value)
 }
+
+/// An answer that is its status and nothing else.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

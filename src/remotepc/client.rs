@@ -9,16 +9,22 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Certificate, Proxy, Response};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::error::chain;
 use super::request::Forwarded;
+use crate::domain::{Clock, SystemClock};
+
 use super::{AddUser, Answer, BadResponse, CallError, ClientError, InviteUsers, SignIn};
 
 const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A connection takes no longer than this, so that much of the deadline is left for the answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long to wait before a call is made again.
+const PAUSE: Duration = Duration::from_millis(200);
 /// An idle connection is not used again after this. Servers close theirs after 5 s or more; a request on one that
 /// is just being closed is lost, and none of these may be sent twice.
 const IDLE_MAX: Duration = Duration::from_secs(2);
@@ -68,8 +74,10 @@ pub struct Settings {
     pub base_url: Url,
     /// Our key there; nothing = every call fails with [`CallError::NotConfigured`].
     pub api_key: Option<SecretString>,
-    /// For a whole call, from the connection to the last byte of the answer.
+    /// For a whole call, from waiting for its turn to the last byte of the answer.
     pub timeout: Duration,
+    /// Calls at once.
+    pub max_in_flight: usize,
     /// `http://` or `socks5://`, where the proxy looks names up; may hold a password. The environment's is
     /// ignored.
     pub proxy: Option<SecretString>,
@@ -82,6 +90,8 @@ pub struct Client {
     http: reqwest::Client,
     base_url: Url,
     authorization: Option<HeaderValue>,
+    timeout: Duration,
+    places: Semaphore,
 }
 
 impl fmt::Debug for Client {
@@ -96,7 +106,8 @@ impl Client {
         check_base(&settings.base_url)?;
         let authorization = settings.api_key.as_ref().map(bearer).transpose()?.flatten();
         let http = http_client(&settings)?;
-        Ok(Self { http, base_url: settings.base_url, authorization })
+        let places = Semaphore::new(settings.max_in_flight);
+        Ok(Self { http, base_url: settings.base_url, authorization, timeout: settings.timeout, places })
     }
 
     /// Whether there is a key to call with.
@@ -125,14 +136,38 @@ impl Client {
         self.call(Operation::List, None).await
     }
 
+    /// One operation, within the one deadline: its turn, the call, and another one where that harms nobody.
     async fn call(&self, operation: Operation, body: Option<&Forwarded>) -> Result<Answer, CallError> {
-        let authorization = self.authorization.clone().ok_or(CallError::NotConfigured)?;
+        let authorization = self.authorization.as_ref().ok_or(CallError::NotConfigured)?;
         let body = body.map(Forwarded::bytes).unwrap_or_default();
+        let deadline = SystemClock.instant() + self.timeout;
+        let deadline = Instant::from_std(deadline);
+        let turn = timeout_at(deadline, self.places.acquire()).await.map_err(|_| CallError::Crowded)?;
+        let _place = turn.expect("nobody closes this semaphore");
+        let once = || self.call_once(operation, authorization, body.clone());
+        match by(deadline, once()).await {
+            Err(e) if may_repeat(operation, &e) => {
+                by(deadline, async {
+                    sleep(PAUSE).await;
+                    once().await
+                })
+                .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn call_once(
+        &self,
+        operation: Operation,
+        authorization: &HeaderValue,
+        body: Bytes,
+    ) -> Result<Answer, CallError> {
         let answer_max = operation.answer_max(body.len());
         let response = self
             .http
             .post(self.url(operation))
-            .header(AUTHORIZATION, authorization)
+            .header(AUTHORIZATION, authorization.clone())
             .header(CONTENT_TYPE, JSON)
             // Left out for an empty body otherwise, and some servers answer 411 to a POST without it.
             .header(CONTENT_LENGTH, body.len())
@@ -159,6 +194,26 @@ impl Client {
             .pop_if_empty()
             .extend(["user", operation.as_str()]);
         url
+    }
+}
+
+async fn by(
+    deadline: Instant,
+    call: impl Future<Output = Result<Answer, CallError>>,
+) -> Result<Answer, CallError> {
+    timeout_at(deadline, call).await.unwrap_or(Err(CallError::Timeout))
+}
+
+/// Whether the same call may be made again: the list changes nothing, and of what never reached upstream it knows
+/// nothing. An addition or invitation that may have arrived is never repeated; nor is a sign-in, since upstream may
+/// count attempts.
+fn may_repeat(operation: Operation, failed: &CallError) -> bool {
+    match failed {
+        CallError::NotConnected(_) => true,
+        CallError::Unreachable(_) | CallError::BadResponse { reason: BadResponse::Truncated, .. } => {
+            operation == Operation::List
+        }
+        _ => false,
     }
 }
 
@@ -259,6 +314,7 @@ mod tests {
             base_url: "https://upstream.example/rpc-api/reseller/private".parse().unwrap(),
             api_key: Some("key-planted".into()),
             timeout: Duration::from_secs(1),
+            max_in_flight: 8,
             proxy: None,
             ca_file: None,
         }

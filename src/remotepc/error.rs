@@ -12,7 +12,13 @@ pub enum CallError {
     /// There is no key; nothing was sent.
     #[error("no api key is configured")]
     NotConfigured,
-    /// No connection, or it ended before an answer began. Whether upstream acted is then unknown.
+    /// No connection came about: upstream never saw the request.
+    #[error("upstream was not reached: {0}")]
+    NotConnected(String),
+    /// Its turn did not come in time; nothing was sent.
+    #[error("too many calls to upstream are under way (remotepc.max_in_flight)")]
+    Crowded,
+    /// The connection ended before an answer began. Whether upstream acted is then unknown.
     #[error("upstream was not reached: {0}")]
     Unreachable(String),
     /// The time for the whole call was over. Whether upstream acted is unknown.
@@ -63,10 +69,11 @@ impl CallError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unreachable(_) | Self::BadResponse { .. } | Self::KeyRejected { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Timeout | Self::Crowded => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotConnected(_)
+            | Self::Unreachable(_)
+            | Self::BadResponse { .. }
+            | Self::KeyRejected { .. } => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -75,8 +82,8 @@ impl CallError {
     pub fn word(&self) -> &'static str {
         match self {
             Self::NotConfigured => "REMOTEPC_NOT_CONFIGURED",
-            Self::Unreachable(_) => "REMOTEPC_UNREACHABLE",
-            Self::Timeout => "REMOTEPC_TIMEOUT",
+            Self::NotConnected(_) | Self::Unreachable(_) => "REMOTEPC_UNREACHABLE",
+            Self::Timeout | Self::Crowded => "REMOTEPC_TIMEOUT",
             Self::BadResponse { .. } => "REMOTEPC_BAD_RESPONSE",
             Self::KeyRejected { .. } => "REMOTEPC_KEY_REJECTED",
         }
@@ -87,8 +94,9 @@ impl CallError {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::NotConfigured => "not_configured",
-            Self::Unreachable(_) => "unreachable",
+            Self::NotConnected(_) | Self::Unreachable(_) => "unreachable",
             Self::Timeout => "timeout",
+            Self::Crowded => "crowded",
             Self::BadResponse { .. } => "bad_response",
             Self::KeyRejected { .. } => "key_rejected",
         }
@@ -100,7 +108,11 @@ impl CallError {
         match self {
             Self::BadResponse { status, .. } => *status,
             Self::KeyRejected { status } => Some(*status),
-            Self::NotConfigured | Self::Unreachable(_) | Self::Timeout => None,
+            Self::NotConfigured
+            | Self::NotConnected(_)
+            | Self::Crowded
+            | Self::Unreachable(_)
+            | Self::Timeout => None,
         }
     }
 
@@ -113,6 +125,8 @@ impl CallError {
             Self::BadResponse { status, reason: BadResponse::Truncated }
         } else if is_not_http(&error) {
             Self::BadResponse { status, reason: BadResponse::NotHttp }
+        } else if error.is_connect() {
+            Self::NotConnected(chain(&error))
         } else {
             Self::Unreachable(chain(&error))
         }

@@ -7,17 +7,21 @@
 
 mod answer;
 mod client;
+mod directory;
 mod email;
 mod envelope;
 mod error;
 mod fields;
 mod request;
+mod sessions;
 mod view;
 
 pub use answer::Answer;
 pub use client::{Client, Operation, Settings};
+pub use directory::{Directory, DirectoryError, Listing, SortBy, Totals, User, UserFilter};
 pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
 pub use fields::{Refusal, Word};
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
+pub use sessions::{Sessions, Ticket};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};

@@ -1,6 +1,6 @@
 //! Deliveries: what is due, leases, and how they end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,10 +9,16 @@ use serde_json::{Value, json};
 use super::backend::{Backend, statement, within};
 use super::endpoints::endpoint;
 use super::events::event;
+use super::lane::Transaction;
 use super::sql::{SqlStore, column, time};
-use super::statements::deliveries::{DUE, PENDING};
+use super::statements::deliveries::{
+    BLAME_ENDPOINT, DISABLE_BY_RULE, DUE, FORGIVE_ENDPOINT, PENDING, PROBE_ENDPOINT, RELEASE_ENDPOINT,
+};
 use super::{Claim, DeliveryStore, Due, Settled, StoreError};
-use crate::domain::{AttemptReport, DeliveryId, DeliveryState, Event, Lease, Settlement, Verdict};
+use crate::domain::{
+    AttemptReport, DeliveryId, DeliveryState, Disabling, Event, HELD_BACK_AFTER, Lease, NewEvent, Observed,
+    PROBE_EVERY, Settlement, Verdict,
+};
 
 #[async_trait]
 impl<B: Backend> DeliveryStore for SqlStore<B> {
@@ -20,7 +26,9 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         within("look for due deliveries", async {
             let rows = self.look(|| statement!(B, DUE)).await?;
             let due = rows.iter().map(|row| {
-                Ok(Due { endpoint: endpoint::<B>(row)?, at: time("due_at", column::<B, _>(row, "due_at")?)? })
+                let endpoint = endpoint::<B>(row)?;
+                let due_at = time("due_at", column::<B, _>(row, "due_at")?)?;
+                Ok(Due { at: endpoint.health.probe_at.map_or(due_at, |probe| probe.max(due_at)), endpoint })
             });
             due.collect()
         })
@@ -32,6 +40,18 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             let mut tx = self.at.dispatch.begin(B::BEGIN_LAX).await?;
             let mut claimed = Vec::new();
             for claim in claims {
+                if let Some(next) = claim.probe {
+                    let probe = statement!(
+                        B,
+                        PROBE_ENDPOINT,
+                        claim.endpoint.to_string(),
+                        next.as_millisecond(),
+                        now.as_millisecond(),
+                    );
+                    if B::run(tx.connection(), probe).await? == 0 {
+                        continue;
+                    }
+                }
                 let update = statement!(
                     B,
                     B::DIALECT.deliveries.claim,
@@ -55,15 +75,39 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         .await
     }
 
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Settled, StoreError> {
+    async fn settle(
+        &self,
+        settlements: &[Settlement],
+        observed: &[Observed],
+        now: Timestamp,
+    ) -> Result<Settled, StoreError> {
         let rows = Value::Array(settlements.iter().map(settlement_row).collect()).to_string();
+        let telling = !observed.is_empty() || settlements.iter().any(|it| it.notice.is_some());
         within("settle deliveries", async {
-            let mut tx = self.at.dispatch.begin(B::BEGIN_LAX).await?;
+            // What is told to others has to be on disk; that an attempt was made need not be.
+            let begin = if telling { B::BEGIN } else { B::BEGIN_LAX };
+            let mut tx = self.at.dispatch.begin(begin).await?;
+            let mut settled = Settled::default();
+            let mut notices = Vec::new();
+            // Endpoints before deliveries, as everybody does who touches both; whoever appends comes last.
+            for it in observed {
+                note::<B>(&mut tx, it, &mut settled, &mut notices).await?;
+            }
             let kept =
-                B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
+                B::rows(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
+            let kept = kept.iter().map(|row| column::<B, _>(row, "seq").map(DeliveryId));
+            let kept = kept.collect::<Result<HashSet<_>, _>>()?;
             B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.record_attempts, rows)).await?;
+            let ours = settlements.iter().filter(|it| kept.contains(&it.delivery));
+            notices.extend(ours.filter_map(|it| it.notice.clone()));
+            if !notices.is_empty() {
+                settled.owed = self.append_within(&mut tx, &notices, now).await?.deliveries;
+            }
             tx.commit().await?;
-            Ok(Settled { kept, lost: (settlements.len() as u64).saturating_sub(kept) })
+            settled.announced = notices.iter().map(|notice| notice.event_type).collect();
+            settled.kept = kept.len() as u64;
+            settled.lost = (settlements.len() as u64).saturating_sub(settled.kept);
+            Ok(settled)
         })
         .await
     }
@@ -75,6 +119,50 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         })
         .await
     }
+}
+
+/// Keeps what was observed of an endpoint, and does what follows from it.
+async fn note<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    it: &Observed,
+    settled: &mut Settled,
+    notices: &mut Vec<NewEvent>,
+) -> Result<(), sqlx::Error> {
+    let id = || it.endpoint.to_string();
+    if let Some(notice) = &it.succeeded {
+        if B::run(tx.connection(), statement!(B, RELEASE_ENDPOINT, id())).await? > 0 {
+            settled.released.push(it.endpoint.clone());
+            notices.push(notice.clone());
+        } else {
+            B::run(tx.connection(), statement!(B, FORGIVE_ENDPOINT, id())).await?;
+        }
+    }
+    let mut disabling = it.gone.as_ref();
+    if it.failures > 0 {
+        let probe_at = it.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
+        let blame = statement!(
+            B,
+            BLAME_ENDPOINT,
+            id(),
+            i64::try_from(it.failures).unwrap_or(i64::MAX),
+            it.at.as_millisecond(),
+            i64::try_from(HELD_BACK_AFTER).unwrap_or(i64::MAX),
+            probe_at.as_millisecond(),
+        );
+        let rows = B::rows(tx.connection(), blame).await?;
+        let since = rows.first().map(|row| column::<B, i64>(row, "failing_since")).transpose()?;
+        let given_up = it.given_up.as_ref();
+        let given_up = given_up.filter(|(by, _)| since.is_some_and(|since| since <= by.as_millisecond()));
+        disabling = disabling.or(given_up.map(|(_, disabling)| disabling));
+    }
+    if let Some(Disabling { reason, notice }) = disabling {
+        let disable = statement!(B, DISABLE_BY_RULE, id(), reason.clone());
+        if B::run(tx.connection(), disable).await? > 0 {
+            settled.disabled.push(it.endpoint.clone());
+            notices.push(notice.clone());
+        }
+    }
+    Ok(())
 }
 
 struct ClaimedRow {
@@ -115,7 +203,7 @@ fn settlement_row(it: &Settlement) -> Value {
     let (state, due, settled) = match it.verdict {
         Verdict::Succeeded => (DeliveryState::Succeeded, None, Some(it.at)),
         Verdict::Exhausted => (DeliveryState::Exhausted, None, Some(it.at)),
-        Verdict::RetryAt(then) => (DeliveryState::Pending, Some(then), None),
+        Verdict::RetryAt(then) | Verdict::Gone(then) => (DeliveryState::Pending, Some(then), None),
         Verdict::Released => (DeliveryState::Pending, Some(it.at), None),
     };
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);

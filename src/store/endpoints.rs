@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::backend::{Backend, Statement, bind, statement, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
-use super::statements::endpoints::{DECLARE, ENDPOINTS};
+use super::statements::endpoints::{CANCEL_ORPHANS, DECLARE, ENDPOINTS};
 use super::{Declaration, EndpointStore, StoreError};
 use crate::domain::{
     Endpoint, EndpointId, EndpointSettings, Headers, Health, HumanDuration, MaxInFlight, PreviousSecret,
@@ -35,6 +35,7 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
                 UNDECLARED.to_owned()
             );
             B::run(tx.connection(), gone).await?;
+            B::run(tx.connection(), statement!(B, CANCEL_ORPHANS, now.as_millisecond())).await?;
             tx.commit().await
         })
         .await
@@ -63,7 +64,7 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
 /// Adds all that somebody decides about an endpoint, in the order of [`settings_columns!`].
 ///
 /// [`settings_columns!`]: super::statements::endpoints
-fn settings<B: Backend>(query: Statement<B>, it: &EndpointSettings) -> Statement<B> {
+pub(super) fn settings<B: Backend>(query: Statement<B>, it: &EndpointSettings) -> Statement<B> {
     let sending = &it.sending;
     bind!(
         B,
@@ -105,6 +106,7 @@ pub(super) fn endpoint<B: Backend>(row: &B::Row) -> Result<Endpoint, sqlx::Error
         enabled: column::<B, _>(row, "enabled")?,
         disabled_reason: column::<B, _>(row, "disabled_reason")?,
         declared: column::<B, _>(row, "declared")?,
+        undeclared: column::<B, _>(row, "undeclared")?,
         created_at: time("created_at", column::<B, _>(row, "created_at")?)?,
     })
 }

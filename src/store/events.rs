@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::backend::{Backend, statement, within};
+use super::lane::Transaction;
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
 use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
@@ -57,16 +58,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
             let mut lane = self.at.append.alone().await?;
             let rows = B::rows(lane.connection(), append).await?;
             lane.end();
-            let (mut known, mut owed) = (HashMap::new(), Vec::new());
-            for row in &rows {
-                match column::<B, Option<i64>>(row, "delivery")? {
-                    None => known.extend([stored_row::<B>(row)?]),
-                    Some(delivery) => owed.push((DeliveryId(delivery), row)),
-                }
-            }
-            let leases =
-                lease.map_or(Ok(Vec::new()), |lease| leased::<B>(&owed, &distinct, &known, lease))?;
-            Ok(Appended { events: answers(events, &keys, &known)?, deliveries: owed.len(), leases })
+            appended::<B>(&rows, events, &keys, &distinct, lease)
         })
         .await
     }
@@ -85,6 +77,29 @@ impl<B: Backend> EventStore for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
+    /// Stores events of our own and what they owe, as a part of a transaction. On PostgreSQL it holds up all who append
+    /// until that is over: it has to come last, and the transaction has to be durable.
+    pub(super) async fn append_within(
+        &self,
+        tx: &mut Transaction<'_, B>,
+        events: &[NewEvent],
+        now: Timestamp,
+    ) -> Result<Appended, sqlx::Error> {
+        let (distinct, keys) = fold(events);
+        let append = statement!(
+            B,
+            B::DIALECT.events.append_within,
+            rows_json(&distinct),
+            now.as_millisecond(),
+            None::<i64>,
+            None::<String>,
+            "[]".to_owned(),
+            self.process.clone(),
+        );
+        let rows = B::rows(tx.connection(), append).await?;
+        appended::<B>(&rows, events, &keys, &distinct, None)
+    }
+
     async fn page(&self, filter: &EventFilter) -> Result<Page<Event>, sqlx::Error> {
         let head = self.read(|| statement!(B, HEAD)).await?;
         let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
@@ -122,6 +137,25 @@ impl<B: Backend> SqlStore<B> {
         let cursor = place_after(filter.order, data.last(), has_more, Cursor(head));
         Ok(Page { data, cursor, has_more })
     }
+}
+
+/// What the rows of an append say.
+fn appended<B: Backend>(
+    rows: &[B::Row],
+    events: &[NewEvent],
+    keys: &[Key],
+    distinct: &[(&NewEvent, i64)],
+    lease: Option<&FirstLease>,
+) -> Result<Appended, sqlx::Error> {
+    let (mut known, mut owed) = (HashMap::new(), Vec::new());
+    for row in rows {
+        match column::<B, Option<i64>>(row, "delivery")? {
+            None => known.extend([stored_row::<B>(row)?]),
+            Some(delivery) => owed.push((DeliveryId(delivery), row)),
+        }
+    }
+    let leases = lease.map_or(Ok(Vec::new()), |lease| leased::<B>(&owed, distinct, &known, lease))?;
+    Ok(Appended { events: answers(events, keys, &known)?, deliveries: owed.len(), leases })
 }
 
 /// Where the reader stands after this page. Read to the end forwards, it has seen all that there was when it asked,

@@ -9,8 +9,10 @@ mod deliveries;
 mod endpoints;
 mod error;
 mod events;
+mod idempotency;
 mod keys;
 mod lane;
+mod management;
 mod migrations;
 mod postgres;
 mod sql;
@@ -24,20 +26,28 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, KeyDigest, KeyId,
-    Lease, LeaseToken, NewEvent, Page, Settlement,
+    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType,
+    KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
 };
 use crate::wake::Wake;
 
 pub use error::StoreError;
+pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
+pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 
 /// All that is at rest.
-pub trait Store: EventStore + EndpointStore + DeliveryStore + KeyStore + Upkeep {}
+pub trait Store:
+    EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + KeyStore + Upkeep
+{
+}
 
-impl<T: EventStore + EndpointStore + DeliveryStore + KeyStore + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + KeyStore + Upkeep
+{
+}
 
 /// The right to lease what a commit makes due.
 #[derive(Debug, Clone)]
@@ -112,7 +122,8 @@ pub trait EndpointStore: Send + Sync {
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
 }
 
-/// An enabled endpoint with open deliveries, and when the first of them is due.
+/// An enabled endpoint with open deliveries, and when the first of them may be sent: when it is due, and the endpoint
+/// may be probed if its deliveries are held back.
 #[derive(Debug, Clone)]
 pub struct Due {
     /// Which endpoint.
@@ -132,15 +143,25 @@ pub struct Claim {
     pub until: Timestamp,
     /// What proves it.
     pub token: LeaseToken,
+    /// As a probe of an endpoint that is held back, the next of which may come then: only one process gets it.
+    pub probe: Option<Timestamp>,
 }
 
-/// How many settlements took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What took effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Those whose lease was still ours.
     pub kept: u64,
     /// Those whose lease somebody else holds by now.
     pub lost: u64,
+    /// Endpoints whose deliveries are no longer held back.
+    pub released: Vec<EndpointId>,
+    /// Endpoints that were disabled.
+    pub disabled: Vec<EndpointId>,
+    /// The events of our own that were stored.
+    pub announced: Vec<EventType>,
+    /// How many deliveries these owe.
+    pub owed: usize,
 }
 
 /// Deliveries: what is due, the right to attempt it, and what came of it.
@@ -152,8 +173,14 @@ pub trait DeliveryStore: Send + Sync {
     /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
-    /// Ends leases, in one transaction. A lease that ran out and was given to another is left alone.
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Settled, StoreError>;
+    /// Ends leases, keeps what was observed of their endpoints, and stores what there is to say of it, in one
+    /// transaction. A lease that ran out and was given to another is left alone.
+    async fn settle(
+        &self,
+        settlements: &[Settlement],
+        observed: &[Observed],
+        now: Timestamp,
+    ) -> Result<Settled, StoreError>;
 
     /// How many deliveries are open.
     async fn pending(&self) -> Result<i64, StoreError>;

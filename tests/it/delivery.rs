@@ -246,6 +246,9 @@ both_engines! {
         assert_eq!(listed, json!({"cursor": "0", "has_more": false, "data": [{
             "id": id, "name": "crm", "url": receiver.url("/x"), "types": ["remauth.authenticated"],
             "services": ["default"], "format": "cloudevents", "expected_only": false, "headers": {}, "enabled": true,
+            "schedule": ["1s", "5s", "30s", "2m", "10m", "1h", "3h", "6h", "12h", "1d", "1d", "1d"], "timeout": "15s",
+            "rate_limit": null, "public_key": null,
+            "health": {"state": "good", "failures": 0, "failing_since": null, "next_probe_at": null},
             "disabled_reason": null, "max_in_flight": 16, "declared": true, "created_at": created_at,
         }]}));
         assert_eq!(&service.internal.get(&format!("/v1/endpoints/{id}")).await.expect(200).json(), crm);

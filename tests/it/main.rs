@@ -18,11 +18,23 @@ mod container;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
+mod endpoint_cli;
+#[cfg(test)]
+mod endpoint_states;
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod floor_plan;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod internal;
 #[cfg(test)]
@@ -34,6 +46,10 @@ mod remotepc;
 #[cfg(test)]
 mod repository;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod schedule;
+#[cfg(test)]
+mod simulator;
 #[cfg(test)]
 mod store;

@@ -6,7 +6,9 @@ mod documented;
 mod failures;
 mod refused;
 mod secrecy;
+mod sessions;
 mod upstream;
+mod users;
 mod wire;
 
 use std::future::Future;
@@ -78,6 +80,7 @@ async fn gateway(setup: Setup) -> Gateway {
 fn settings(setup: Setup) -> Settings {
     install_provider();
     Settings {
+        max_in_flight: 8,
         base_url: setup.base_url.parse().unwrap(),
         api_key: setup.api_key.map(Into::into),
         timeout: setup.timeout,

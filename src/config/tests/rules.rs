@@ -52,6 +52,20 @@ fn services_that_cannot_be(#[case] toml: &str, #[case] said: &str) {
 #[case("services = [\"portal\"]", "endpoint[0].services[0]: found \"portal\"")]
 #[case("format = \"cloudevent\"", "did you mean \"cloudevents\"?")]
 #[case("expected = true", "endpoint[0].expected: unknown key")]
+#[case("headers = \"PLANTED\"", "endpoint[0].headers: found text")]
+#[case("headers = { x-key = 7777777 }", "endpoint[0].headers.x-key: found a whole number")]
+#[case("headers = { \"x y\" = \"PLANTED\" }", "endpoint[0].headers: `x y` is not a header's name")]
+#[case(
+    "headers = { host = \"PLANTED\" }",
+    "endpoint[0].headers: the header `host` is not for endpoints to set"
+)]
+#[case("headers = { x-key = \"PLANTED\\n\" }", "endpoint[0].headers: the value of the header `x-key`")]
+#[case("headers = { x-key = \"***\" }", "endpoint[0].headers: `***` is only shown in place of a value")]
+#[case("schedule = [\"1s\", \"soon\"]", "endpoint[0].schedule[1]: found \"soon\"")]
+#[case("timeout = \"11m\"", "endpoint[0].timeout: found \"11m\"")]
+#[case("max_in_flight = 0", "endpoint[0].max_in_flight: found \"0\"")]
+#[case("rate_limit = \"50\"", "endpoint[0].rate_limit: found \"50\"")]
+#[case("signing_key = \"whsk_PLANTED\"", "endpoint[0].signing_key: found a value")]
 #[case("secret = \"SECRET\"\nsecret_file = \"x\"", "both given")]
 fn endpoints_that_cannot_be(#[case] keys: &str, #[case] said: &str) {
     let error = refused(&format!("[[endpoint]]\n{}", keys.replace("SECRET", SECRET)));
@@ -158,4 +172,26 @@ fn what_is_shown_of_urls(#[case] section: &str, #[case] key: &str, #[case] value
     let loaded = good(&format!("[{section}]\n{key} = \"{value}\""));
     let path = format!("{section}.{key}");
     assert_eq!(loaded.effective.iter().find(|it| it.key == path).unwrap().value, shown);
+}
+
+#[test]
+fn an_endpoint_says_how_it_wants_to_be_sent_to() {
+    let toml = "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\n\
+        headers = { X-Key = \"PLANTED\" }\nschedule = [\"5s\", \"1m\"]\ntimeout = \"3s\"\nmax_in_flight = 2\n\
+        rate_limit = \"10/m\"\nsigning_key = \"whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
+        [[endpoint]]\nname = \"b\"\nurl = \"https://b/\"\nsecret = \"SECRET\"\nschedule = []";
+    let loaded = good(&toml.replace("SECRET", SECRET));
+    let [a, b] = &loaded.config.endpoints[..] else { panic!("two endpoints") };
+    assert_eq!(a.sending.headers.names().collect::<Vec<_>>(), ["x-key"]);
+    assert_eq!(a.sending.schedule.as_ref().unwrap().waits().len(), 2);
+    assert_eq!(a.sending.timeout.unwrap().get().as_secs(), 3);
+    assert_eq!(a.sending.max_in_flight.unwrap().get(), 2);
+    assert_eq!(a.sending.rate_limit.unwrap().to_string(), "10/m");
+    assert!(a.sending.signing_key.is_some());
+    assert_eq!(b.sending.schedule.as_ref().map(|it| it.waits().len()), Some(0), "one attempt only");
+    assert!(b.sending.timeout.is_none() && b.sending.max_in_flight.is_none());
+    let shown = loaded.effective.iter().find(|it| it.key == "endpoint[0].headers").unwrap();
+    assert_eq!(shown.value, serde_json::json!({"X-Key": "***"}));
+    let all = format!("{loaded:?}");
+    assert!(!all.contains("PLANTED") && !all.contains("AAECAw"), "{all}");
 }

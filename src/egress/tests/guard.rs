@@ -263,7 +263,7 @@ async fn our_own_doors_are_refused_even_when_listed(
 }
 
 /// Every way to write an IPv4 address into a URL.
-fn notations(ip: Ipv4Addr) -> Vec<String> {
+pub(super) fn notations(ip: Ipv4Addr) -> Vec<String> {
     let [a, b, c, d] = ip.octets();
     let all = ip.to_bits();
     let (last_two, last_three) = (all & 0xffff, all & 0x00ff_ffff);

@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::receiver::Receiver;
 use super::{LONG, local, send, sender};
 use crate::domain::{AttemptError, AttemptReport};
@@ -179,4 +181,41 @@ async fn a_reset_is_a_protocol_error() {
     });
     let report = within(LONG, SLACK, &to).await;
     assert_eq!((report.status, report.error), (None, Some(AttemptError::Protocol)), "{report:?}");
+}
+
+/// Breaks each connection after having read and said so much.
+async fn breaking(reads: usize, says: &'static [u8]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let breaks = async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read_exact(&mut vec![0; reads]).await;
+            let _ = stream.write_all(says).await;
+            // Closing a connection that does not linger is what sends the reset.
+            stream.set_zero_linger().unwrap();
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "the test's own runtime ends with the test")]
+    tokio::spawn(breaks);
+    addr
+}
+
+#[rstest::rstest]
+#[case::at_once("http", 0, b"", &[AttemptError::Protocol, AttemptError::Connect])]
+#[case::in_the_request("http", 20, b"", &[AttemptError::Protocol])]
+#[case::in_the_head("http", 300, b"HTTP/1.1 200 O", &[AttemptError::Protocol])]
+#[case::before_the_handshake("https", 0, b"", &[AttemptError::Connect])]
+#[case::in_the_handshake("https", 100, b"", &[AttemptError::Connect])]
+#[case::after_a_record_that_is_none("https", 100, b"\x16\x03\x03\x40\x00", &[AttemptError::Connect, AttemptError::Tls])]
+#[tokio::test]
+async fn a_reset_ends_an_attempt_wherever_it_comes(
+    #[case] scheme: &str,
+    #[case] reads: usize,
+    #[case] says: &'static [u8],
+    #[case] errors: &[AttemptError],
+) {
+    let addr = breaking(reads, says).await;
+    let report = within(LONG, SLACK, &format!("{scheme}://{addr}/?key=hidden")).await;
+    assert!(report.error.is_some_and(|error| errors.contains(&error)), "{report:?}");
+    assert!(!report.response.contains("hidden"), "{report:?}");
 }

@@ -1,16 +1,23 @@
 //! What the room does, seen through real sockets on loopback.
 
 mod errors;
+mod floods;
 mod formats;
 mod guard;
+mod h2;
 mod hostile;
+mod memory;
+mod proxied;
 mod receiver;
+mod registry;
+mod requests;
 mod sending;
 mod tls;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,7 +45,7 @@ fn local() -> Guard {
 }
 
 fn sender(guard: Guard, timeout: Duration) -> Sender {
-    let settings = SenderSettings { connect_timeout: timeout, timeout, ca_file: None };
+    let settings = SenderSettings { connect_timeout: timeout, timeout, proxy: None, ca_file: None };
     Sender::new(settings, Arc::new(guard), Arc::new(SystemClock)).unwrap()
 }
 
@@ -89,6 +96,7 @@ fn endpoint(to: &str, format: Format) -> Endpoint {
         enabled: true,
         disabled_reason: None,
         declared: false,
+        undeclared: false,
         created_at: now,
     }
 }
@@ -134,4 +142,16 @@ impl Lookup for Names {
             Ok(answer.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
         })
     }
+}
+
+/// Runs an ignored test of this room in a process of its own, with an environment of its own.
+fn in_a_child(test: &str, environment: &[(&str, &str)]) {
+    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored"])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -92,7 +92,7 @@ impl Receiver {
 }
 
 /// Reads one request; false when there is none.
-pub(super) fn hear(stream: &mut impl Read, heard: &Sender<Heard>) -> bool {
+pub(super) fn hear(stream: &mut (impl Read + ?Sized), heard: &Sender<Heard>) -> bool {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     loop {

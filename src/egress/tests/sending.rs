@@ -2,13 +2,12 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::receiver::{OK, Receiver};
-use super::{LONG, Names, endpoint, event, lease, local, own_event, send, sender, url};
+use super::{LONG, Names, endpoint, event, in_a_child, lease, local, own_event, send, sender, url};
 use crate::domain::{AttemptError, Clock, Format, SystemClock};
 use crate::egress::{Allowed, EgressError, Guard, Sender, SenderSettings};
 
@@ -194,18 +193,6 @@ async fn redirects_are_not_followed(#[values(301, 302, 303, 307, 308)] status: u
     assert_eq!((receiver.accepts(), other.accepts()), (1, 0));
 }
 
-/// Runs one of the ignored tests below in a process with an environment of its own.
-fn in_a_child(test: &str, environment: &[(&str, &str)]) {
-    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--ignored"])
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
-
 #[test]
 fn proxies_of_the_environment_are_ignored() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -213,7 +200,7 @@ fn proxies_of_the_environment_are_ignored() {
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     let mut environment: Vec<_> = names.iter().map(|name| (*name, address.as_str())).collect();
     environment.extend([("NO_PROXY", ""), ("no_proxy", "")]);
-    in_a_child("child_that_sends", &environment);
+    in_a_child("sending::child_that_sends", &environment);
     proxy.set_nonblocking(true).unwrap();
     assert_eq!(
         proxy.accept().unwrap_err().kind(),
@@ -240,14 +227,17 @@ fn a_machine_without_certificate_authorities_is_told_what_to_do() {
     let nowhere = tempfile::tempdir().unwrap();
     let nowhere = nowhere.path().to_str().unwrap();
     let nothing = format!("{nowhere}/none.pem");
-    in_a_child("child_without_authorities", &[("SSL_CERT_FILE", &nothing), ("SSL_CERT_DIR", nowhere)]);
+    in_a_child(
+        "sending::child_without_authorities",
+        &[("SSL_CERT_FILE", &nothing), ("SSL_CERT_DIR", nowhere)],
+    );
 }
 
 #[tokio::test]
 #[ignore = "another test runs it in an environment of its own"]
 async fn child_without_authorities() {
     let new = |ca_file| {
-        let settings = SenderSettings { connect_timeout: LONG, timeout: LONG, ca_file };
+        let settings = SenderSettings { connect_timeout: LONG, timeout: LONG, proxy: None, ca_file };
         Sender::new(settings, Guard::new(Vec::new()).into(), std::sync::Arc::new(SystemClock))
     };
     let error = new(None).unwrap_err();

@@ -15,30 +15,55 @@ use super::{LONG, Names, local, send};
 use crate::domain::{AttemptError, SystemClock};
 use crate::egress::{EgressError, Sender, SenderSettings};
 
-const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
+pub(super) const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
 
-/// Answers one request a connection, with `200 OK`.
-fn https() -> SocketAddr {
+/// A connection of either kind, for a receiver that behaves alike on both.
+pub(super) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// What receivers in these tests need for TLS; `alpn` as on the wire.
+pub(super) fn server_config(alpn: &[&[u8]]) -> Arc<rustls::ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server-key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let config = Arc::new(config);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// Answers one request a connection, with `200 OK`.
+pub(super) fn https() -> SocketAddr {
+    https_doing(|stream| drop(stream.write_all(OK)))
+}
+
+/// Does something with a connection after its first request, then closes it.
+pub(super) fn https_doing(then: impl Fn(&mut dyn Stream) + Send + Sync + 'static) -> SocketAddr {
+    over_tls(&[], move |stream| {
+        let (heard, _keep) = mpsc::channel();
+        if hear(stream, &heard) {
+            then(stream);
+        }
+    })
+}
+
+/// Does something with each connection.
+pub(super) fn over_tls(alpn: &[&[u8]], then: impl Fn(&mut dyn Stream) + Send + Sync + 'static) -> SocketAddr {
+    let config = server_config(alpn);
+    let then = Arc::new(then);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(config.clone()).unwrap();
             let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
-            let (heard, _keep) = mpsc::channel();
-            if hear(&mut stream, &heard) {
-                drop(stream.write_all(OK));
-            }
+            let then = then.clone();
+            thread::spawn(move || then(&mut stream));
         }
     });
     addr
@@ -52,8 +77,16 @@ fn file(content: &[u8]) -> tempfile::NamedTempFile {
 
 fn sender(connect_timeout: Duration, ca_file: Option<PathBuf>) -> Result<Sender, EgressError> {
     let guard = local().looking_up_by(Names::answering(&[&["127.0.0.1"]]));
-    let settings = SenderSettings { connect_timeout, timeout: LONG, ca_file };
+    let settings = SenderSettings { connect_timeout, timeout: LONG, proxy: None, ca_file };
     Sender::new(settings, Arc::new(guard), Arc::new(SystemClock))
+}
+
+/// One that believes the receivers of these tests.
+pub(super) fn believing(timeout: Duration) -> Sender {
+    let ca = file(AUTHORITY);
+    let ca_file = Some(ca.path().to_owned());
+    let settings = SenderSettings { connect_timeout: LONG, timeout, proxy: None, ca_file };
+    Sender::new(settings, Arc::new(local()), Arc::new(SystemClock)).unwrap()
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::Keys;
-use crate::domain::{ApiKey, EventFilter, Grant, KeyDigest, KeyId, Scope, ServiceName};
+use crate::domain::{ApiKey, EventFilter, Grant, KeyDigest, KeyId, KeyName, Scope, ServiceName};
 use crate::http::problem::Problem;
 
 /// Who asks. Every request that comes through the internal door by a key, or needs none because the door stands open,
@@ -26,7 +26,7 @@ enum Who {
     /// Anybody on this machine.
     Anybody,
     /// Whoever has a stored key.
-    Key(KeyId),
+    Key { id: KeyId, name: KeyName },
 }
 
 impl Caller {
@@ -39,16 +39,39 @@ impl Caller {
     }
 
     pub(super) fn known(key: ApiKey, digest: KeyDigest, keys: Arc<Keys>) -> Self {
-        Self { who: Who::Key(key.id), grant: key.grant, proof: Some((digest, keys)) }
+        Self { who: Who::Key { id: key.id, name: key.name }, grant: key.grant, proof: Some((digest, keys)) }
     }
 
-    /// What they are called in logs and records: `key_...`, `admin_key` for the configured one, `open` for anybody.
-    pub(in crate::http) fn name(&self) -> &str {
+    /// Who they are in logs and records: `key_...`, `admin_key` for the configured one, `open` for anybody. Two keys never
+    /// have the same.
+    #[must_use]
+    pub fn id(&self) -> &str {
         match &self.who {
             Who::AdminKey => "admin_key",
             Who::Anybody => "open",
-            Who::Key(id) => id.as_str(),
+            Who::Key { id, .. } => id.as_str(),
         }
+    }
+
+    /// What people call them: the name of the key, or else the id. Two keys may have the same.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.who {
+            Who::Key { name, .. } => name.as_str(),
+            _ => self.id(),
+        }
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        self.grant.scopes()
+    }
+
+    /// The only service they see, if there is such a limit.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.grant.service()
     }
 
     /// Refuses what needs a scope that they do not have.

@@ -74,7 +74,7 @@ fn needed(request: &Request) -> Scope {
 
 async fn admit(keys: &Arc<Keys>, headers: &HeaderMap, needed: Scope) -> Result<Caller, Problem> {
     let caller = keys.admit(headers).await?;
-    tracing::Span::current().record("caller", caller.name());
+    tracing::Span::current().record("caller", caller.id());
     caller.require(needed)?;
     Ok(caller)
 }

@@ -38,7 +38,8 @@ where
     }
 }
 
-async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {
+/// All of a body, up to 1 MiB.
+pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.is::<LengthLimitError>() => Err(Problem::too_large("a body may be 1 MiB long")),

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
 
-pub(super) use json::Json;
+pub(super) use json::{Json, whole};
 
 /// The parameters of a query, read one by one; [`Params::finish`] refuses those that nobody asked for.
 ///

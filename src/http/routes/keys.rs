@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::routing::get;
 use http::StatusCode;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,7 +19,7 @@ use crate::domain::{
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, Params, Path};
 use crate::http::problem::Problem;
-use crate::http::respond::{json, with_json};
+use crate::http::respond::{empty, json, with_json};
 use crate::store::{LastAdminKey, Removal, Store};
 
 /// What the routes about keys need.
@@ -34,10 +36,18 @@ pub struct KeysState {
     pub last: LastAdminKey,
 }
 
+/// Everything below `/v1/keys`. Nothing that keeps answers may stand before it.
+pub(crate) fn routes(state: KeysState) -> Router {
+    Router::new()
+        .route("/v1/keys", get(list).post(add))
+        .route("/v1/keys/{id}", get(show).delete(revoke))
+        .with_state(Arc::new(state))
+}
+
 /// A key that is asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct New {
+struct New {
     name: KeyName,
     scopes: Vec<Scope>,
     #[serde(default)]
@@ -104,14 +114,14 @@ impl KeysState {
 }
 
 /// `GET /v1/keys`
-pub(crate) async fn list(State(state): State<Arc<KeysState>>, params: Params) -> Result<Response, Problem> {
+async fn list(State(state): State<Arc<KeysState>>, params: Params) -> Result<Response, Problem> {
     params.finish()?;
     let data: Vec<_> = state.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
     Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
 }
 
 /// `POST /v1/keys`
-pub(crate) async fn add(
+async fn add(
     State(state): State<Arc<KeysState>>,
     caller: Caller,
     Json(new): Json<New>,
@@ -119,29 +129,26 @@ pub(crate) async fn add(
     let key = state.key(new)?;
     let secret = new_key(&state.chance);
     state.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
-    tracing::info!(key = %key.id, by = caller.name(), "made a key to the internal door");
+    tracing::info!(key = %key.id, by = caller.id(), "made a key to the internal door");
     Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))
 }
 
 /// `GET /v1/keys/{id}`
-pub(crate) async fn show(
-    State(state): State<Arc<KeysState>>,
-    Path(id): Path<KeyId>,
-) -> Result<Response, Problem> {
+async fn show(State(state): State<Arc<KeysState>>, Path(id): Path<KeyId>) -> Result<Response, Problem> {
     let key = state.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
     Ok(json(&View::of(key, None)))
 }
 
 /// `DELETE /v1/keys/{id}`
-pub(crate) async fn revoke(
+async fn revoke(
     State(state): State<Arc<KeysState>>,
     caller: Caller,
     Path(id): Path<KeyId>,
 ) -> Result<Response, Problem> {
     match state.store.remove_key(&id, state.clock.now(), state.last).await? {
         Removal::Done => {
-            tracing::info!(key = %id, by = caller.name(), "revoked a key to the internal door");
-            Ok(StatusCode::NO_CONTENT.into_response())
+            tracing::info!(key = %id, by = caller.id(), "revoked a key to the internal door");
+            Ok(empty(StatusCode::NO_CONTENT))
         }
         Removal::Unknown => Err(unknown(&id)),
         Removal::LastAdminKey(AdminKeys::Expired) => Err(Problem::conflict(

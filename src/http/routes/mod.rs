@@ -6,3 +6,5 @@ pub(super) mod events;
 pub(super) mod health;
 pub(super) mod keys;
 pub(crate) mod remotepc;
+pub(crate) mod remotepc_sessions;
+pub(crate) mod remotepc_users;

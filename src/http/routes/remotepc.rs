@@ -121,7 +121,7 @@ async fn list(State(state): State<RemotePcState>) -> Response {
 }
 
 /// axum adds `Allow`.
-async fn method_not_allowed() -> Response {
+pub(crate) async fn method_not_allowed() -> Response {
     refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED")
 }
 

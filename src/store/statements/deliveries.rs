@@ -12,6 +12,18 @@ common! {
             FROM endpoints e WHERE e.enabled) AS open \
         WHERE due_at IS NOT NULL ORDER BY due_at, id"
     );
+    /// The one probe of an endpoint that is held back: whoever moves its time on may send it.
+    PROBE_ENDPOINT = "UPDATE endpoints SET probe_at = $2 WHERE id = $1 AND probe_at <= $3 AND enabled";
+    /// A success ends a time of holding back.
+    RELEASE_ENDPOINT = "UPDATE endpoints SET failures = 0, failing_since = NULL, probe_at = NULL \
+        WHERE id = $1 AND probe_at IS NOT NULL";
+    /// A success makes failures before it a thing of the past.
+    FORGIVE_ENDPOINT = "UPDATE endpoints SET failures = 0, failing_since = NULL WHERE id = $1 AND failures > 0";
+    /// So many failures more ($2) at $3. From the 50th in a row ($4) on the endpoint is probed, at $5 for the first time.
+    BLAME_ENDPOINT = "UPDATE endpoints SET failures = failures + $2, failing_since = COALESCE(failing_since, $3), \
+            probe_at = CASE WHEN probe_at IS NULL AND failures + $2 >= $4 THEN $5 ELSE probe_at END \
+        WHERE id = $1 RETURNING failing_since";
+    DISABLE_BY_RULE = "UPDATE endpoints SET enabled = FALSE, disabled_reason = $2 WHERE id = $1 AND enabled";
     PENDING = "SELECT COUNT(*) AS open FROM deliveries WHERE due_at IS NOT NULL";
     RELEASE_ALL = "UPDATE deliveries SET due_at = $1, lease_token = NULL WHERE due_at IS NOT NULL AND lease_token IS NOT NULL";
 }
@@ -26,7 +38,8 @@ macro_rules! settle {
             FROM (SELECT CAST(value->>0 AS BIGINT) AS seq, value->>1 AS token, value->>2 AS state, \
                     CAST(value->>3 AS BIGINT) AS attempts, CAST(value->>4 AS BIGINT) AS due_at, \
                     CAST(value->>5 AS BIGINT) AS settled_at FROM ", $rows, ") AS v \
-            WHERE deliveries.seq = v.seq AND deliveries.lease_token = v.token AND deliveries.due_at IS NOT NULL"
+            WHERE deliveries.seq = v.seq AND deliveries.lease_token = v.token AND deliveries.due_at IS NOT NULL \
+            RETURNING deliveries.seq"
         )
     };
 }

@@ -1,6 +1,6 @@
 //! Statements about endpoints.
 
-dialect! { undeclare, endpoints_named }
+dialect! { undeclare, endpoints_named, cancel_open, wait_for_appends }
 
 /// What somebody decides about an endpoint, in the order in which it is bound: 13 columns.
 macro_rules! settings_columns {
@@ -15,7 +15,7 @@ macro_rules! endpoint_columns {
     () => {
         "id, name, url, secret, types, services, format, expected_only, headers, schedule, timeout, max_in_flight, \
         rate_limit, signing_key, previous_secret, previous_secret_until, failures, failing_since, probe_at, enabled, \
-        disabled_reason, declared, created_at"
+        disabled_reason, declared, undeclared, created_at"
     };
 }
 pub(super) use endpoint_columns;
@@ -31,11 +31,30 @@ common! {
             format = excluded.format, expected_only = excluded.expected_only, headers = excluded.headers, \
             schedule = excluded.schedule, timeout = excluded.timeout, max_in_flight = excluded.max_in_flight, \
             rate_limit = excluded.rate_limit, signing_key = excluded.signing_key, declared = TRUE, \
-            previous_secret = NULL, previous_secret_until = NULL, \
+            undeclared = FALSE, previous_secret = NULL, previous_secret_until = NULL, \
             enabled = endpoints.enabled OR endpoints.disabled_reason = $16 OR endpoints.url <> excluded.url, \
             disabled_reason = CASE WHEN endpoints.disabled_reason = $16 OR endpoints.url <> excluded.url THEN NULL \
                 ELSE endpoints.disabled_reason END"
     );
+    /// One that a request makes. Its name may be taken.
+    CREATE = concat!(
+        "INSERT INTO endpoints (id, ", settings_columns!(), ", enabled, declared, created_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, TRUE, FALSE, $15) \
+        ON CONFLICT (name) DO NOTHING"
+    );
+    /// Reads an endpoint and keeps it from all others until the transaction ends: writing is what every engine
+    /// understands by that.
+    HOLD = concat!("UPDATE endpoints SET id = id WHERE id = $1 RETURNING ", endpoint_columns!());
+    /// Everything of an endpoint that is held, but where it comes from.
+    REWRITE = "UPDATE endpoints SET name = $2, url = $3, secret = $4, types = $5, services = $6, format = $7, \
+        expected_only = $8, headers = $9, schedule = $10, timeout = $11, max_in_flight = $12, rate_limit = $13, \
+        signing_key = $14, previous_secret = $15, previous_secret_until = $16, failures = $17, failing_since = $18, \
+        probe_at = $19, enabled = $20, disabled_reason = $21 WHERE id = $1";
+    REMOVE = "DELETE FROM endpoints WHERE id = $1 AND NOT EXISTS \
+        (SELECT 1 FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at IS NOT NULL)";
+    /// What is open for endpoints that are no more.
+    CANCEL_ORPHANS = "UPDATE deliveries SET state = 'cancelled', settled_at = $1, due_at = NULL, lease_token = NULL \
+        WHERE due_at IS NOT NULL AND endpoint_id NOT IN (SELECT id FROM endpoints)";
     ENDPOINTS = concat!("SELECT ", endpoint_columns!(), " FROM endpoints ORDER BY name");
 }
 
@@ -48,7 +67,7 @@ macro_rules! endpoints_named {
 macro_rules! undeclare {
     ($list1:literal) => {
         concat!(
-            "UPDATE endpoints SET declared = FALSE, enabled = FALSE, \
+            "UPDATE endpoints SET declared = FALSE, undeclared = TRUE, enabled = FALSE, \
                 disabled_reason = CASE WHEN enabled THEN $2 ELSE disabled_reason END \
             WHERE declared AND name NOT IN (",
             $list1,
@@ -57,12 +76,31 @@ macro_rules! undeclare {
     };
 }
 
+/// Cancels some of what is open for endpoint $1: the writer is not to be held for long. What somebody else is just
+/// settling is passed over where that can be.
+macro_rules! cancel_open {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE deliveries SET state = 'cancelled', settled_at = $2, due_at = NULL, lease_token = NULL \
+            WHERE seq IN (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at IS NOT NULL LIMIT 5000",
+            $lock,
+            ")"
+        )
+    };
+}
+
 pub(in crate::store) const SQLITE: Dialect = Dialect {
+    cancel_open: cancel_open!(""),
+    // The one writer waits for all before it.
+    wait_for_appends: "SELECT 1",
     undeclare: undeclare!("SELECT value FROM json_each($1)"),
     endpoints_named: endpoints_named!("SELECT value FROM json_each($1)"),
 };
 
 pub(in crate::store) const POSTGRES: Dialect = Dialect {
+    cancel_open: cancel_open!(" FOR UPDATE SKIP LOCKED"),
+    // The lock that every append holds until its commit.
+    wait_for_appends: "SELECT pg_advisory_xact_lock(8241996507418201)",
     undeclare: undeclare!("SELECT json_array_elements_text(CAST($1 AS json))"),
     endpoints_named: endpoints_named!("SELECT json_array_elements_text(CAST($1 AS json))"),
 };

@@ -24,6 +24,11 @@ impl Engine {
         Self { name: "postgres", url: postgres::database().await.url, _folder: None }
     }
 
+    /// Another empty store on the same engine.
+    pub(crate) async fn another(&self) -> Self {
+        if self.name == "sqlite" { Self::sqlite() } else { Self::postgres().await }
+    }
+
     /// `sqlite` or `postgres`.
     pub(crate) fn name(&self) -> &'static str {
         self.name

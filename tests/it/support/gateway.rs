@@ -29,10 +29,15 @@ const START: &str = "2026-11-22T21:04:05.123Z";
 impl TestGateway {
     /// With this database and these further lines of configuration.
     pub(crate) async fn start(database: &str, more: &str) -> Self {
+        Self::replica(1, database, more).await
+    }
+
+    /// One of several on the same database: each has a number of its own, and so makes names of its own.
+    pub(crate) async fn replica(number: u64, database: &str, more: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = load(&text(database, more));
         let clock = ManualClock::at(START.parse().expect("a time"));
-        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(1) };
+        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(number) };
         let gateway = Gateway::build(&config, "remgate.toml", seams).await.expect("a gateway");
         let public = Client::at(&format!("http://{}", gateway.public_address()));
         let internal = Client::at(&format!("http://{}", gateway.internal_address()));

@@ -1,0 +1,266 @@
+//! `endpoint`: who gets events, by the internal door of a running remgate.
+//!
+//! Secrets come from files, since others on this machine can read a command line; a new one goes to stdout, once.
+
+mod settings;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value as Json, json};
+use url::Url;
+
+use super::client::{Client, Server};
+use super::options::Global;
+use super::{Usage, output};
+use crate::domain::{EndpointId, EndpointName, EndpointUrl};
+use settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Send events to a URL; prints the secret that they are signed with
+    Add(Add),
+    /// List all endpoints
+    List(List),
+    /// Show one endpoint
+    Show(One),
+    /// Change an endpoint's settings
+    Change(Alter),
+    /// Send a signed test and say what came back
+    Test(One),
+    /// Send events to it again, and forget its failures
+    Enable(One),
+    /// Send it nothing until it is enabled; what is owed to it waits
+    Disable(Disable),
+    /// Give it another secret; the present one signs beside it for 24 hours
+    Rotate(Rotate),
+    /// Remove it, and cancel what is owed to it
+    Remove(One),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    #[command(flatten)]
+    server: Server,
+    /// Where requests go
+    url: EndpointUrl,
+    #[command(flatten)]
+    settings: Settings,
+    /// Sign with the secret in this file, not with a new one
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: Server,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[command(flatten)]
+    server: Server,
+    /// Its name, or its id, ep_...
+    endpoint: EndpointName,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Alter {
+    #[command(flatten)]
+    one: One,
+    /// Where requests go
+    #[arg(long)]
+    url: Option<EndpointUrl>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Put this setting back to its default, such as schedule or headers; may be given several times
+    #[arg(long, value_name = "SETTING")]
+    reset: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Disable {
+    #[command(flatten)]
+    one: One,
+    /// Why; shown with the endpoint
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    #[command(flatten)]
+    one: One,
+    /// Take the new secret from this file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A test may take as long as the longest attempt.
+const TEST_TIMEOUT: Duration = Duration::from_mins(11);
+
+const ALL: &str = "/v1/endpoints";
+
+pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::Add(options) => add(options, &Client::internal(&options.server, global)?).await,
+        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
+        Command::Show(one) => {
+            let (client, path) = found(one, global).await?;
+            print(&client.get(&path, &[], TIMEOUT).await?, one.json)
+        }
+        Command::Change(options) => change(options, global).await,
+        Command::Test(one) => test(one, global).await,
+        Command::Enable(one) => print(&done(one, global, "enable", &json!({})).await?, one.json),
+        Command::Disable(Disable { one, reason }) => {
+            print(&done(one, global, "disable", &json!({"reason": reason})).await?, one.json)
+        }
+        Command::Rotate(options) => rotate(options, global).await,
+        Command::Remove(one) => {
+            let (client, path) = found(one, global).await?;
+            let Json::Null = client.send(Method::DELETE, &path, &json!({}), TIMEOUT).await? else {
+                bail!("the answer says more than that the endpoint is gone")
+            };
+            output::remark(&format!("{} is removed", one.endpoint));
+            Ok(())
+        }
+    }
+}
+
+async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
+    let mut body = options.settings.body()?;
+    body.insert("url".to_owned(), json!(options.url));
+    if let Some(secret) = secret(options.secret_file.as_deref())? {
+        body.insert("secret".to_owned(), secret);
+    }
+    let made: Json = client.send(Method::POST, ALL, &body, TIMEOUT).await?;
+    print(&made, options.json)?;
+    output::remark("keep the secret now, it is not shown again; its receiver checks signatures with it");
+    Ok(())
+}
+
+async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+    let page: Json = client.get(ALL, &[], TIMEOUT).await?;
+    if !options.json {
+        output::line(&row(&["NAME", "STATE", "HEALTH", "URL"].map(str::to_owned), "ID"))?;
+    }
+    for endpoint in page["data"].as_array().context("the answer holds no list")? {
+        let line = if options.json { endpoint.to_string() } else { listed(endpoint) };
+        output::line(&line)?;
+    }
+    Ok(())
+}
+
+async fn change(options: &Alter, global: &Global) -> anyhow::Result<()> {
+    let mut body = options.settings.body()?;
+    if let Some(url) = &options.url {
+        body.insert("url".to_owned(), json!(url));
+    }
+    for name in &options.reset {
+        if body.insert(name.replace('-', "_"), Json::Null).is_some() {
+            return Err(Usage(format!("{name} is both set and reset")).into());
+        }
+    }
+    if body.is_empty() {
+        return Err(Usage("say what is to be different".to_owned()).into());
+    }
+    let (client, path) = found(&options.one, global).await?;
+    print(&client.send(Method::PATCH, &path, &body, TIMEOUT).await?, options.one.json)
+}
+
+async fn test(one: &One, global: &Global) -> anyhow::Result<()> {
+    let (client, path) = found(one, global).await?;
+    let tested: Json = client.send(Method::POST, &format!("{path}/test"), &json!({}), TEST_TIMEOUT).await?;
+    print(&tested, one.json)?;
+    match (&tested["status"].as_u64(), &tested["error"]) {
+        (Some(200..=299), _) => Ok(()),
+        (Some(status), _) => bail!("{} does not accept it: it answers {status}", one.endpoint),
+        (None, error) => bail!("{} does not answer: {}", one.endpoint, output::field(error)),
+    }
+}
+
+async fn rotate(options: &Rotate, global: &Global) -> anyhow::Result<()> {
+    let body = json!({"secret": secret(options.secret_file.as_deref())?});
+    print(&done(&options.one, global, "secret/rotate", &body).await?, options.one.json)?;
+    output::remark("keep the secret now, it is not shown again; the one before signs beside it for 24 hours");
+    Ok(())
+}
+
+/// Asks for one thing to be done with an endpoint.
+async fn done(one: &One, global: &Global, what: &str, body: &Json) -> anyhow::Result<Json> {
+    let (client, path) = found(one, global).await?;
+    Ok(client.send(Method::POST, &format!("{path}/{what}"), body, TIMEOUT).await?)
+}
+
+/// A conversation, and the path of the endpoint that is meant.
+async fn found(one: &One, global: &Global) -> anyhow::Result<(Client, String)> {
+    let client = Client::internal(&one.server, global)?;
+    let name = one.endpoint.as_str();
+    if name.parse::<EndpointId>().is_ok() {
+        return Ok((client, format!("{ALL}/{name}")));
+    }
+    let page: Json = client.get(ALL, &[], TIMEOUT).await?;
+    let all = page["data"].as_array().context("the answer holds no list")?;
+    let id = all.iter().find(|it| it["name"] == name).and_then(|it| it["id"].as_str());
+    let id =
+        id.with_context(|| format!("there is no endpoint named {name}; `remgate endpoint list` shows all"))?;
+    // It becomes part of a path.
+    let id: EndpointId = id.parse().context("the answer holds an id that is none")?;
+    Ok((client, format!("{ALL}/{id}")))
+}
+
+/// The text of a file that holds a secret.
+fn secret(path: Option<&Path>) -> anyhow::Result<Option<Json>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    Ok(Some(json!(text.trim())))
+}
+
+/// An object on one line, or a field a line.
+fn print(object: &Json, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return Ok(output::line(&object.to_string())?);
+    }
+    let fields: &Map<String, Json> = object.as_object().context("the answer is no object")?;
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in fields {
+        output::line(&format!("{name:<width$}  {}", output::field(value)))?;
+    }
+    Ok(())
+}
+
+/// An endpoint as one line of a table; its URL without the query, which may be a secret.
+fn listed(it: &Json) -> String {
+    let url = it["url"].as_str().and_then(|url| Url::parse(url).ok()).map(|mut url| {
+        url.set_query(None);
+        url.to_string()
+    });
+    let state = if it["enabled"] == true { "enabled" } else { "disabled" };
+    let cells = [
+        output::field(&it["name"]),
+        state.to_owned(),
+        output::field(&it["health"]["state"]),
+        output::field(&url.into()),
+    ];
+    row(&cells, &output::field(&it["id"]))
+}
+
+fn row(cells: &[String; 4], last: &str) -> String {
+    let [name, state, health, url] = cells;
+    format!("{name:<24}  {state:<8}  {health:<9}  {last:<35}  {url}")
+}

@@ -1,0 +1,98 @@
+//! `simulate remotepc`: a reseller account to practise with, which follows RemotePC's document to the letter.
+//!
+//! It keeps what it is told in memory, prints one line for each request, never a password, and can be told to fail in
+//! every way that upstream fails.
+
+mod desk;
+mod door;
+mod said;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use crate::cli::output::{line, remark};
+use crate::domain::{Chance, HumanDuration};
+use crate::lifecycle::{Lifecycle, StopSignals};
+
+use desk::{Desk, Trouble};
+use wire::Account;
+
+/// The key that the simulated account knows when no other is given. It opens nothing else.
+const KEY: &str = "simulated-reseller-key";
+
+/// Where the API begins, as at upstream.
+const BASE: &str = "/rpc-api/reseller/private";
+
+/// How long requests under way have when it is told to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Addresses that ask for an answer by their name, at any domain: sim-exists, sim-suspended, \
+sim-blocked, sim-cancelled, sim-unknown (refused with upstream's words); sim-unauthorized (401), sim-forbidden (403), \
+sim-error (500), sim-slow, sim-down, sim-garbage, sim-redirect. For example sim-slow@example.com."
+)]
+pub(in crate::cli) struct Options {
+    /// Where it listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+    /// The key that it knows, in a file, instead of `simulated-reseller-key`
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// How many invited users there are at the start
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    users: u32,
+    /// Fail every request in this way
+    #[arg(long, value_enum)]
+    trouble: Option<Trouble>,
+    /// How late a slow answer is
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    slow_by: HumanDuration,
+}
+
+pub(in crate::cli) fn run(options: &Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: &Options) -> anyhow::Result<()> {
+    let mut signals = StopSignals::watch()?;
+    let key = match &options.key_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            SecretString::from(text.trim())
+        }
+        None => KEY.into(),
+    };
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", options.listen))?;
+    let base = format!("http://{}{BASE}", listener.local_addr()?);
+    let account = Account {
+        desk: Mutex::new(Desk::with_users(options.users, &wire::now())),
+        key,
+        base: base.clone(),
+        trouble: options.trouble,
+        slow_by: options.slow_by.get(),
+        chance: Chance::from_os(),
+    };
+    line(&base)?;
+    remark(&format!(
+        "a simulated RemotePC account; try it with REMGATE__REMOTEPC__BASE_URL={base} REMGATE__REMOTEPC__API_KEY={}",
+        if options.key_file.is_some() { "<the key in your file>" } else { KEY }
+    ));
+    let lifecycle = Lifecycle::new();
+    lifecycle.spawn(door::accept(listener, Arc::new(account), lifecycle.clone()));
+    signals.first().await;
+    lifecycle.stop(GRACE).await;
+    Ok(())
+}

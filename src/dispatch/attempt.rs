@@ -1,0 +1,101 @@
+//! One attempt, from its lease to its result.
+
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::notices;
+use super::observe::Ended;
+use crate::domain::{AttemptReport, Endpoint, Lease, Retry, RetryPolicy, Settlement, Verdict};
+use crate::handover::Place;
+
+/// The receiver wants no more, ever.
+const GONE: u16 = 410;
+
+impl Driver {
+    pub(super) async fn attempt(self, lease: Lease, endpoint: Arc<Endpoint>, place: Place) {
+        let at = self.parts.clock.now();
+        let sending = self.parts.sender.send(&endpoint, &lease, at);
+        let Some(report) = self.parts.lifecycle.hard().run_until_cancelled(sending).await else {
+            return self.release(lease).await;
+        };
+        drop(place);
+        let verdict = self.verdict(&lease, &endpoint, &report);
+        self.note(&lease, &endpoint, &report, verdict);
+        let at = self.parts.clock.now();
+        let notice = match verdict {
+            Verdict::Exhausted => notices::exhausted(&lease, &endpoint, &report, at, &self.parts.chance),
+            _ => None,
+        };
+        let settlement = Settlement {
+            delivery: lease.delivery,
+            token: lease.token,
+            verdict,
+            at,
+            report: Some(report),
+            notice,
+        };
+        self.end(Ended { settlement, endpoint: Some(endpoint) }).await;
+    }
+
+    /// Gives a lease back: the delivery is due at once, and nothing was attempted.
+    pub(super) async fn release(&self, lease: Lease) {
+        let (at, verdict) = (self.parts.clock.now(), Verdict::Released);
+        let settlement = Settlement {
+            delivery: lease.delivery,
+            token: lease.token,
+            verdict,
+            at,
+            report: None,
+            notice: None,
+        };
+        self.end(Ended { settlement, endpoint: None }).await;
+    }
+
+    async fn end(&self, ended: Ended) {
+        // The settler outlives its senders; if it is gone all the same, the lease runs out.
+        let _ = self.results.send(ended).await;
+    }
+
+    fn verdict(&self, lease: &Lease, endpoint: &Endpoint, report: &AttemptReport) -> Verdict {
+        if report.accepted() {
+            return Verdict::Succeeded;
+        }
+        let own = endpoint.settings.sending.schedule.as_ref().map(|own| RetryPolicy::new(own.waits()));
+        let policy = own.as_ref().unwrap_or(&self.parts.policy);
+        let attempts = lease.attempt_count.saturating_add(1);
+        let (now, chance) = (self.parts.clock.now(), self.parts.chance.fraction());
+        match policy.next(attempts, now, report.retry_after, chance) {
+            Retry::At(then) if report.status == Some(GONE) => Verdict::Gone(then),
+            Retry::Never if report.status == Some(GONE) => Verdict::Gone(now),
+            Retry::At(then) => Verdict::RetryAt(then),
+            Retry::Never => Verdict::Exhausted,
+        }
+    }
+
+    fn note(&self, lease: &Lease, endpoint: &Endpoint, report: &AttemptReport, verdict: Verdict) {
+        self.parts.metrics.attempt(report.outcome(), report.elapsed);
+        let (delivery, event, endpoint) = (lease.delivery, &lease.event.id, &endpoint.settings.name);
+        let (attempt, outcome, status) = (lease.attempt_count + 1, report.outcome(), report.status);
+        let elapsed_ms = report.elapsed.as_secs_f64() * 1e3;
+        let error = report.error.map(|_| report.response.as_str());
+        match verdict {
+            Verdict::RetryAt(then) => tracing::warn!(
+                %delivery, %event, %endpoint, attempt, outcome, status, error, elapsed_ms, next_attempt_at = %then,
+                "attempt failed; trying again later"
+            ),
+            Verdict::Gone(_) => tracing::warn!(
+                %delivery, %event, %endpoint, attempt, outcome, status, elapsed_ms,
+                "the receiver wants no more; its endpoint is disabled and the delivery waits"
+            ),
+            Verdict::Exhausted => tracing::error!(
+                %delivery, %event, %endpoint, attempt, outcome, status, error, elapsed_ms,
+                "attempt failed, and it was the last: the delivery is exhausted"
+            ),
+            Verdict::Succeeded => tracing::info!(
+                %delivery, %event, %endpoint, attempt, outcome, status, elapsed_ms, "delivery accepted"
+            ),
+            // What was not attempted to its end says nothing about the receiver.
+            Verdict::Released => {}
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What can be done to an endpoint by request, and what cannot because it stands in the configuration.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    AsymmetricKey, AttemptTimeout, Endpoint, EndpointName, EndpointSettings, EndpointUrl, EventType, Format,
+    Headers, Health, Invalid, MaxInFlight, PreviousSecret, RateLimit, Schedule, ServiceName, SigningSecret,
+};
+
+/// Something that somebody wants to be done to an endpoint.
+#[derive(Debug)]
+pub enum EndpointEdit {
+    /// Other settings.
+    Change(Box<EndpointChange>),
+    /// It gets events again, and its past failures are forgotten.
+    Enable,
+    /// It gets nothing until it is enabled. Without a reason it says that a request did this.
+    Disable(Option<String>),
+    /// Another secret signs from now on, and the present one beside it until then.
+    Rotate(SigningSecret, Timestamp),
+    /// It goes.
+    Remove,
+}
+
+/// What is to become of a setting that need not be set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is as if nobody had ever set it.
+    Reset,
+    /// It is this.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// The same change of something else.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Reset => Change::Reset,
+            Self::Set(value) => Change::Set(f(value)),
+        }
+    }
+
+    /// What it is to be, where `default` is what it was before anybody set it; nothing when it stays.
+    pub fn or_default(self, default: impl FnOnce() -> T) -> Option<T> {
+        match self {
+            Self::Keep => None,
+            Self::Reset => Some(default()),
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+/// `null` resets, a value sets; with `#[serde(default)]` a field that is not there keeps.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Reset, Self::Set))
+    }
+}
+
+/// Headers by their names, as [`Headers::merged`] takes them.
+pub type HeaderChanges = Vec<(String, Option<SecretString>)>;
+
+/// What is to be different about an endpoint's settings. What is not there stays as it is.
+#[derive(Debug, Default)]
+pub struct EndpointChange {
+    /// Its name.
+    pub name: Option<EndpointName>,
+    /// Where it is reached. Another place makes a fresh start: past failures are forgotten.
+    pub url: Option<EndpointUrl>,
+    /// The types it wants.
+    pub types: Option<Vec<EventType>>,
+    /// The services it wants.
+    pub services: Option<Vec<ServiceName>>,
+    /// How events are written for it.
+    pub format: Option<Format>,
+    /// Whether it only wants what was expected.
+    pub expected_only: Option<bool>,
+    /// Its headers, some of them or all.
+    pub headers: Change<HeaderChanges>,
+    /// Its own schedule.
+    pub schedule: Change<Schedule>,
+    /// Its own timeout.
+    pub timeout: Change<AttemptTimeout>,
+    /// Its own limit of attempts at once.
+    pub max_in_flight: Change<MaxInFlight>,
+    /// Its own rate.
+    pub rate_limit: Change<RateLimit>,
+    /// A key for asymmetric signatures, unless there is one already.
+    pub signing_key: Change<AsymmetricKey>,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditRefusal {
+    /// It stands in the configuration.
+    #[error("it is declared in the configuration")]
+    Declared,
+    /// It stood there once.
+    #[error("it is no longer declared in the configuration")]
+    Undeclared,
+    /// It stands in the configuration and gets events already.
+    #[error("it is enabled")]
+    Enabled,
+    /// The settings would break a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Why an endpoint is disabled by request when nobody says why.
+const BY_REQUEST: &str = "disabled by request";
+
+impl Endpoint {
+    /// Does it, or says why it cannot be. Removing changes nothing here: it asks whether it may be.
+    pub fn edit(&mut self, edit: &EndpointEdit) -> Result<(), EditRefusal> {
+        let permitted = match edit {
+            EndpointEdit::Enable => !self.undeclared,
+            EndpointEdit::Remove => !self.declared,
+            _ => !self.declared && !self.undeclared,
+        };
+        if !permitted {
+            return Err(if self.declared { EditRefusal::Declared } else { EditRefusal::Undeclared });
+        }
+        match edit {
+            EndpointEdit::Change(change) => self.change(change)?,
+            EndpointEdit::Enable => {
+                // It has no setting to change; there may be a state to mend.
+                if self.declared && self.enabled && !self.health.is_held_back() {
+                    return Err(EditRefusal::Enabled);
+                }
+                self.health = Health::GOOD;
+                (self.enabled, self.disabled_reason) = (true, None);
+            }
+            EndpointEdit::Disable(reason) => {
+                let first = self.disabled_reason.take().filter(|_| !self.enabled);
+                let reason = reason.clone().or(first).unwrap_or_else(|| BY_REQUEST.to_owned());
+                (self.enabled, self.disabled_reason) = (false, Some(reason));
+            }
+            EndpointEdit::Rotate(secret, until) => {
+                let previous = std::mem::replace(&mut self.settings.secret, secret.clone());
+                self.previous_secret = Some(PreviousSecret { secret: previous, until: *until });
+            }
+            EndpointEdit::Remove => {}
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: &EndpointChange) -> Result<(), Invalid> {
+        if change.url.as_ref().is_some_and(|url| *url != self.settings.url) {
+            self.health = Health::GOOD;
+        }
+        self.settings.change(change)
+    }
+}
+
+impl EndpointSettings {
+    /// Makes a change, or none of it.
+    pub fn change(&mut self, change: &EndpointChange) -> Result<(), Invalid> {
+        match &change.headers {
+            Change::Keep => {}
+            Change::Reset => self.sending.headers = Headers::default(),
+            Change::Set(headers) => {
+                self.sending.headers = self.sending.headers.merged(headers.iter().cloned())?;
+            }
+        }
+        set(&mut self.name, change.name.as_ref());
+        set(&mut self.url, change.url.as_ref());
+        set(&mut self.types, change.types.as_ref());
+        set(&mut self.services, change.services.as_ref());
+        set(&mut self.format, change.format.as_ref());
+        set(&mut self.expected_only, change.expected_only.as_ref());
+        let sending = &mut self.sending;
+        set_or_unset(&mut sending.schedule, &change.schedule);
+        set_or_unset(&mut sending.timeout, &change.timeout);
+        set_or_unset(&mut sending.max_in_flight, &change.max_in_flight);
+        set_or_unset(&mut sending.rate_limit, &change.rate_limit);
+        if sending.signing_key.is_none() || matches!(change.signing_key, Change::Reset) {
+            set_or_unset(&mut sending.signing_key, &change.signing_key);
+        }
+        Ok(())
+    }
+}
+
+fn set<T: Clone>(place: &mut T, value: Option<&T>) {
+    if let Some(value) = value {
+        value.clone_into(place);
+    }
+}
+
+fn set_or_unset<T: Clone>(place: &mut Option<T>, change: &Change<T>) {
+    match change {
+        Change::Keep => {}
+        Change::Reset => *place = None,
+        Change::Set(value) => *place = Some(value.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::domain::{Chance, EndpointId, Sending};
+
+    fn endpoint() -> Endpoint {
+        let (chance, now) = (Chance::seeded(1), Timestamp::UNIX_EPOCH);
+        let settings = EndpointSettings {
+            name: "crm".to_owned().try_into().unwrap(),
+            url: "https://a.example/".parse().unwrap(),
+            secret: SigningSecret::generate(&chance),
+            types: Vec::new(),
+            services: Vec::new(),
+            format: Format::Standard,
+            expected_only: false,
+            sending: Sending::default(),
+        };
+        Endpoint {
+            id: EndpointId::new(now, &chance),
+            settings,
+            previous_secret: None,
+            health: Health { failures: 60, failing_since: Some(now), probe_at: Some(now) },
+            enabled: true,
+            disabled_reason: None,
+            declared: false,
+            undeclared: false,
+            created_at: now,
+        }
+    }
+
+    fn edits() -> Vec<EndpointEdit> {
+        let secret = SigningSecret::generate(&Chance::seeded(2));
+        vec![
+            EndpointEdit::Change(Box::default()),
+            EndpointEdit::Disable(None),
+            EndpointEdit::Rotate(secret, Timestamp::UNIX_EPOCH),
+            EndpointEdit::Enable,
+            EndpointEdit::Remove,
+        ]
+    }
+
+    #[test]
+    fn a_declared_endpoint_can_be_enabled_and_nothing_else() {
+        let outcome = |edit: &EndpointEdit, declared, undeclared| {
+            let mut it = Endpoint { declared, undeclared, enabled: false, ..endpoint() };
+            it.edit(edit).err()
+        };
+        let declared: Vec<_> = edits().iter().map(|edit| outcome(edit, true, false)).collect();
+        let no = Some(EditRefusal::Declared);
+        assert_eq!(declared, [no.clone(), no.clone(), no.clone(), None, no]);
+        let undeclared: Vec<_> = edits().iter().map(|edit| outcome(edit, false, true)).collect();
+        let no = Some(EditRefusal::Undeclared);
+        assert_eq!(undeclared, [no.clone(), no.clone(), no.clone(), no, None]);
+    }
+
+    #[test]
+    fn enabling_a_declared_endpoint_mends_its_state_or_is_refused() {
+        let mut held_back = Endpoint { declared: true, ..endpoint() };
+        held_back.edit(&EndpointEdit::Enable).unwrap();
+        assert_eq!(held_back.health, Health::GOOD);
+        assert_eq!(held_back.edit(&EndpointEdit::Enable), Err(EditRefusal::Enabled));
+    }
+
+    #[test]
+    fn the_first_reason_stays_unless_another_is_given() {
+        let mut it = endpoint();
+        for (given, kept) in [(None, BY_REQUEST), (Some("moving"), "moving"), (None, "moving")] {
+            it.edit(&EndpointEdit::Disable(given.map(str::to_owned))).unwrap();
+            assert_eq!((it.enabled, it.disabled_reason.as_deref()), (false, Some(kept)));
+        }
+        it.edit(&EndpointEdit::Enable).unwrap();
+        assert_eq!((it.enabled, it.disabled_reason, it.health), (true, None, Health::GOOD));
+    }
+
+    #[test]
+    fn another_rotation_replaces_the_previous_secret() {
+        let (mut it, chance) = (endpoint(), Chance::seeded(3));
+        let text = |secret: &SigningSecret| secret.reveal().expose_secret().to_owned();
+        for _ in 0..2 {
+            let before = text(&it.settings.secret);
+            it.edit(&EndpointEdit::Rotate(SigningSecret::generate(&chance), Timestamp::MAX)).unwrap();
+            assert_eq!(text(&it.previous_secret.as_ref().unwrap().secret), before);
+            assert_ne!(text(&it.settings.secret), before);
+        }
+    }
+
+    #[test]
+    fn a_change_is_whole_or_nothing_and_leaves_the_rest_alone() {
+        let mut it = endpoint();
+        let url: EndpointUrl = "https://b.example/".parse().unwrap();
+        let bad = EndpointChange {
+            url: Some(url.clone()),
+            headers: Change::Set(vec![("host".to_owned(), Some("a".into()))]),
+            ..EndpointChange::default()
+        };
+        assert!(it.edit(&EndpointEdit::Change(Box::new(bad))).is_err());
+        assert_eq!(it.settings.url.to_string(), "https://a.example/");
+        let keyed = |seed| Change::Set(AsymmetricKey::generate(&Chance::seeded(seed)));
+        let good = EndpointChange { url: Some(url), signing_key: keyed(4), ..EndpointChange::default() };
+        it.edit(&EndpointEdit::Change(Box::new(good))).unwrap();
+        assert_eq!((it.settings.url.to_string(), it.health), ("https://b.example/".to_owned(), Health::GOOD));
+        let public = it.settings.sending.signing_key.clone().unwrap().public();
+        it.settings.change(&EndpointChange { signing_key: keyed(5), ..EndpointChange::default() }).unwrap();
+        assert_eq!(it.settings.sending.signing_key.unwrap().public(), public, "a key that is there stays");
+        assert_eq!(it.settings.name.as_str(), "crm");
+    }
+}

@@ -1,0 +1,217 @@
+//! How a connection to a receiver comes about: resolve, judge, connect (through the proxy, if there is one), TLS.
+//!
+//! It is the only way from here to a socket, and asks the guard about every address on it, however that was written.
+
+use std::collections::VecDeque;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use super::line::{Line, Paced, Wire};
+use super::proxy::{Proxy, ProxyError};
+use super::{Guard, Refusal};
+use crate::domain::AttemptError;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unconnected {
+    /// The guard refused every address.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The name leads nowhere.
+    #[error("dns error: {0}")]
+    Dns(io::Error),
+    /// Nobody takes the connection.
+    #[error("tcp connect error: {0}")]
+    Tcp(io::Error),
+    /// The proxy does not let us through.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The connection ended during the handshake, or the certificate is not to be believed.
+    #[error("{0}")]
+    Tls(io::Error),
+    /// All that together took too long.
+    #[error("no connection in time")]
+    Timeout,
+}
+
+impl Unconnected {
+    pub(super) fn kind(&self) -> AttemptError {
+        match self {
+            Self::Refused(_) => AttemptError::Refused,
+            Self::Dns(_) => AttemptError::Dns,
+            Self::Tls(error)
+                if error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>) =>
+            {
+                AttemptError::Tls
+            }
+            Self::Tcp(_) | Self::Proxy(_) | Self::Tls(_) | Self::Timeout => AttemptError::Connect,
+        }
+    }
+}
+
+/// How long one address has for itself before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// More addresses of one name are not tried: whoever answers for the name would have us knock at as many doors.
+const MAX_ADDRESSES: usize = 16;
+
+/// Makes connections for the HTTP client. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<Parts>);
+
+/// What a [`Connector`] is made of.
+pub(super) struct Parts {
+    pub(super) guard: Arc<Guard>,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) tls: TlsConnector,
+    /// For everything up to the first byte of a request.
+    pub(super) timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Parts {
+    /// How both sides of a TLS connection find out which HTTP they speak.
+    pub(super) fn tls(mut config: ClientConfig) -> TlsConnector {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Line, Unconnected> {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let stream = first_of(self.targets(host, port).await?, |address| self.reach(address)).await?;
+        let stream = Paced::new(stream);
+        if !secure {
+            return Ok(Line::new(Wire::Plain(stream)));
+        }
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Unconnected::Tls(io::Error::other(rustls::Error::UnsupportedNameType)))?;
+        let stream = self.tls.connect(name, stream).await.map_err(Unconnected::Tls)?;
+        Ok(Line::new(Wire::Tls(Box::new(stream))))
+    }
+
+    /// The addresses that a host has now and that are let through.
+    async fn targets(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Unconnected> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            self.guard.check_target(ip, port)?;
+            return Ok(vec![SocketAddr::new(ip.to_canonical(), port)]);
+        }
+        let found = self.look_up(host).await.map_err(Unconnected::Dns)?;
+        let mut admitted = self.guard.admit(host, found, port)?;
+        for address in &mut admitted {
+            address.set_port(port);
+        }
+        Ok(admitted)
+    }
+
+    async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+        let found = self.guard.lookup().lookup(host).await?;
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        Ok(found)
+    }
+
+    async fn reach(&self, address: SocketAddr) -> Result<TcpStream, Unconnected> {
+        let Some(proxy) = &self.proxy else { return connected(address).await.map_err(Unconnected::Tcp) };
+        let (host, port) = proxy.place();
+        let mut places = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => self.look_up(host).await.map_err(ProxyError::Away)?,
+        };
+        for place in &mut places {
+            place.set_port(port);
+        }
+        let away = |place| async move { connected(place).await.map_err(|e| ProxyError::Away(e).into()) };
+        let stream = first_of(places, away).await?;
+        // Without what means something on this machine alone.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Ok(proxy.tunnel(stream, address).await?)
+    }
+}
+
+async fn connected(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // What is sent is sent whole, and waits for an answer: nothing is gained by waiting for more.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The first connection that comes about. An address that keeps silent does not hold up the ones after it.
+async fn first_of<F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<TcpStream, Unconnected>
+where
+    F: Future<Output = Result<TcpStream, Unconnected>>,
+{
+    let mut waiting = in_turns(addresses);
+    let mut under_way = FuturesUnordered::new();
+    let mut why = Unconnected::Dns(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    loop {
+        match waiting.pop_front() {
+            Some(address) => under_way.push(connect(address)),
+            None if under_way.is_empty() => return Err(why),
+            None => {}
+        }
+        tokio::select! {
+            Some(result) = under_way.next() => match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) => why = error,
+            },
+            () = sleep(HEAD_START), if !waiting.is_empty() => {}
+        }
+    }
+}
+
+/// Both families in turns, beginning with the one that the system prefers.
+fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let longer = preferred.len().max(other.len());
+    let turns = (0..longer).flat_map(|turn| [preferred.get(turn).copied(), other.get(turn).copied()]);
+    turns.flatten().take(MAX_ADDRESSES).collect()
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Line>;
+    type Error = Unconnected;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unconnected>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unconnected>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self(parts) = self.clone();
+        Box::pin(async move {
+            let connected = timeout(parts.timeout, parts.connect(&uri)).await;
+            connected.unwrap_or(Err(Unconnected::Timeout)).map(TokioIo::new)
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! `Idempotency-Key`: a POST that is sent again is not done again, but answered as the first time.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, Collected};
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+use super::extract::whole;
+use super::problem::Problem;
+use super::respond::with_body;
+use crate::domain::Clock;
+use crate::lifecycle::Lifecycle;
+use crate::store::{Begun, Identified, Kept, Store, Ticket};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says that an answer was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Remembers what was asked under a key, and how it was answered.
+#[derive(Clone)]
+pub struct Idempotency {
+    /// Where.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who waits for work that its caller no longer waits for.
+    pub lifecycle: Lifecycle,
+}
+
+impl Idempotency {
+    /// Lets a request through, unless it is a POST with a key that was used before. `asker` is whose key that is.
+    pub(super) async fn once(&self, asker: &str, request: Request, next: Next) -> Response {
+        let key = match key(request.headers()) {
+            Ok(Some(key)) if request.method() == Method::POST => key,
+            Err(problem) if request.method() == Method::POST => return problem.into_response(),
+            _ => return next.run(request).await,
+        };
+        match self.identified(asker, key, request, next).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    async fn identified(
+        &self,
+        scope: &str,
+        key: String,
+        request: Request,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        let (head, body) = request.into_parts();
+        let body = whole(body).await?;
+        let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+        let fingerprint = fingerprint(&head.method, target, &body);
+        let request = Request::from_parts(head, Body::from(body));
+        let identified = Identified { scope: scope.to_owned(), key, fingerprint };
+        match self.store.begin(&identified, self.clock.now()).await? {
+            Begun::First(ticket) => Ok(self.first(ticket, request, next).await),
+            Begun::Answered(kept) => Ok(again(kept)),
+            Begun::Running => Err(Problem::conflict(
+                "a request with this Idempotency-Key is being done; ask again for its answer",
+            )),
+            Begun::Different => Err(Problem::unprocessable(
+                "this Idempotency-Key belongs to a request with another method, path or body; choose a new one",
+            )),
+        }
+    }
+
+    /// Does the work to its end, also when nobody waits for the answer any more: whoever asks again shall have it.
+    async fn first(&self, ticket: Ticket, request: Request, next: Next) -> Response {
+        let (tell, told) = oneshot::channel();
+        let (this, hard) = (self.clone(), self.lifecycle.hard().clone());
+        let running = ticket.clone();
+        let work = async move {
+            let response = this.kept(&running, next.run(request).await).await;
+            // Nobody may be there to be told.
+            let _ = tell.send(response);
+        };
+        self.lifecycle.spawn(
+            async move {
+                hard.run_until_cancelled_owned(work).await;
+            }
+            .in_current_span(),
+        );
+        if let Ok(response) = told.await {
+            return response;
+        }
+        // It panicked, or had to be dropped: like every other fault of ours that is no answer to keep.
+        self.forget(&ticket).await;
+        Problem::internal().into_response()
+    }
+
+    /// Keeps an answer, unless it is about us and not about the request.
+    async fn kept(&self, ticket: &Ticket, response: Response) -> Response {
+        if response.status().is_server_error() {
+            self.forget(ticket).await;
+            return response;
+        }
+        let (head, body) = response.into_parts();
+        let Ok(body) = body.collect().await.map(Collected::to_bytes) else {
+            self.forget(ticket).await;
+            return Problem::internal().into_response();
+        };
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let kept = Kept { status: head.status.as_u16(), body: text };
+        if let Err(e) = self.store.finish(ticket, &kept).await {
+            tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
+        }
+        Response::from_parts(head, Body::from(body))
+    }
+
+    async fn forget(&self, ticket: &Ticket) {
+        if let Err(e) = self.store.forget(ticket).await {
+            tracing::warn!(error = %e, "a failed request could not be forgotten; repeated at once, it is refused");
+        }
+    }
+}
+
+/// The key of a request, if it has one.
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut all = headers.get_all(&KEY).iter();
+    let key = match (all.next(), all.next()) {
+        (None, _) => return Ok(None),
+        (Some(key), None) => key.as_bytes(),
+        (Some(_), Some(_)) => &[],
+    };
+    let text = std::str::from_utf8(key)
+        .ok()
+        .filter(|text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()));
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| {
+        Problem::bad_request("an Idempotency-Key is given once, and is 1 to 255 visible ASCII characters")
+    })
+}
+
+fn fingerprint(method: &Method, target: &str, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for part in [method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", body] {
+        hash.update(part);
+    }
+    STANDARD.encode(hash.finalize())
+}
+
+fn again(kept: Kept) -> Response {
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    let is_problem = status.is_client_error();
+    let content_type = if is_problem { "application/problem+json" } else { "application/json" };
+    let mut response = with_body(status, content_type, kept.body);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::{KEY, fingerprint, key};
+
+    fn read(sent: &[&'static str]) -> Result<Option<String>, u16> {
+        let mut headers = HeaderMap::new();
+        for value in sent {
+            headers.append(KEY, value.parse().unwrap());
+        }
+        key(&headers).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[rstest::rstest]
+    #[case(&[], None)]
+    #[case(&["a"], Some("a"))]
+    #[case(&["8e03978e-40d5-43dd-bc93-6894a57f9324"], Some("8e03978e-40d5-43dd-bc93-6894a57f9324"))]
+    fn keys(#[case] sent: &[&'static str], #[case] key: Option<&str>) {
+        assert_eq!(read(sent), Ok(key.map(str::to_owned)));
+    }
+
+    #[rstest::rstest]
+    fn what_is_no_key(#[values(&[""], &["two words"], &["tab\tbed"], &["a", "a"])] sent: &[&'static str]) {
+        assert_eq!(read(sent), Err(400));
+    }
+
+    #[test]
+    fn a_key_has_a_length() {
+        for (length, fits) in [(255, true), (256, false)] {
+            let headers = HeaderMap::from_iter([(KEY, "x".repeat(length).parse().unwrap())]);
+            assert_eq!(key(&headers).is_ok(), fits, "{length}");
+        }
+    }
+
+    #[test]
+    fn every_part_makes_another_fingerprint() {
+        let all = [
+            fingerprint(&Method::POST, "/v1/a", b"{}"),
+            fingerprint(&Method::PUT, "/v1/a", b"{}"),
+            fingerprint(&Method::POST, "/v1/b", b"{}"),
+            fingerprint(&Method::POST, "/v1/a?b", b"{}"),
+            fingerprint(&Method::POST, "/v1/a", b"{ }"),
+        ];
+        assert!(all.iter().all(|it| it.len() == 44));
+        assert_eq!(std::collections::BTreeSet::from(all).len(), 5);
+    }
+}

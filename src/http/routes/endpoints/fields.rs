@@ -1,0 +1,165 @@
+//! What may be said about an endpoint, to make one or to change it.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::domain::{
+    AsymmetricKey, AttemptTimeout, Chance, Change, EndpointChange, EndpointName, EndpointSettings,
+    EndpointUrl, EventType, Format, MaxInFlight, RateLimit, Schedule, Sending, ServiceName, SigningSecret,
+};
+use crate::http::problem::Problem;
+
+/// Every field of a request. One that is absent means something else than `null`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fields {
+    name: Change<EndpointName>,
+    url: Change<EndpointUrl>,
+    secret: Change<SigningSecret>,
+    types: Change<Vec<EventType>>,
+    services: Change<Vec<ServiceName>>,
+    format: Change<Format>,
+    expected_only: Change<bool>,
+    headers: Change<BTreeMap<String, Option<SecretString>>>,
+    schedule: Change<Schedule>,
+    timeout: Change<AttemptTimeout>,
+    max_in_flight: Change<MaxInFlight>,
+    rate_limit: Change<RateLimit>,
+    asymmetric: Change<bool>,
+}
+
+impl Fields {
+    /// What a new endpoint is to be. Only its URL has to be said.
+    pub(super) fn settings(
+        mut self,
+        services: &[ServiceName],
+        chance: &Chance,
+    ) -> Result<EndpointSettings, Problem> {
+        let Change::Set(url) = std::mem::take(&mut self.url) else { return Err(no_url()) };
+        let secret = match std::mem::take(&mut self.secret) {
+            Change::Set(secret) => secret,
+            Change::Keep | Change::Reset => SigningSecret::generate(chance),
+        };
+        let mut settings = EndpointSettings {
+            name: generated(chance),
+            url,
+            secret,
+            types: Vec::new(),
+            services: Vec::new(),
+            format: Format::Standard,
+            expected_only: false,
+            sending: Sending::default(),
+        };
+        let wanted = self.change(services, chance)?;
+        settings.change(&wanted).map_err(|why| Problem::unprocessable(why.to_string()))?;
+        Ok(settings)
+    }
+
+    /// What is to be different about an endpoint.
+    pub(super) fn change(self, services: &[ServiceName], chance: &Chance) -> Result<EndpointChange, Problem> {
+        if !matches!(self.secret, Change::Keep) {
+            return Err(Problem::unprocessable("the secret is changed by POST to `secret/rotate`"));
+        }
+        let url = match self.url {
+            Change::Keep => None,
+            Change::Reset => return Err(no_url()),
+            Change::Set(url) => Some(url),
+        };
+        let services = match self.services.or_default(Vec::new) {
+            Some(named) => Some(known(named, services)?),
+            None => None,
+        };
+        Ok(EndpointChange {
+            name: self.name.or_default(|| generated(chance)),
+            url,
+            types: self.types.or_default(Vec::new).map(distinct),
+            services,
+            format: self.format.or_default(|| Format::Standard),
+            expected_only: self.expected_only.or_default(|| false),
+            headers: self.headers.map(|headers| headers.into_iter().collect()),
+            schedule: self.schedule,
+            timeout: self.timeout,
+            max_in_flight: self.max_in_flight,
+            rate_limit: self.rate_limit,
+            signing_key: match self.asymmetric {
+                Change::Keep => Change::Keep,
+                Change::Reset | Change::Set(false) => Change::Reset,
+                Change::Set(true) => Change::Set(AsymmetricKey::generate(chance)),
+            },
+        })
+    }
+}
+
+fn no_url() -> Problem {
+    Problem::unprocessable("an endpoint needs a `url`")
+}
+
+/// A name that nobody chose, and nobody else has.
+fn generated(chance: &Chance) -> EndpointName {
+    let number = u64::from_le_bytes(chance.bytes()) >> 16;
+    EndpointName::try_from(format!("endpoint-{number:012x}")).expect("letters and digits are a name")
+}
+
+/// Services that there are.
+fn known(named: Vec<ServiceName>, services: &[ServiceName]) -> Result<Vec<ServiceName>, Problem> {
+    if named.iter().all(|name| services.contains(name)) {
+        return Ok(distinct(named));
+    }
+    let all: Vec<_> = services.iter().map(ServiceName::as_str).collect();
+    Err(Problem::unprocessable(format!(
+        "`services` names one that is not configured; there are {}",
+        all.join(", ")
+    )))
+}
+
+/// Each once, in the order given.
+fn distinct<T: PartialEq>(given: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(given.len());
+    for item in given {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(body: &str) -> EndpointChange {
+        let fields: Fields = serde_json::from_str(body).unwrap();
+        fields.change(&[ServiceName::default_service()], &Chance::seeded(1)).unwrap()
+    }
+
+    #[test]
+    fn absent_is_not_null() {
+        let nothing = change("{}");
+        assert!(nothing.name.is_none() && nothing.types.is_none());
+        assert_eq!(nothing.schedule, Change::Keep);
+        assert!(matches!((nothing.headers, nothing.signing_key), (Change::Keep, Change::Keep)));
+        let defaults =
+            change(r#"{"name":null,"types":null,"schedule":null,"headers":null,"asymmetric":null}"#);
+        assert!(defaults.name.unwrap().as_str().starts_with("endpoint-"));
+        assert_eq!(defaults.types, Some(Vec::new()));
+        assert_eq!(defaults.schedule, Change::Reset);
+        assert!(matches!((defaults.headers, defaults.signing_key), (Change::Reset, Change::Reset)));
+    }
+
+    #[rstest::rstest]
+    fn what_is_refused(
+        #[values(
+            r#"{"secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}"#,
+            r#"{"secret":null}"#,
+            r#"{"url":null}"#,
+            r#"{"services":["elsewhere"]}"#
+        )]
+        body: &str,
+    ) {
+        let fields: Fields = serde_json::from_str(body).unwrap();
+        let refused = fields.change(&[ServiceName::default_service()], &Chance::seeded(1)).err().unwrap();
+        assert_eq!(refused.status().as_u16(), 422);
+    }
+}

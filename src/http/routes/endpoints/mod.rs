@@ -1,0 +1,246 @@
+//! `/v1/endpoints`: who gets events. Those that the configuration declares can be read here, and changed only there.
+
+mod fields;
+mod test_send;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::domain::{
+    Chance, Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Page, ServiceName,
+    SigningSecret,
+};
+use crate::egress::{Guard, Sender};
+use crate::http::extract::{Json, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{empty, json, with_json};
+use crate::store::{Store, Unedited};
+use crate::wake::Wake;
+use fields::Fields;
+use view::{Made, View};
+
+/// What the routes about endpoints need.
+pub struct EndpointsState {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// What says early that an endpoint would be out of reach.
+    pub guard: Arc<Guard>,
+    /// What sends a test.
+    pub sender: Arc<Sender>,
+    /// Who has to look again when an endpoint is enabled or changed.
+    pub wake: Wake,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What makes ids, names, secrets and keys.
+    pub chance: Chance,
+    /// The services that an endpoint may name.
+    pub services: Vec<ServiceName>,
+    /// Where the declared ones stand, for people.
+    pub declared_in: String,
+    /// How an endpoint is sent to that has no wishes of its own.
+    pub defaults: SendingDefaults,
+}
+
+/// What the configuration says for endpoints that say nothing themselves.
+#[derive(Debug, Clone)]
+pub struct SendingDefaults {
+    /// The waits after attempt 1, 2, ...
+    pub schedule: Vec<Duration>,
+    /// For a whole attempt.
+    pub timeout: Duration,
+    /// How many attempts at once.
+    pub max_in_flight: usize,
+}
+
+type Shared = State<Arc<EndpointsState>>;
+
+/// Everything below `/v1/endpoints`.
+pub(crate) fn routes(state: EndpointsState) -> Router {
+    Router::new()
+        .route("/v1/endpoints", get(list).post(create))
+        .route("/v1/endpoints/{id}", get(show).patch(change).delete(remove))
+        .route("/v1/endpoints/{id}/enable", post(enable))
+        .route("/v1/endpoints/{id}/disable", post(disable))
+        .route("/v1/endpoints/{id}/test", post(test_send::test))
+        .route("/v1/endpoints/{id}/secret/rotate", post(rotate))
+        .with_state(Arc::new(state))
+}
+
+/// How long the secret before a rotation keeps signing beside the new one.
+const OVERLAP: Duration = Duration::from_hours(24);
+
+impl EndpointsState {
+    async fn find(&self, id: &EndpointId) -> Result<Endpoint, Problem> {
+        let found = self.store.endpoints_named(std::slice::from_ref(id)).await?;
+        found.into_iter().next().ok_or_else(|| missing(id))
+    }
+
+    async fn edit(&self, id: &EndpointId, edit: EndpointEdit) -> Result<Endpoint, Problem> {
+        let edited = self.store.edit_endpoint(id, &edit, self.clock.now()).await?;
+        edited.map_err(|unedited| self.problem(id, unedited))
+    }
+
+    /// Says what the guard would say at the first attempt.
+    async fn check(&self, url: &EndpointUrl) -> Result<(), Problem> {
+        self.guard
+            .check_resolves(url)
+            .await
+            .map_err(|refusal| Problem::unprocessable(format!("the url is refused: {refusal}")))
+    }
+
+    fn problem(&self, id: &EndpointId, unedited: Unedited) -> Problem {
+        let place = &self.declared_in;
+        match unedited {
+            Unedited::Missing => missing(id),
+            Unedited::NameTaken(name) => {
+                Problem::conflict(format!("there is an endpoint named `{name}`; names are unique"))
+            }
+            Unedited::Refused(name, EditRefusal::Declared) => Problem::conflict(format!(
+                "the endpoint `{name}` is declared in {place}; change it there and start again"
+            )),
+            Unedited::Refused(name, EditRefusal::Undeclared) => Problem::conflict(format!(
+                "the endpoint `{name}` was declared in the configuration and is not any more; it can be removed, or \
+                 declared in {place} again"
+            )),
+            Unedited::Refused(name, EditRefusal::Enabled) => Problem::conflict(format!(
+                "the endpoint `{name}` is enabled; everything else about it is declared in {place}"
+            )),
+            Unedited::Refused(_, EditRefusal::Invalid(why)) => Problem::unprocessable(why.to_string()),
+        }
+    }
+}
+
+fn missing(id: &EndpointId) -> Problem {
+    Problem::not_found(format!("there is no endpoint {id}"))
+}
+
+/// `GET /v1/endpoints`
+async fn list(State(state): Shared) -> Result<Response, Problem> {
+    let endpoints = state.store.endpoints().await?;
+    let data = endpoints.iter().map(|it| View::new(it, &state.defaults)).collect();
+    Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
+}
+
+/// `GET /v1/endpoints/{id}`
+async fn show(State(state): Shared, Path(id): Path<EndpointId>) -> Result<Response, Problem> {
+    Ok(json(&View::new(&state.find(&id).await?, &state.defaults)))
+}
+
+/// `POST /v1/endpoints`
+async fn create(State(state): Shared, Json(fields): Json<Fields>) -> Result<Response, Problem> {
+    let settings = fields.settings(&state.services, &state.chance)?;
+    state.check(&settings.url).await?;
+    let now = state.clock.now();
+    let id = EndpointId::new(now, &state.chance);
+    let made = state.store.create_endpoint(&id, &settings, now).await?;
+    let endpoint = made.map_err(|unedited| state.problem(&id, unedited))?;
+    tracing::info!(endpoint = %endpoint.settings.name, id = %endpoint.id, "an endpoint was made by request");
+    let secret = endpoint.settings.secret.reveal();
+    let view = View::new(&endpoint, &state.defaults);
+    let made = Made { view, secret: secret.expose_secret() };
+    Ok(with_json(StatusCode::CREATED, "application/json", &made))
+}
+
+/// `PATCH /v1/endpoints/{id}`
+async fn change(
+    State(state): Shared,
+    Path(id): Path<EndpointId>,
+    Json(fields): Json<Fields>,
+) -> Result<Response, Problem> {
+    let change = fields.change(&state.services, &state.chance)?;
+    if let Some(url) = &change.url {
+        // First whether there is anything to change: looking a name up can take a while.
+        let mut endpoint = state.find(&id).await?;
+        let permitted = endpoint.edit(&EndpointEdit::Change(Box::default()));
+        permitted.map_err(|why| state.problem(&id, Unedited::Refused(endpoint.settings.name, why)))?;
+        state.check(url).await?;
+    }
+    let endpoint = state.edit(&id, EndpointEdit::Change(Box::new(change))).await?;
+    state.wake.deliveries_due();
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was changed by request");
+    Ok(json(&View::new(&endpoint, &state.defaults)))
+}
+
+/// `DELETE /v1/endpoints/{id}`
+async fn remove(State(state): Shared, Path(id): Path<EndpointId>) -> Result<Response, Problem> {
+    let endpoint = state.edit(&id, EndpointEdit::Remove).await?;
+    tracing::info!(
+        endpoint = %endpoint.settings.name, %id,
+        "an endpoint was removed by request, and what was open for it cancelled"
+    );
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// A body that says nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// `POST /v1/endpoints/{id}/enable`
+async fn enable(
+    State(state): Shared,
+    Path(id): Path<EndpointId>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Response, Problem> {
+    let endpoint = state.edit(&id, EndpointEdit::Enable).await?;
+    state.wake.deliveries_due();
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was enabled by request");
+    Ok(json(&View::new(&endpoint, &state.defaults)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Disabling {
+    reason: Option<String>,
+}
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 200;
+
+/// `POST /v1/endpoints/{id}/disable`
+async fn disable(
+    State(state): Shared,
+    Path(id): Path<EndpointId>,
+    Json(Disabling { reason }): Json<Disabling>,
+) -> Result<Response, Problem> {
+    let fits =
+        |text: &str| (1..=MAX_REASON).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if reason.as_deref().is_some_and(|text| !fits(text)) {
+        return Err(Problem::unprocessable(format!("a reason is one line of 1 to {MAX_REASON} characters")));
+    }
+    let endpoint = state.edit(&id, EndpointEdit::Disable(reason)).await?;
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was disabled by request");
+    Ok(json(&View::new(&endpoint, &state.defaults)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    secret: Option<SigningSecret>,
+}
+
+/// `POST /v1/endpoints/{id}/secret/rotate`
+async fn rotate(
+    State(state): Shared,
+    Path(id): Path<EndpointId>,
+    Json(Rotation { secret }): Json<Rotation>,
+) -> Result<Response, Problem> {
+    let secret = secret.unwrap_or_else(|| SigningSecret::generate(&state.chance));
+    let until = state.clock.now().checked_add(OVERLAP).map_err(|_| Problem::internal())?;
+    let endpoint = state.edit(&id, EndpointEdit::Rotate(secret, until)).await?;
+    tracing::info!(
+        endpoint = %endpoint.settings.name, %id,
+        "an endpoint's secret was changed by request; the one before signs beside it for 24 hours"
+    );
+    Ok(json(&json!({"secret": endpoint.settings.secret.reveal().expose_secret()})))
+}

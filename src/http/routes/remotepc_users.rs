@@ -1,0 +1,199 @@
+//! `/v1/remotepc/users`: the reseller's users for people: filtered, sorted, counted, and as a table for spreadsheets.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::domain::{Cursor, Invalid, Limit, iso_millis};
+use crate::http::extract::Params;
+use crate::http::problem::Problem;
+use crate::http::respond::{json, with_body};
+use crate::remotepc::{CallError, Directory, DirectoryError, SortBy, Totals, User, UserFilter};
+
+/// What the route needs.
+pub struct RemotePcUsersState {
+    /// Who knows the users.
+    pub directory: Arc<Directory>,
+}
+
+/// A page of users. The totals are those of all that fit, on this page or not.
+#[derive(Serialize)]
+struct UserPage<'a> {
+    data: &'a [User],
+    cursor: Cursor,
+    has_more: bool,
+    totals: Totals,
+    /// When upstream was asked.
+    as_of: String,
+}
+
+/// What was asked for.
+struct Query {
+    filter: UserFilter,
+    by: SortBy,
+    descending: bool,
+    limit: Limit,
+    after: usize,
+    refresh: bool,
+    csv: bool,
+}
+
+/// `GET /v1/remotepc/users`
+pub(crate) async fn list(
+    State(state): State<Arc<RemotePcUsersState>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    let query = parse(params, &headers)?;
+    let listing = state.directory.list(query.refresh).await?;
+    let users = listing.select(&query.filter, query.by, query.descending);
+    if query.csv {
+        return csv(&users);
+    }
+    let from = query.after.min(users.len());
+    let to = from.saturating_add(query.limit.get()).min(users.len());
+    Ok(json(&UserPage {
+        data: &users[from..to],
+        cursor: Cursor(i64::try_from(to).unwrap_or(i64::MAX)),
+        has_more: to < users.len(),
+        totals: Totals::of(&users),
+        as_of: iso_millis::text(listing.as_of),
+    }))
+}
+
+fn parse(mut params: Params, headers: &HeaderMap) -> Result<Query, Problem> {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Sorted(by) = params.one("sort")?.unwrap_or_default();
+    let after: Cursor = params.one("after")?.unwrap_or_default();
+    let query = Query {
+        filter: UserFilter { name: params.one("q")?, active: params.one::<Flag>("active")?.map(|it| it.0) },
+        by,
+        descending: params.one::<Descending>("order")?.is_some_and(|it| it.0),
+        limit: params.one("limit")?.unwrap_or_default(),
+        after: usize::try_from(after.0).unwrap_or(usize::MAX),
+        refresh: params.one::<Flag>("refresh")?.is_some_and(|it| it.0),
+        csv: params.one::<Form>("format")?.map_or(accepts.starts_with("text/csv"), |it| it == Form::Csv),
+    };
+    params.finish()?;
+    Ok(query)
+}
+
+#[derive(Default)]
+struct Sorted(SortBy);
+
+impl FromStr for Sorted {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Ok(Self(match text {
+            "username" => SortBy::Username,
+            "allotted_computers" => SortBy::Allotted,
+            "used_computers" => SortBy::Used,
+            "created_on" => SortBy::Created,
+            _ => {
+                return Err(Invalid::new(
+                    "users are sorted by username, allotted_computers, used_computers or created_on",
+                ));
+            }
+        }))
+    }
+}
+
+struct Flag(bool);
+
+impl FromStr for Flag {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "1" | "true" => Ok(Self(true)),
+            "0" | "false" => Ok(Self(false)),
+            _ => Err(Invalid::new("a flag is 1, 0, true or false")),
+        }
+    }
+}
+
+struct Descending(bool);
+
+impl FromStr for Descending {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "asc" => Ok(Self(false)),
+            "desc" => Ok(Self(true)),
+            _ => Err(Invalid::new("an order is asc or desc")),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Form {
+    Json,
+    Csv,
+}
+
+impl FromStr for Form {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "json" => Ok(Self::Json),
+            "csv" => Ok(Self::Csv),
+            _ => Err(Invalid::new("a format is json or csv")),
+        }
+    }
+}
+
+/// All that fit, on one page: a spreadsheet has no cursor.
+fn csv(users: &[User]) -> Result<Response, Problem> {
+    let table = table(users).map_err(|_| Problem::internal())?;
+    let mut response = with_body(StatusCode::OK, "text/csv; charset=utf-8", table);
+    response.headers_mut().insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment; filename=\"remotepc-users.csv\""),
+    );
+    Ok(response)
+}
+
+fn table(users: &[User]) -> Result<Vec<u8>, ::csv::Error> {
+    let mut table = ::csv::Writer::from_writer(Vec::new());
+    table.write_record(["username", "active", "allotted_computers", "used_computers", "created_on"])?;
+    for user in users {
+        table.write_record([
+            plain(&user.username),
+            user.active.to_string(),
+            user.allotted_computers.to_string(),
+            user.used_computers.to_string(),
+            user.created_on.map(|day| day.to_string()).unwrap_or_default(),
+        ])?;
+    }
+    table.into_inner().map_err(|e| e.into_error().into())
+}
+
+/// A name that a spreadsheet would run as a formula gets an apostrophe before it, as spreadsheets themselves write it.
+fn plain(name: &str) -> String {
+    if name.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{name}") } else { name.to_owned() }
+}
+
+impl From<CallError> for Problem {
+    fn from(e: CallError) -> Self {
+        Self::upstream(e.status(), format!("{}: {e}", e.word()))
+    }
+}
+
+impl From<DirectoryError> for Problem {
+    fn from(e: DirectoryError) -> Self {
+        tracing::warn!(error = %e, "RemotePC's users could not be listed");
+        match e {
+            DirectoryError::Call(call) => call.into(),
+            DirectoryError::Refused(_) | DirectoryError::Shape => {
+                Self::upstream(StatusCode::BAD_GATEWAY, e.to_string())
+            }
+        }
+    }
+}
