@@ -1,12 +1,13 @@
 //! The composition root: alone knows every floor, builds them from the configuration, and runs them to their end.
 
+mod locks;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::config::{AllowedNetwork, Config, Database};
@@ -16,15 +17,18 @@ use crate::egress::{Allowed, Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
     CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, Idempotency,
-    InternalStates, Keys, KeysParts, KeysState, RemotePcSessionsState, RemotePcState, RemotePcUsersState,
-    RequestIds, SendingDefaults, TrustedProxies,
+    InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults,
+    TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Declaration, EventStore, LastAdminKey, Location, Store};
+use crate::store::{Declaration, EventStore, Location, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 use crate::{http, intake, remotepc, store};
+use locks::stored_admin_keys;
+
+pub use locks::check_locks;
 
 /// How long everything has to finish when remgate is told to stop; what then still runs has half as long again.
 /// Together with the closing of the store that stays below the ten seconds that a container is given.
@@ -314,30 +318,6 @@ impl Shared {
         Ok(http::internal(states, self.request_ids()))
     }
 
-    fn keys(&self, config: &Config) -> Keys {
-        Keys::new(KeysParts {
-            admin: config.internal.admin_key.as_ref(),
-            may_open: config.internal.is_loopback(),
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.seams.clock),
-            lifecycle: self.lifecycle.clone(),
-        })
-    }
-
-    fn api_keys(&self, config: &Config) -> KeysState {
-        KeysState {
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            services: config.services.iter().map(|service| service.name.clone()).collect(),
-            last: match config.internal.admin_key {
-                Some(_) => LastAdminKey::IsNotAll,
-                None if config.internal.is_loopback() => LastAdminKey::Opens,
-                None => LastAdminKey::LocksOut,
-            },
-        }
-    }
-
     fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
         RemotePcSessionsState {
             client: Arc::clone(client),
@@ -367,33 +347,6 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, S
         Ok::<_, std::io::Error>((listener, address))
     };
     listening.await.with_context(|| format!("failed to open the {name} door at {address} ({name}.listen)"))
-}
-
-/// What the store holds of admin keys; warns when nobody could come in with any.
-async fn stored_admin_keys(store: &dyn Store, config: &Config, now: Timestamp) -> anyhow::Result<AdminKeys> {
-    let stored = store.admin_keys(now).await?;
-    if stored == AdminKeys::Expired && config.internal.admin_key.is_none() {
-        tracing::warn!(
-            "every stored admin key has expired, and the internal door stays locked; set internal.admin_key to make another"
-        );
-    }
-    Ok(stored)
-}
-
-/// The lock rule: whether the doors may be opened. The store is looked at, and left as it is, only when everything hangs
-/// on an admin key in it.
-pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
-    let Err(unlocked) = config.check_locks(false) else { return Ok(()) };
-    if config.check_locks(true).is_err() {
-        return Err(unlocked.into());
-    }
-    let stored = store::admin_keys(&location(&config.database), Seams::real().clock.now()).await;
-    match stored
-        .context("failed to look for an admin key in the store, where internal.admin_key is not set")?
-    {
-        AdminKeys::Valid => Ok(()),
-        AdminKeys::None | AdminKeys::Expired => Err(unlocked.into()),
-    }
 }
 
 /// Brings the store's schema up to date, and does nothing else.

@@ -28,10 +28,13 @@ pub(super) struct Add {
     #[command(flatten)]
     server: Server,
     /// What it is called, for people
-    #[arg(long, value_name = "NAME")]
-    name: KeyName,
+    #[arg(required_unless_present = "named")]
+    name: Option<KeyName>,
+    /// The same, as an option
+    #[arg(id = "named", long = "name", value_name = "NAME", conflicts_with = "name")]
+    named: Option<KeyName>,
     /// What it may do, such as events:read or admin; may be given several times
-    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     scopes: Vec<Scope>,
     /// Let it see only this service
     #[arg(long, value_name = "NAME")]
@@ -75,7 +78,7 @@ async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
     let expires_at =
         options.expires_in.map(|length| SystemClock.now().checked_add(length.get())).transpose()?;
     let wanted = json!({
-        "name": options.name,
+        "name": options.name.as_ref().or(options.named.as_ref()),
         "scopes": options.scopes,
         "service": options.service,
         "expires_at": expires_at.map(iso_millis::text),

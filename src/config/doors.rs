@@ -46,7 +46,7 @@ impl OpenDoor {
             }
             Self::Internal { .. } => {
                 "set internal.admin_key (REMGATE__INTERNAL__ADMIN_KEY) or internal.admin_key_file, or store an admin \
-                 key while the door listens on loopback (`remgate key add --name NAME --scope admin`)"
+                 key while the door listens on loopback (`remgate key add NAME --scope admin`)"
             }
         }
     }

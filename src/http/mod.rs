@@ -40,7 +40,7 @@ pub use routes::remotepc::RemotePcState;
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 
-use auth::{admit_to_remotepc, admit_to_v1, guard_host};
+use auth::guard;
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
@@ -92,7 +92,6 @@ pub struct InternalStates {
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
-    let locks = Arc::new(states.keys);
     let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
         .merge(
@@ -117,14 +116,12 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .with_state(Arc::clone(&sessions)),
         )
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_v1));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let admin = Router::new()
         .merge(remotepc::read_routes(states.remotepc.clone()))
         .merge(remotepc::write_routes(states.remotepc))
         .merge(remotepc::unknown_routes())
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(from_fn_with_state(Arc::clone(&locks), admit_to_remotepc));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -133,7 +130,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .with_state(Arc::new(states.health));
     let router =
         Router::new().merge(v1).merge(admin).merge(desk_links(sessions)).merge(open).fallback(nothing_here);
-    let router = router.layer(from_fn_with_state(locks, guard_host));
+    let router = router.layer(from_fn_with_state(Arc::new(states.keys), guard));
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
         uri_too_long: || Problem::uri_too_long().into_response(),

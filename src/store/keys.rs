@@ -90,7 +90,7 @@ impl<B: Backend> KeyStore for SqlStore<B> {
             } else if B::run(tx.connection(), statement!(B, REMOVE_KEY, id.to_string())).await? == 0 {
                 Removal::Unknown
             } else {
-                Removal::Done
+                Removal::Done { last_admin: is_admin && rest == AdminKeys::None }
             };
             tx.commit().await?;
             Ok(removal)

@@ -210,7 +210,10 @@ pub enum LastAdminKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// It opens nothing any more.
-    Done,
+    Done {
+        /// Whether it was the last admin key in the store.
+        last_admin: bool,
+    },
     /// There is none.
     Unknown,
     /// It stays: without it only these admin keys would be left, and nobody could come in.

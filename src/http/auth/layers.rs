@@ -1,4 +1,4 @@
-//! What stands before the internal door's routes.
+//! What stands before everything that the internal door serves.
 
 use std::sync::Arc;
 
@@ -7,76 +7,51 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Caller, Keys, scopes, this_machine};
-use crate::domain::Scope;
+use super::scopes::{Access, access};
+use super::{Caller, Keys, this_machine};
 use crate::http::problem::Problem;
 use crate::http::routes::remotepc;
 
-/// Lets a request to `/v1` in, or says why not.
-pub(in crate::http) async fn admit_to_v1(
+/// Lets a request in, or says why not. The one layer of the whole door: a route cannot be put beside it.
+pub(in crate::http) async fn guard(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let needed = needed(&request);
-    match admit(&keys, request.headers(), needed).await {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let asked = access(request.method(), route);
+    match let_in(&keys, request.headers(), asked).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
             next.run(request).await
         }
+        Err(problem) if is_upstreams(request.uri().path()) => in_upstreams_words(problem),
         Err(problem) => problem.into_response(),
     }
 }
 
-/// As upstream, down to the envelope: its clients know no other.
-pub(in crate::http) async fn admit_to_remotepc(
-    State(keys): State<Arc<Keys>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let needed = needed(&request);
-    match admit(&keys, request.headers(), needed).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(problem) => in_upstreams_words(problem),
+async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<Option<Caller>, Problem> {
+    if asked == Access::Anybody {
+        return Ok(None);
     }
-}
-
-/// While the door stands open it is for this machine alone, whatever is asked for but for its health.
-pub(in crate::http) async fn guard_host(
-    State(keys): State<Arc<Keys>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if matches!(path, "/livez" | "/readyz" | "/metrics") {
-        return next.run(request).await;
+    // While the door stands open it is for this machine alone.
+    if let Err(foreign) = this_machine::check(headers)
+        && keys.is_open().await?
+    {
+        return Err(foreign);
     }
-    let Err(foreign) = this_machine::check(request.headers()) else { return next.run(request).await };
-    let problem = match keys.is_open().await {
-        Ok(false) => return next.run(request).await,
-        Ok(true) => foreign,
-        Err(unknown) => unknown,
-    };
-    if path == "/admin/remotepc" || path.starts_with("/admin/remotepc/") {
-        in_upstreams_words(problem)
-    } else {
-        problem.into_response()
-    }
-}
-
-fn needed(request: &Request) -> Scope {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    scopes::required(request.method(), route)
-}
-
-async fn admit(keys: &Arc<Keys>, headers: &HeaderMap, needed: Scope) -> Result<Caller, Problem> {
+    let Access::Scope(scope) = asked else { return Ok(None) };
     let caller = keys.admit(headers).await?;
     tracing::Span::current().record("caller", caller.id());
-    caller.require(needed)?;
-    Ok(caller)
+    caller.require(scope)?;
+    Ok(Some(caller))
+}
+
+/// As upstream, down to the envelope: the clients of these paths know no other.
+fn is_upstreams(path: &str) -> bool {
+    path == "/admin/remotepc" || path.starts_with("/admin/remotepc/")
 }
 
 fn in_upstreams_words(problem: Problem) -> Response {

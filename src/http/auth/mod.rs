@@ -1,8 +1,8 @@
 //! Who may come through the internal door, and what they may do there.
 //!
 //! Three questions, each in a place of its own: whether a door without keys is asked from this machine
-//! (`this_machine.rs`), who asks (here), and whether they may ask that (`scopes.rs`). A route that no rule names needs
-//! the scope `admin`.
+//! (`this_machine.rs`), who asks (here), and whether they may ask that (`scopes.rs`). One layer around the whole door
+//! (`layers.rs`) puts them, so that no route can do without; one that no rule names needs the scope `admin`.
 
 mod caller;
 mod layers;
@@ -23,7 +23,7 @@ use crate::lifecycle::Lifecycle;
 use crate::store::{PresentedKey, Store};
 
 pub use caller::Caller;
-pub(super) use layers::{admit_to_remotepc, admit_to_v1, guard_host};
+pub(super) use layers::guard;
 
 /// How exactly it is noted when a key was last used.
 const NOTED_EVERY: Duration = Duration::from_mins(1);

@@ -1,11 +1,30 @@
-//! Which scope a route needs. One table, so that it can be read as a whole, and so that what nobody thought of is shut.
+//! What each route of the internal door asks of whoever comes. One table, so that it can be read as a whole, and so that
+//! what nobody thought of is for admins only.
 
 use http::Method;
 
 use crate::domain::Scope;
 
+/// What a route asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nothing: whoever looks after the process.
+    Anybody,
+    /// No key. An open door serves it to this machine alone, all the same.
+    NoKey,
+    /// A key with this scope.
+    Scope(Scope),
+}
+
 /// A path that is served, and the scopes for reading and for everything else.
 type Rule = (&'static str, Scope, Scope);
+
+/// What watches over the process comes from anywhere and has no key.
+const HEALTH: &[&str] = &["/livez", "/readyz", "/metrics"];
+
+/// What everybody may know, and the links whose code is the key.
+const NO_KEY: &[&str] =
+    &["/openapi.json", "/docs", "/docs/", "/.well-known/jwks.json", "/admin/remotepc/sessions/{code}"];
 
 /// The first rule wins whose path is the route's, or ends in `/` and begins it.
 const RULES: &[Rule] = &[
@@ -29,15 +48,23 @@ const RULES: &[Rule] = &[
     ("/admin/remotepc/", Scope::RemotePcWrite, Scope::RemotePcWrite),
 ];
 
-/// The scope that a request to a route needs; `route` is its path as it is declared.
-pub(super) fn required(method: &Method, route: &str) -> Scope {
+/// What a request to a route asks; `route` is its path as it is declared, none where nothing is served.
+pub(super) fn access(method: &Method, route: Option<&str>) -> Access {
+    // That there is nothing at a path is no secret.
+    let Some(route) = route else { return Access::NoKey };
     let fits = |path: &str| route == path || (path.ends_with('/') && route.starts_with(path));
+    if HEALTH.contains(&route) {
+        return Access::Anybody;
+    }
+    if NO_KEY.iter().any(|path| fits(path)) {
+        return Access::NoKey;
+    }
     let rule = RULES.iter().find(|(path, ..)| fits(path));
-    match rule {
+    Access::Scope(match rule {
         Some((_, read, _)) if *method == Method::GET || *method == Method::HEAD => *read,
         Some((.., write)) => *write,
         None => Scope::Admin,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -68,7 +95,20 @@ mod tests {
     #[case(Method::GET, "/v1/keys", "admin")]
     #[case(Method::GET, "/v1/eventsourcing", "admin")]
     #[case(Method::GET, "/v1/what-comes-next", "admin")]
-    fn each_route_needs_its_scope(#[case] method: Method, #[case] route: &str, #[case] scope: &str) {
-        assert_eq!(required(&method, route).as_str(), scope);
+    #[case(Method::GET, "/what-comes-next", "admin")]
+    #[case(Method::GET, "/docsearch", "admin")]
+    fn each_route_asks_for_its_scope(#[case] method: Method, #[case] route: &str, #[case] scope: &str) {
+        let Access::Scope(asked) = access(&method, Some(route)) else { panic!("{route} asks for no key") };
+        assert_eq!(asked.as_str(), scope);
+    }
+
+    #[rstest::rstest]
+    #[case(Some("/livez"), Access::Anybody)]
+    #[case(Some("/docs"), Access::NoKey)]
+    #[case(Some("/docs/style.css"), Access::NoKey)]
+    #[case(Some("/admin/remotepc/sessions/{code}"), Access::NoKey)]
+    #[case(None, Access::NoKey)]
+    fn some_ask_for_no_key(#[case] route: Option<&str>, #[case] asked: Access) {
+        assert_eq!(access(&Method::GET, route), asked);
     }
 }

@@ -10,7 +10,8 @@ use axum::routing::get;
 use http::StatusCode;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::{
     AdminKeys, ApiKey, Chance, Clock, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, Scope, ServiceName,
@@ -52,8 +53,15 @@ struct New {
     scopes: Vec<Scope>,
     #[serde(default)]
     service: Option<ServiceName>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "moment")]
     expires_at: Option<Timestamp>,
+}
+
+/// A time, or words that do not repeat what was given instead of one.
+fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(value)?;
+    let moment = text.map(|text| text.parse()).transpose();
+    moment.map_err(|_| D::Error::custom("`expires_at` is a time such as 2027-01-31T12:00:00Z, or null"))
 }
 
 /// A key as it is shown.
@@ -96,17 +104,17 @@ impl KeysState {
                 all.join(", ")
             )));
         }
-        if new.expires_at.is_some_and(|end| end <= now) {
+        // As it is stored: to the millisecond.
+        let whole = |end: Timestamp| Timestamp::from_millisecond(end.as_millisecond()).unwrap_or(end);
+        let expires_at = new.expires_at.map(whole);
+        if expires_at.is_some_and(|end| end <= now) {
             return Err(Problem::unprocessable("expires_at has passed already; it has to be in the future"));
         }
         Ok(ApiKey {
             id: KeyId::new(now, &self.chance),
             name: new.name,
             grant: Grant::new(&new.scopes, new.service).map_err(|e| Problem::unprocessable(e.to_string()))?,
-            // As it is stored: to the millisecond.
-            expires_at: new
-                .expires_at
-                .map(|end| Timestamp::from_millisecond(end.as_millisecond()).unwrap_or(end)),
+            expires_at,
             created_at: now,
             last_used_at: None,
         })
@@ -146,8 +154,11 @@ async fn revoke(
     Path(id): Path<KeyId>,
 ) -> Result<Response, Problem> {
     match state.store.remove_key(&id, state.clock.now(), state.last).await? {
-        Removal::Done => {
+        Removal::Done { last_admin } => {
             tracing::info!(key = %id, by = caller.id(), "revoked a key to the internal door");
+            if last_admin && state.last == LastAdminKey::Opens {
+                tracing::warn!("that was the last admin key: the internal door stands open to this machine");
+            }
             Ok(empty(StatusCode::NO_CONTENT))
         }
         Removal::Unknown => Err(unknown(&id)),
