@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::{AuthenticationName, Chance, Clock, EventId, EventType, NewEvent, Trust};
 use crate::lifecycle::Lifecycle;
-use crate::store::{AuthenticationStore, RunOut, Store, StoreError};
+use crate::store::{RunOut, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 

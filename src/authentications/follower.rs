@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::domain::{AuthenticationName, Cursor, EventFilter, Limit, Order};
 use crate::lifecycle::Lifecycle;
-use crate::store::{EventStore, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::wake::Wake;
 
 /// Follows what other replicas store.

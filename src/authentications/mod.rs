@@ -22,7 +22,7 @@ use crate::domain::{
     TicketKey,
 };
 use crate::lifecycle::Lifecycle;
-use crate::store::{AuthenticationStore, Claimed, Expected, Store, StoreError};
+use crate::store::{Claimed, Expected, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::wake::{NamedWatcher, Wake};
 

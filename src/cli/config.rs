@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 use super::options::Global;
 use super::output;
 use crate::config::{DEFAULTS, Loaded};
+use crate::gateway;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -33,7 +34,7 @@ pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
 }
 
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
-    loaded.config.check_locks(false)?;
+    super::block_on(gateway::check_locks(&loaded.config))?;
     for warning in &loaded.warnings {
         output::remark(&format!("warning: {warning}"));
     }

@@ -1,7 +1,7 @@
 //! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
 //!
-//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new`, `endpoint add` and `endpoint rotate`
-//! make.
+//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new`, `key add`,
+//! `endpoint add` and `endpoint rotate` make.
 
 mod client;
 mod completions;
@@ -10,6 +10,7 @@ mod delivery;
 mod endpoint;
 mod event;
 mod healthcheck;
+mod key;
 mod migrate;
 mod options;
 mod output;
@@ -80,6 +81,9 @@ enum Command {
     /// Play the other side, to practise with and to test against
     #[command(subcommand)]
     Simulate(simulate::Command),
+    /// Make, list and revoke keys to the internal door
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print a shell's completion script
     Completions(completions::Options),
 }
@@ -120,6 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Simulate(command) => simulate::run(&command),
+        Command::Key(command) => block_on(key::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }
 }

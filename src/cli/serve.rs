@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
-use crate::gateway::{Gateway, Seams};
+use crate::gateway::{self, Gateway, Seams};
 use crate::lifecycle::{self, StopSignals};
 use crate::telemetry::{self, LogStyle};
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
-    loaded.config.check_locks(false)?;
+    super::block_on(gateway::check_locks(&loaded.config))?;
     let style = style(loaded.config.telemetry.log_format);
     telemetry::init(style, loaded.log_filter.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -31,11 +31,12 @@ async fn serve(loaded: &Loaded, style: LogStyle) -> anyhow::Result<()> {
     let config = &loaded.config;
     let gateway = Gateway::build(config, &declared_in(loaded), Seams::real()).await?;
     let doors = Doors { public: gateway.public_address(), internal: gateway.internal_address() };
-    for door in config.open_doors(false) {
-        tracing::warn!("{}", doors.named(&door));
+    let open = config.open_doors(gateway.has_stored_admin_key());
+    for door in &open {
+        tracing::warn!("{}", doors.named(door));
     }
     // Nobody may be there to read it, which stops nothing.
-    let _ = doors.announce(config, style);
+    let _ = doors.announce(config, &open, style);
     let finished = gateway
         .run(async {
             let signal = signals.first().await;
@@ -77,8 +78,8 @@ impl Doors {
     }
 
     /// What to do next: try it while it stands open, else tell RemAuth.
-    fn next(&self, config: &Config) -> String {
-        if config.open_doors(false).len() < 2 {
+    fn next(&self, open: &[OpenDoor]) -> String {
+        if open.len() < 2 {
             return "register the callback URL in RemAuth's Customer Center".to_owned();
         }
         format!(
@@ -98,18 +99,17 @@ impl Doors {
     }
 
     /// Says that it is ready: one line in the log, and for people the same in a form to look at.
-    fn announce(&self, config: &Config, style: LogStyle) -> io::Result<()> {
-        let (callback_url, store, next) = (self.callback_url(config), store(config), self.next(config));
+    fn announce(&self, config: &Config, open: &[OpenDoor], style: LogStyle) -> io::Result<()> {
+        let (callback_url, store, next) = (self.callback_url(config), store(config), self.next(open));
         tracing::info!(
             public_addr = %self.public, internal_addr = %self.internal, callback_url, store, next, "remgate is ready"
         );
         if style == LogStyle::Json {
             return Ok(());
         }
-        let doors = config.open_doors(false);
         let state = |open: bool| if open { "stands open" } else { "locked" };
-        let public = state(doors.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
-        let internal = state(doors.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
+        let public = state(open.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
+        let internal = state(open.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
         let mut out = io::stderr().lock();
         writeln!(out, "\n  remgate {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "  callback URL   {callback_url}")?;

@@ -45,7 +45,8 @@ impl OpenDoor {
                  callback.tokens_file, or callback.allow_from, or callback.allow_unauthenticated = true"
             }
             Self::Internal { .. } => {
-                "set internal.admin_key (REMGATE__INTERNAL__ADMIN_KEY) or internal.admin_key_file"
+                "set internal.admin_key (REMGATE__INTERNAL__ADMIN_KEY) or internal.admin_key_file, or store an admin \
+                 key while the door listens on loopback (`remgate key add NAME --scope admin`)"
             }
         }
     }
@@ -88,7 +89,8 @@ fn remedies(doors: &[OpenDoor]) -> String {
 }
 
 impl Config {
-    /// The doors that stand open. `stored_admin_key`: whether the store holds a key that locks the internal one.
+    /// The doors that stand open. `stored_admin_key`: whether the store holds an admin key, which locks the internal one
+    /// even when it has expired.
     #[must_use]
     pub fn open_doors(&self, stored_admin_key: bool) -> Vec<OpenDoor> {
         let open = self.services.iter().filter(|service| !service.is_locked());
@@ -104,6 +106,7 @@ impl Config {
     }
 
     /// Whether the doors may be opened: each is locked, or only this machine can reach it, or the operator wants it so.
+    /// `stored_admin_key`: whether the store holds an admin key that has not expired.
     pub fn check_locks(&self, stored_admin_key: bool) -> Result<(), Unlocked> {
         let wanted = |door: &OpenDoor| self.allow_unauthenticated && matches!(door, OpenDoor::Public { .. });
         let mut doors = self.open_doors(stored_admin_key);

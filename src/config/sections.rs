@@ -72,6 +72,14 @@ pub struct Internal {
     pub admin_key: Option<SecretString>,
 }
 
+impl Internal {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+    }
+}
+
 /// Which engine keeps the events, and where.
 #[derive(Debug, Clone)]
 pub enum Database {

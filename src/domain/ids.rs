@@ -72,6 +72,10 @@ uuid_id! {
     EndpointId, "ep"
 }
 uuid_id! {
+    /// Names a key to the internal door: `key_...`. It is no secret; the key itself begins with `rgk_`.
+    KeyId, "key"
+}
+uuid_id! {
     /// Proves that a delivery is still ours to settle: `lease_...`. Another lease of the same delivery has another.
     LeaseToken, "lease"
 }

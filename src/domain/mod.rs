@@ -16,6 +16,7 @@ mod event;
 mod headers;
 mod health;
 mod ids;
+mod key;
 mod page;
 mod retry;
 mod sending;
@@ -41,7 +42,8 @@ pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
-pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
+pub use ids::{DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
+pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, EventFilter, Limit, Order, Page};
 pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};

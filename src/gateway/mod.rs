@@ -1,5 +1,6 @@
 //! The composition root: alone knows every floor, builds them from the configuration, and runs them to their end.
 
+mod locks;
 mod shared;
 
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::Driver;
-use crate::domain::{Chance, Clock, EndpointId, EndpointSettings, SystemClock};
+use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
 use crate::egress::{Allowed, Guard};
 use crate::handover::{Places, Taker, handover};
 use crate::http::HungUp;
@@ -21,7 +22,10 @@ use crate::store::{Declaration, Location, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
 use crate::{http, store};
+use locks::stored_admin_keys;
 use shared::Shared;
+
+pub use locks::check_locks;
 
 /// How long everything has to finish when remgate is told to stop; what then still runs has half as long again.
 /// Together with the closing of the store that stays below the ten seconds that a container is given.
@@ -60,6 +64,7 @@ pub struct Gateway {
     wake: Wake,
     metrics: Metrics,
     lifecycle: Lifecycle,
+    stored: AdminKeys,
 }
 
 struct Bound {
@@ -86,6 +91,7 @@ impl Gateway {
                 "found deliveries that were under way when remgate last ended; they are due again"
             );
         }
+        let stored = stored_admin_keys(&*store, config, now).await?;
         let wake = Wake::new();
         let shared = Shared { seams, store, wake, metrics: Metrics::new(), lifecycle: Lifecycle::new() };
         let guard = Guard::new(allowed(&config.delivery.allow_private_networks));
@@ -112,6 +118,7 @@ impl Gateway {
             wake: shared.wake,
             metrics: shared.metrics,
             lifecycle: shared.lifecycle,
+            stored,
         })
     }
 
@@ -127,10 +134,16 @@ impl Gateway {
         self.internal.address
     }
 
+    /// Whether the store holds an admin key, good or expired: then the internal door does not stand open.
+    #[must_use]
+    pub fn has_stored_admin_key(&self) -> bool {
+        self.stored != AdminKeys::None
+    }
+
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle } = self;
+        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle, .. } = self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,

@@ -12,8 +12,8 @@ use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
     CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule, HealthState, Idempotency,
-    InternalStates, Keys, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds,
-    SendingDefaults, TrustedProxies,
+    InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults,
+    TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -136,7 +136,8 @@ impl Shared {
         );
         let directory = Arc::new(directory);
         let states = InternalStates {
-            keys: Keys::new(config.internal.admin_key.as_ref()),
+            keys: self.keys(config),
+            api_keys: self.api_keys(config),
             events: self.events(),
             endpoints,
             deliveries: self.deliveries(),

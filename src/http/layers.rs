@@ -12,6 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::{MakeSpan, TraceLayer};
 use tracing::Span;
+use tracing::field::Empty;
 
 use crate::domain::{Chance, Clock};
 
@@ -109,6 +110,6 @@ impl<B> MakeSpan<B> for Spans {
     fn make_span(&mut self, request: &http::Request<B>) -> Span {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
         let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        tracing::info_span!("request", door = self.0, method = %request.method(), route, request_id = id)
+        tracing::info_span!("request", door = self.0, method = %request.method(), route, request_id = id, caller = Empty)
     }
 }

@@ -23,10 +23,9 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use http::{StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-pub use auth::Keys;
+pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
@@ -37,14 +36,18 @@ pub use routes::deliveries::DeliveriesState;
 pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
+pub use routes::keys::KeysState;
 pub use routes::remotepc::RemotePcState;
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 
+use auth::guard;
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, deliveries, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
+use routes::{
+    callback, deliveries, endpoints, events, health, keys, remotepc, remotepc_sessions, remotepc_users,
+};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -72,6 +75,8 @@ pub fn public(callback: CallbackState, ids: RequestIds) -> Router {
 pub struct InternalStates {
     /// Who may come in.
     pub keys: Keys,
+    /// For `/v1/keys`.
+    pub api_keys: KeysState,
     /// For `/v1/events`.
     pub events: EventsState,
     /// For `/v1/endpoints`.
@@ -92,7 +97,6 @@ pub struct InternalStates {
 
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
-    let keys = Arc::new(states.keys);
     let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
         .merge(
@@ -110,21 +114,20 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .merge(deliveries::routes(states.deliveries))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
-        // Not under the layer above, which keeps answers: a link is kept nowhere, and no trace of a password.
+        // Not under the layer above, which keeps answers: a key or a link is kept nowhere, and no trace of a password.
+        .merge(keys::routes(states.api_keys))
         .merge(
             Router::new()
                 .route("/v1/remotepc/sessions", post(remotepc_sessions::open))
-                .method_not_allowed_fallback(method_not_allowed)
                 .with_state(Arc::clone(&sessions)),
         )
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(from_fn_with_state(Arc::clone(&keys), admit_to_v1));
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let admin = Router::new()
         .merge(remotepc::read_routes(states.remotepc.clone()))
         .merge(remotepc::write_routes(states.remotepc))
         .merge(remotepc::unknown_routes())
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
-        .layer(from_fn_with_state(keys, admit_to_remotepc));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -133,6 +136,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .with_state(Arc::new(states.health));
     let router =
         Router::new().merge(v1).merge(admin).merge(desk_links(sessions)).merge(open).fallback(nothing_here);
+    let router = router.layer(from_fn_with_state(Arc::new(states.keys), guard));
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
         uri_too_long: || Problem::uri_too_long().into_response(),
@@ -149,31 +153,14 @@ fn desk_links(sessions: Arc<RemotePcSessionsState>) -> Router {
         .with_state(sessions)
 }
 
-/// Whoever comes in today has the one key, or needs none.
-const ASKER: &str = "admin";
-
-async fn once(State(idempotency): State<Idempotency>, request: Request, next: Next) -> Response {
-    idempotency.once(ASKER, request, next).await
-}
-
-async fn admit_to_v1(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
-    match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// As upstream, down to the envelope: its clients know no other.
-async fn admit_to_remotepc(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
-    match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
-            let mut response = remotepc::refusal(StatusCode::UNAUTHORIZED, "NOT_AUTHORIZED");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, problem::CHALLENGE);
-            response
-        }
-        Err(problem) => remotepc::refusal(problem.status(), "NOT_FROM_THIS_HOST"),
-    }
+/// Two callers may give their requests the same names.
+async fn once(
+    State(idempotency): State<Idempotency>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
+    idempotency.once(caller.id(), request, next).await
 }
 
 async fn method_not_allowed(method: http::Method) -> Problem {

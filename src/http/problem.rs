@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::respond::with_json;
+use crate::domain::Scope;
 use crate::store::StoreError;
 
 /// How a key is asked for.
@@ -18,6 +19,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    scope: Option<Scope>,
 }
 
 #[derive(Serialize)]
@@ -31,7 +33,7 @@ struct Document<'a> {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), headers: Vec::new() }
+        Self { status, kind, title, detail: detail.into(), headers: Vec::new(), scope: None }
     }
 
     /// 400: a parameter or a body that cannot be understood.
@@ -48,6 +50,19 @@ impl Problem {
     /// 403: known, but not allowed.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "This is not allowed", detail)
+    }
+
+    /// 403: the key is good, and not for this.
+    pub fn missing_scope(scope: Scope) -> Self {
+        let challenge = format!(r#"Bearer realm="remgate", error="insufficient_scope", scope="{scope}""#);
+        let problem = Self::new(
+            StatusCode::FORBIDDEN,
+            "missing-scope",
+            "The key does not reach so far",
+            format!("this needs a key with the scope `{scope}`"),
+        );
+        let challenge = HeaderValue::try_from(challenge).expect("scopes are plain ASCII");
+        Self { scope: Some(scope), ..problem.with(header::WWW_AUTHENTICATE, challenge) }
     }
 
     /// 404: no such thing.
@@ -129,6 +144,12 @@ impl Problem {
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    /// The scope that was missing, if that was it.
+    #[must_use]
+    pub(super) fn scope(&self) -> Option<Scope> {
+        self.scope
     }
 
     /// 502, 503 or 504: another system did not do its part.

@@ -1,4 +1,4 @@
-//! Everything at rest: events, endpoints, deliveries, on SQLite or PostgreSQL.
+//! Everything at rest: events, endpoints, deliveries, keys, on SQLite or PostgreSQL.
 //!
 //! A method is one operation of the domain and one transaction; no transaction leaves this room. The rest of the
 //! house sees the traits below and never learns which engine answers. Nothing here calls another service or decides
@@ -11,6 +11,7 @@ mod endpoints;
 mod error;
 mod events;
 mod idempotency;
+mod keys;
 mod lane;
 mod management;
 mod migrations;
@@ -27,8 +28,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType, Lease, LeaseToken,
-    NewEvent, Observed, Page, Settlement,
+    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType,
+    KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
 };
 use crate::wake::Wake;
 
@@ -50,6 +51,7 @@ pub trait Store:
     + Redelivery
     + AuthenticationStore
     + IdempotencyStore
+    + KeyStore
     + Upkeep
 {
 }
@@ -62,6 +64,7 @@ impl<T> Store for T where
         + Redelivery
         + AuthenticationStore
         + IdempotencyStore
+        + KeyStore
         + Upkeep
 {
 }
@@ -203,6 +206,66 @@ pub trait DeliveryStore: Send + Sync {
     async fn pending(&self) -> Result<i64, StoreError>;
 }
 
+/// What the store knows of a key that somebody presents.
+#[derive(Debug, Clone)]
+pub struct PresentedKey {
+    /// Whether there are admin keys, good or expired: then the door is locked.
+    pub locked: bool,
+    /// The key, if there is such a one. It may have expired.
+    pub key: Option<ApiKey>,
+}
+
+/// What the last stored admin key means where it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastAdminKey {
+    /// There is another key, in the configuration.
+    IsNotAll,
+    /// Without it the door stands open, to this machine.
+    Opens,
+    /// Without it nobody can come in.
+    LocksOut,
+}
+
+/// What became of a wish to remove a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It opens nothing any more.
+    Done {
+        /// Whether it was the last admin key in the store.
+        last_admin: bool,
+    },
+    /// There is none.
+    Unknown,
+    /// It stays: without it only these admin keys would be left, and nobody could come in.
+    LastAdminKey(AdminKeys),
+}
+
+/// Keys to the internal door.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a new key, which is recognised by its digest.
+    async fn add_key(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
+
+    /// All keys, the oldest first.
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// One key, if it is there.
+    async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// What is known of a key that is presented with a request, or of a request without one.
+    async fn presented_key(&self, digest: Option<&KeyDigest>) -> Result<PresentedKey, StoreError>;
+
+    /// Whether there are admin keys.
+    async fn admin_keys(&self, now: Timestamp) -> Result<AdminKeys, StoreError>;
+
+    /// Removes a key, unless that would leave a door that nobody can open.
+    async fn remove_key(&self, id: &KeyId, now: Timestamp, last: LastAdminKey)
+    -> Result<Removal, StoreError>;
+
+    /// Notes that a key was used.
+    async fn use_key(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
+}
+
 /// The store's own well-being.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
@@ -237,4 +300,18 @@ pub async fn open(location: &Location, process: &str) -> Result<Arc<dyn Store>, 
         Location::Sqlite(path) => Arc::new(SqlStore::<sqlx::Sqlite>::open(path, process).await?),
         Location::Postgres(url) => Arc::new(SqlStore::<sqlx::Postgres>::open(url, process).await?),
     })
+}
+
+/// Looks whether a store holds admin keys, and leaves it as it is: without making a file, without migrating. A store that
+/// is not there yet holds none.
+pub async fn admin_keys(location: &Location, now: Timestamp) -> Result<AdminKeys, StoreError> {
+    match location {
+        Location::Sqlite(path) => match sqlite::glance(path).await? {
+            Some(conn) => keys::admin_keys_on::<sqlx::Sqlite>(conn, now).await,
+            None => Ok(AdminKeys::None),
+        },
+        Location::Postgres(url) => {
+            keys::admin_keys_on::<sqlx::Postgres>(postgres::glance(url).await?, now).await
+        }
+    }
 }

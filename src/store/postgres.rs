@@ -102,9 +102,7 @@ impl SqlStore<Postgres> {
     pub async fn open(url: &SecretString, process: &str) -> Result<Self, StoreError> {
         let connecting = StoreError::while_doing("connect to PostgreSQL");
         let options = options(url).map_err(&connecting)?;
-        // Directly, not through a pool: a pool would wait long and then hide why.
-        let first = tokio::time::timeout(PATIENCE, options.connect()).await;
-        let mut conn = first.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(&connecting)?;
+        let mut conn = glance(url).await?;
         migrations::POSTGRES.run(&mut conn).await.map_err(migrations::failed(&migrations::POSTGRES))?;
         conn.close().await.map_err(&connecting)?;
         let pool = |connections| {
@@ -127,6 +125,14 @@ impl SqlStore<Postgres> {
         };
         Ok(Self::new(at, process))
     }
+}
+
+/// One connection. Directly, not through a pool: a pool would wait long and then hide why.
+pub(super) async fn glance(url: &SecretString) -> Result<PgConnection, StoreError> {
+    let connecting = StoreError::while_doing("connect to PostgreSQL");
+    let options = options(url).map_err(&connecting)?;
+    let first = tokio::time::timeout(PATIENCE, options.connect()).await;
+    first.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(&connecting)
 }
 
 const READERS: u32 = 8;

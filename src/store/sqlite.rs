@@ -117,6 +117,17 @@ impl SqlStore<Sqlite> {
     }
 }
 
+/// A connection for a look at a file; none when there is no file. It must not change anything.
+pub(super) async fn glance(path: &Path) -> Result<Option<SqliteConnection>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let looking =
+        SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "ON");
+    let conn = SqliteConnection::connect_with(&looking.disable_statement_logging()).await;
+    conn.map(Some).map_err(StoreError::while_doing("open the database file"))
+}
+
 /// How many may read at once.
 const READERS: u32 = 4;
 

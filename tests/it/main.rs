@@ -40,6 +40,8 @@ mod idempotency;
 #[cfg(test)]
 mod internal;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod readme;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
+use crate::http::auth::Caller;
 use crate::http::extract::{Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
@@ -34,18 +35,27 @@ pub struct EventsState {
 }
 
 /// `GET /v1/events`
-pub(crate) async fn list(State(state): State<Arc<EventsState>>, params: Params) -> Result<Response, Problem> {
-    let (filter, wait) = parse(params)?;
+pub(crate) async fn list(
+    State(state): State<Arc<EventsState>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Response, Problem> {
+    let (mut filter, wait) = parse(params)?;
+    caller.narrow(&mut filter);
     let page = state.page(filter, wait).await?;
+    if !wait.is_zero() && !page.data.is_empty() {
+        caller.still_good().await?;
+    }
     Ok(json(&page))
 }
 
 /// `GET /v1/events/{id}`
 pub(crate) async fn show(
     State(state): State<Arc<EventsState>>,
+    caller: Caller,
     Path(id): Path<EventId>,
 ) -> Result<Response, Problem> {
-    let event = state.store.event(&id).await?;
+    let event = state.store.event(&id).await?.filter(|event| caller.sees(event.service.as_ref()));
     event.map(|event| json(&event)).ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
 }
 

@@ -5,6 +5,7 @@ pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod keys;
 pub(crate) mod remotepc;
 pub(crate) mod remotepc_sessions;
 pub(crate) mod remotepc_users;

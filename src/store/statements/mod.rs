@@ -31,6 +31,7 @@ pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod idempotency;
+pub(super) mod keys;
 pub(super) mod redelivery;
 pub(super) mod upkeep;
 
@@ -70,6 +71,7 @@ impl Dialect {
             deliveries::COMMON,
             redelivery::COMMON,
             idempotency::COMMON,
+            keys::COMMON,
             upkeep::COMMON,
         ]
         .concat();

@@ -1,0 +1,134 @@
+//! `key`: who may come through the internal door of a running remgate.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::client::{Client, Server};
+use super::options::Global;
+use super::output;
+use crate::domain::{
+    Clock, HumanDuration, KeyId, KeyName, Page, Scope, ServiceName, SystemClock, iso_millis,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a key and print it, this once
+    Add(Add),
+    /// List keys, the oldest first; the keys themselves are nowhere
+    List(List),
+    /// Revoke a key, at once and everywhere
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    #[command(flatten)]
+    server: Server,
+    /// What it is called, for people
+    #[arg(required_unless_present = "named")]
+    name: Option<KeyName>,
+    /// The same, as an option
+    #[arg(id = "named", long = "name", value_name = "NAME", conflicts_with = "name")]
+    named: Option<KeyName>,
+    /// What it may do, such as events:read or admin; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+    scopes: Vec<Scope>,
+    /// Let it see only this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<ServiceName>,
+    /// Let it open nothing any more after so long, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    expires_in: Option<HumanDuration>,
+    /// Print one JSON object: the key and all that is known of it
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: Server,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    server: Server,
+    /// The key's id, key_...
+    id: KeyId,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::Add(options) => add(options, &Client::internal(&options.server, global)?).await,
+        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
+        Command::Revoke(options) => revoke(options, &Client::internal(&options.server, global)?).await,
+    }
+}
+
+async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
+    let expires_at =
+        options.expires_in.map(|length| SystemClock.now().checked_add(length.get())).transpose()?;
+    let wanted = json!({
+        "name": options.name.as_ref().or(options.named.as_ref()),
+        "scopes": options.scopes,
+        "service": options.service,
+        "expires_at": expires_at.map(iso_millis::text),
+    });
+    let made: Json = client.send(Method::POST, "/v1/keys", &wanted, TIMEOUT).await?;
+    if options.json {
+        output::line(&made.to_string())?;
+    } else {
+        output::line(&output::field(&made["key"]))?;
+    }
+    output::remark(&format!(
+        "this is the key {}; it is shown only now. Send it as `Authorization: Bearer <key>`, or keep it in a file for \
+         --key-file",
+        output::field(&made["id"])
+    ));
+    if options.scopes.contains(&Scope::Admin) {
+        output::remark("if the internal door stood open, it does not any more");
+    }
+    Ok(())
+}
+
+async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+    let page: Page<Json> = client.get("/v1/keys", &[], TIMEOUT).await?;
+    if options.json {
+        return Ok(page.data.iter().try_for_each(|key| output::line(&key.to_string()))?);
+    }
+    output::line(&row(&COLUMNS.map(|(_, head, _)| head.to_owned()), "SCOPES"))?;
+    for key in &page.data {
+        let scopes: Vec<_> = key["scopes"].as_array().into_iter().flatten().map(output::field).collect();
+        output::line(&row(&COLUMNS.map(|(name, ..)| output::field(&key[name])), &scopes.join(",")))?;
+    }
+    Ok(())
+}
+
+async fn revoke(options: &Revoke, client: &Client) -> anyhow::Result<()> {
+    let path = format!("/v1/keys/{}", options.id);
+    let _: Json = client.send(Method::DELETE, &path, &json!({}), TIMEOUT).await?;
+    output::remark(&format!("{} is revoked", options.id));
+    Ok(())
+}
+
+const COLUMNS: [(&str, &str, usize); 5] = [
+    ("id", "ID", 36),
+    ("name", "NAME", 20),
+    ("service", "SERVICE", 12),
+    ("expires_at", "EXPIRES", 24),
+    ("last_used_at", "LAST USED", 24),
+];
+
+fn row(cells: &[String; COLUMNS.len()], last: &str) -> String {
+    let cells = cells.iter().zip(COLUMNS).map(|(cell, (_, _, width))| format!("{cell:<width$}  "));
+    cells.collect::<String>() + last
+}

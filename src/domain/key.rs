@@ -1,0 +1,265 @@
+//! Keys to the internal door: what each may do, for which service, and until when.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::event::text_enum;
+use super::{Chance, EventFilter, Invalid, KeyId, ServiceName};
+
+text_enum! {
+    /// What a key may do.
+    Scope, "a scope" {
+        /// Read events.
+        EventsRead = "events:read",
+        /// Read authentications.
+        AuthenticationsRead = "authentications:read",
+        /// Expect, claim and read authentications.
+        AuthenticationsWrite = "authentications:write",
+        /// Read endpoints and deliveries.
+        EndpointsRead = "endpoints:read",
+        /// Change endpoints, retry and replay; read them.
+        EndpointsWrite = "endpoints:write",
+        /// List RemotePC's users.
+        RemotePcRead = "remotepc:read",
+        /// Add, invite and sign in RemotePC's users; list them.
+        RemotePcWrite = "remotepc:write",
+        /// Read the audit trail.
+        AuditRead = "audit:read",
+        /// Everything, keys included.
+        Admin = "admin",
+    }
+}
+
+impl Scope {
+    /// Whether having this scope is having the `wanted` one: who may write may read.
+    #[must_use]
+    pub fn includes(self, wanted: Self) -> bool {
+        let reads = match self {
+            Self::AuthenticationsWrite => Self::AuthenticationsRead,
+            Self::EndpointsWrite => Self::EndpointsRead,
+            Self::RemotePcWrite => Self::RemotePcRead,
+            other => other,
+        };
+        self == wanted || reads == wanted || self == Self::Admin
+    }
+
+    /// Whether a key that sees only one service may have it: what it opens is divided by service.
+    fn goes_with_a_service(self) -> bool {
+        matches!(self, Self::EventsRead | Self::AuthenticationsRead | Self::AuthenticationsWrite)
+    }
+}
+
+/// What somebody may do, and the only service they see if there is such a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    scopes: Vec<Scope>,
+    service: Option<ServiceName>,
+}
+
+impl Grant {
+    /// These scopes, each once; with a `service` only those that are divided by service.
+    pub fn new(given: &[Scope], service: Option<ServiceName>) -> Result<Self, Invalid> {
+        let mut scopes = Vec::new();
+        for scope in given {
+            if !scopes.contains(scope) {
+                scopes.push(*scope);
+            }
+        }
+        if scopes.is_empty() {
+            return Err(Invalid::new("a key has at least one scope"));
+        }
+        if service.is_some() && !scopes.iter().all(|scope| scope.goes_with_a_service()) {
+            let allowed: Vec<_> = Scope::ALL.iter().filter(|it| it.goes_with_a_service()).collect();
+            let allowed: Vec<_> = allowed.into_iter().map(|it| it.as_str()).collect();
+            return Err(Invalid::new(format_args!(
+                "a key for one service has no other scopes than {}",
+                allowed.join(", ")
+            )));
+        }
+        Ok(Self { scopes, service })
+    }
+
+    /// All there is.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { scopes: vec![Scope::Admin], service: None }
+    }
+
+    /// The scopes as they were given.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// The only service that is seen, if there is a limit.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.service.as_ref()
+    }
+
+    /// Whether it allows this.
+    #[must_use]
+    pub fn allows(&self, wanted: Scope) -> bool {
+        self.scopes.iter().any(|scope| scope.includes(wanted))
+    }
+
+    /// Whether a thing of this service is seen. What belongs to no service is seen only without a limit.
+    #[must_use]
+    pub fn sees(&self, service: Option<&ServiceName>) -> bool {
+        self.service.is_none() || self.service.as_ref() == service
+    }
+
+    /// Narrows what is asked for to what is seen. Who asks for another service gets what there is of it to see: nothing.
+    pub fn narrow(&self, filter: &mut EventFilter) {
+        let Some(own) = &self.service else { return };
+        if !filter.services.is_empty() && !filter.services.contains(own) {
+            // No event was received before time began; cursors move on all the same.
+            filter.until = Some(Timestamp::MIN);
+        }
+        filter.services = vec![own.clone()];
+    }
+}
+
+/// What an operator calls a key: 1 to 100 characters, of which none steers a terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyName(String);
+
+impl KeyName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        let fits = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if fits && !text.trim().is_empty() {
+            Ok(Self(text))
+        } else {
+            Err(Invalid::new("a key's name is 1 to 100 characters, not all blank, and no control characters"))
+        }
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.0
+    }
+}
+
+impl std::str::FromStr for KeyName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+/// A key as it is kept: all but the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: KeyId,
+    /// What it is called.
+    pub name: KeyName,
+    /// What it may do.
+    pub grant: Grant,
+    /// From then on it opens nothing.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        is_over(self.expires_at, now)
+    }
+}
+
+fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|end| end <= now)
+}
+
+/// What every key begins with, so that one that went astray can be recognised and searched for.
+pub const KEY_PREFIX: &str = "rgk_";
+
+/// Makes a key of 256 random bits.
+#[must_use]
+pub fn new_key(chance: &Chance) -> SecretString {
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(chance.bytes::<32>())).into()
+}
+
+/// By what a key is recognised. One round of SHA-256 is enough for 256 random bits: there is nothing to guess that a
+/// slow hash would protect.
+#[derive(Clone)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// Of a key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// Whether it is the same, in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(..)")
+    }
+}
+
+/// Whether the stored keys lock the internal door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminKeys {
+    /// There is none.
+    None,
+    /// There are some, all of them too old. The door stays locked: that nobody has a good key opens it to nobody.
+    Expired,
+    /// There is one that can be used.
+    Valid,
+}
+
+impl AdminKeys {
+    /// Of the times at which the admin keys expire.
+    #[must_use]
+    pub fn of(expiries: &[Option<Timestamp>], now: Timestamp) -> Self {
+        if expiries.is_empty() {
+            Self::None
+        } else if expiries.iter().all(|end| is_over(*end, now)) {
+            Self::Expired
+        } else {
+            Self::Valid
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

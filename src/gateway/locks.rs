@@ -1,0 +1,69 @@
+//! What locks the internal door: the lock rule before it opens, and the keys once it is open.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::{Seams, Shared, location};
+use crate::config::Config;
+use crate::domain::AdminKeys;
+use crate::http::{Keys, KeysParts, KeysState};
+use crate::store::{self, LastAdminKey, Store};
+
+impl Shared {
+    pub(super) fn keys(&self, config: &Config) -> Keys {
+        Keys::new(KeysParts {
+            admin: config.internal.admin_key.as_ref(),
+            may_open: config.internal.is_loopback(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+        })
+    }
+
+    pub(super) fn api_keys(&self, config: &Config) -> KeysState {
+        KeysState {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            services: config.services.iter().map(|service| service.name.clone()).collect(),
+            last: match config.internal.admin_key {
+                Some(_) => LastAdminKey::IsNotAll,
+                None if config.internal.is_loopback() => LastAdminKey::Opens,
+                None => LastAdminKey::LocksOut,
+            },
+        }
+    }
+}
+
+/// What the store holds of admin keys; warns when nobody could come in with any.
+pub(super) async fn stored_admin_keys(
+    store: &dyn Store,
+    config: &Config,
+    now: Timestamp,
+) -> anyhow::Result<AdminKeys> {
+    let stored = store.admin_keys(now).await?;
+    if stored == AdminKeys::Expired && config.internal.admin_key.is_none() {
+        tracing::warn!(
+            "every stored admin key has expired, and the internal door stays locked; set internal.admin_key to make another"
+        );
+    }
+    Ok(stored)
+}
+
+/// The lock rule: whether the doors may be opened. The store is looked at, and left as it is, only when everything hangs
+/// on an admin key in it.
+pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
+    let Err(unlocked) = config.check_locks(false) else { return Ok(()) };
+    if config.check_locks(true).is_err() {
+        return Err(unlocked.into());
+    }
+    let stored = store::admin_keys(&location(&config.database), Seams::real().clock.now()).await;
+    match stored
+        .context("failed to look for an admin key in the store, where internal.admin_key is not set")?
+    {
+        AdminKeys::Valid => Ok(()),
+        AdminKeys::None | AdminKeys::Expired => Err(unlocked.into()),
+    }
+}

@@ -1,0 +1,114 @@
+//! Somebody who was let in: who they are, what they may do, what they see.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::Keys;
+use crate::domain::{ApiKey, EventFilter, Grant, KeyDigest, KeyId, KeyName, Scope, ServiceName};
+use crate::http::problem::Problem;
+
+/// Who asks. Every request that comes through the internal door by a key, or needs none because the door stands open,
+/// has one; a handler takes it as a parameter.
+#[derive(Clone)]
+pub struct Caller {
+    who: Who,
+    grant: Grant,
+    proof: Option<(KeyDigest, Arc<Keys>)>,
+}
+
+#[derive(Debug, Clone)]
+enum Who {
+    /// Whoever has the configured key.
+    AdminKey,
+    /// Anybody on this machine.
+    Anybody,
+    /// Whoever has a stored key.
+    Key { id: KeyId, name: KeyName },
+}
+
+impl Caller {
+    pub(super) fn admin_key() -> Self {
+        Self { who: Who::AdminKey, grant: Grant::everything(), proof: None }
+    }
+
+    pub(super) fn open() -> Self {
+        Self { who: Who::Anybody, grant: Grant::everything(), proof: None }
+    }
+
+    pub(super) fn known(key: ApiKey, digest: KeyDigest, keys: Arc<Keys>) -> Self {
+        Self { who: Who::Key { id: key.id, name: key.name }, grant: key.grant, proof: Some((digest, keys)) }
+    }
+
+    /// Who they are in logs and records: `key_...`, `admin_key` for the configured one, `open` for anybody. Two keys never
+    /// have the same.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match &self.who {
+            Who::AdminKey => "admin_key",
+            Who::Anybody => "open",
+            Who::Key { id, .. } => id.as_str(),
+        }
+    }
+
+    /// What people call them: the name of the key, or else the id. Two keys may have the same.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.who {
+            Who::Key { name, .. } => name.as_str(),
+            _ => self.id(),
+        }
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        self.grant.scopes()
+    }
+
+    /// The only service they see, if there is such a limit.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceName> {
+        self.grant.service()
+    }
+
+    /// Refuses what needs a scope that they do not have.
+    pub(super) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.grant.allows(scope) { Ok(()) } else { Err(Problem::missing_scope(scope)) }
+    }
+
+    /// Whether a thing of this service is there for them. What belongs to no service is so only for those who see all.
+    pub(in crate::http) fn sees(&self, service: Option<&ServiceName>) -> bool {
+        self.grant.sees(service)
+    }
+
+    /// Narrows what they ask for to what they see.
+    pub(in crate::http) fn narrow(&self, filter: &mut EventFilter) {
+        self.grant.narrow(filter);
+    }
+
+    /// For requests that were held for long, before they are answered: whether the key has not been revoked meanwhile.
+    pub(in crate::http) async fn still_good(&self) -> Result<(), Problem> {
+        match &self.proof {
+            Some((digest, keys)) => keys.still_good(digest).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("who", &self.who).field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    /// A route that was put outside the layers that admit is our own fault, and lets nobody in.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::internal)
+    }
+}

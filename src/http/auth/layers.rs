@@ -1,0 +1,72 @@
+//! What stands before everything that the internal door serves.
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+
+use super::scopes::{Access, access};
+use super::{Caller, Keys, this_machine};
+use crate::http::problem::Problem;
+use crate::http::routes::remotepc;
+
+/// Lets a request in, or says why not. The one layer of the whole door: a route cannot be put beside it.
+pub(in crate::http) async fn guard(
+    State(keys): State<Arc<Keys>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let asked = access(request.method(), route);
+    match let_in(&keys, request.headers(), asked).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+        Err(problem) if is_upstreams(request.uri().path()) => in_upstreams_words(problem),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<Option<Caller>, Problem> {
+    if asked == Access::Anybody {
+        return Ok(None);
+    }
+    // While the door stands open it is for this machine alone.
+    if let Err(foreign) = this_machine::check(headers)
+        && keys.is_open().await?
+    {
+        return Err(foreign);
+    }
+    let Access::Scope(scope) = asked else { return Ok(None) };
+    let caller = keys.admit(headers).await?;
+    tracing::Span::current().record("caller", caller.id());
+    caller.require(scope)?;
+    Ok(Some(caller))
+}
+
+/// As upstream, down to the envelope: the clients of these paths know no other.
+fn is_upstreams(path: &str) -> bool {
+    path == "/admin/remotepc" || path.starts_with("/admin/remotepc/")
+}
+
+fn in_upstreams_words(problem: Problem) -> Response {
+    let word = match (problem.status(), problem.scope()) {
+        (StatusCode::UNAUTHORIZED, _) => "NOT_AUTHORIZED".to_owned(),
+        (_, Some(scope)) => format!("SCOPE_REQUIRED: {scope}"),
+        (StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST, None) => "NOT_FROM_THIS_HOST".to_owned(),
+        (StatusCode::SERVICE_UNAVAILABLE, None) => "UNAVAILABLE".to_owned(),
+        _ => "INTERNAL_ERROR".to_owned(),
+    };
+    let mut response = remotepc::refusal(problem.status(), &word);
+    for (name, value) in problem.into_response().headers() {
+        if [header::WWW_AUTHENTICATE, header::RETRY_AFTER].contains(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}

@@ -1,0 +1,189 @@
+//! Who may come through the internal door, and what they may do there.
+//!
+//! Three questions, each in a place of its own: whether a door without keys is asked from this machine
+//! (`this_machine.rs`), who asks (here), and whether they may ask that (`scopes.rs`). One layer around the whole door
+//! (`layers.rs`) puts them, so that no route can do without; one that no rule names needs the scope `admin`.
+
+mod caller;
+mod layers;
+mod scopes;
+mod this_machine;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::problem::Problem;
+use crate::domain::{ApiKey, Clock, KEY_PREFIX, KeyDigest, KeyId};
+use crate::lifecycle::Lifecycle;
+use crate::store::{PresentedKey, Store};
+
+pub use caller::Caller;
+pub(super) use layers::guard;
+
+/// How exactly it is noted when a key was last used.
+const NOTED_EVERY: Duration = Duration::from_mins(1);
+
+/// The keys that open the internal door: one of the configuration, and those in the store.
+///
+/// The store is asked with every request that does not bring the configured key, so that a key that was revoked, or a
+/// door that was locked, is so at once and on all replicas.
+pub struct Keys {
+    admin: Option<KeyDigest>,
+    may_open: bool,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    lifecycle: Lifecycle,
+    noted: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+/// What [`Keys`] is made of.
+pub struct KeysParts<'a> {
+    /// The configured admin key.
+    pub admin: Option<&'a SecretString>,
+    /// Whether the door may stand open when there is no admin key at all: only where others cannot reach it.
+    pub may_open: bool,
+    /// Where the other keys are.
+    pub store: Arc<dyn Store>,
+    /// When it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who waits for what is noted beside a request.
+    pub lifecycle: Lifecycle,
+}
+
+/// What a request says about who asks.
+enum Presented {
+    Nothing,
+    Malformed,
+    Key { digest: KeyDigest, looks_like_ours: bool },
+}
+
+impl Keys {
+    /// With these keys.
+    #[must_use]
+    pub fn new(parts: KeysParts<'_>) -> Self {
+        Self {
+            admin: parts.admin.map(|key| KeyDigest::of(key.expose_secret())),
+            may_open: parts.may_open,
+            store: parts.store,
+            clock: parts.clock,
+            lifecycle: parts.lifecycle,
+            noted: Mutex::default(),
+        }
+    }
+
+    /// Says who asks, or why they may not.
+    pub async fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let presented = Presented::by(headers);
+        if let (Some(admin), Presented::Key { digest, .. }) = (&self.admin, &presented)
+            && admin.matches(digest)
+        {
+            return Ok(Caller::admin_key());
+        }
+        let digest = match &presented {
+            Presented::Key { digest, .. } => Some(digest),
+            // Nothing that the store could say would let them in.
+            refused if self.admin.is_some() || !self.may_open => return Err(refused.refusal()),
+            _ => None,
+        };
+        let PresentedKey { locked, key } = self.store.presented_key(digest).await?;
+        let open = self.admin.is_none() && self.may_open && !locked;
+        match (key, digest) {
+            (Some(key), Some(digest)) => self.known(key, digest),
+            _ if open && !presented.looks_like_ours() => Ok(Caller::open()),
+            _ => Err(presented.refusal()),
+        }
+    }
+
+    /// Whether the door stands open to this machine.
+    async fn is_open(&self) -> Result<bool, Problem> {
+        let may_be = self.admin.is_none() && self.may_open;
+        Ok(may_be && !self.store.presented_key(None).await?.locked)
+    }
+
+    fn known(self: &Arc<Self>, key: ApiKey, digest: &KeyDigest) -> Result<Caller, Problem> {
+        let now = self.clock.now();
+        if key.is_expired(now) {
+            return Err(Problem::unauthorized("this key has expired"));
+        }
+        self.note_use(&key, now);
+        Ok(Caller::known(key, digest.clone(), Arc::clone(self)))
+    }
+
+    /// Asks again about a key that was good.
+    async fn still_good(&self, digest: &KeyDigest) -> Result<(), Problem> {
+        match self.store.presented_key(Some(digest)).await?.key {
+            Some(key) if !key.is_expired(self.clock.now()) => Ok(()),
+            _ => Err(Problem::unauthorized("this key was revoked or has expired meanwhile")),
+        }
+    }
+
+    /// Notes now and then that a key is in use, beside the request and at nobody's cost.
+    fn note_use(&self, key: &ApiKey, now: Timestamp) {
+        let Ok(lately) = now.checked_sub(NOTED_EVERY) else { return };
+        if key.last_used_at.is_some_and(|used| used > lately) {
+            return;
+        }
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.retain(|_, at| *at > lately);
+        if noted.insert(key.id.clone(), now).is_some() {
+            return;
+        }
+        let (store, id) = (Arc::clone(&self.store), key.id.clone());
+        self.lifecycle.spawn(async move {
+            if let Err(e) = store.use_key(&id, now).await {
+                tracing::debug!(key = %id, error = %e, "could not note that a key was used");
+            }
+        });
+    }
+}
+
+impl Presented {
+    fn by(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Self::Nothing };
+        match value.to_str().ok().and_then(bearer) {
+            Some(key) => {
+                Self::Key { digest: KeyDigest::of(key), looks_like_ours: key.starts_with(KEY_PREFIX) }
+            }
+            None => Self::Malformed,
+        }
+    }
+
+    /// Whether somebody means to be held to a key. Other things are no matter to an open door, such as the key that a
+    /// client of upstream's sends.
+    fn looks_like_ours(&self) -> bool {
+        matches!(self, Self::Key { looks_like_ours: true, .. })
+    }
+
+    fn refusal(&self) -> Problem {
+        Problem::unauthorized(match self {
+            Self::Nothing => "send your key as `Authorization: Bearer <key>`",
+            Self::Malformed => "the Authorization header is not of the form `Bearer <key>`",
+            Self::Key { .. } => "this key is not known",
+        })
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("Bearer abc", Some("abc"))]
+    #[case("bearer  abc ", Some("abc"))]
+    #[case("Basic abc", None)]
+    #[case("abc", None)]
+    #[case("", None)]
+    fn keys_are_sent_as_bearers(#[case] value: &str, #[case] key: Option<&str>) {
+        assert_eq!(bearer(value), key);
+    }
+}

@@ -1,0 +1,178 @@
+//! `/v1/keys`: who may come through the internal door. A key is shown once, when it is made; then nobody has it but its
+//! owner.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use http::StatusCode;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::domain::{
+    AdminKeys, ApiKey, Chance, Clock, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, Scope, ServiceName,
+    iso_millis, new_key,
+};
+use crate::http::auth::Caller;
+use crate::http::extract::{Json, Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{empty, json, with_json};
+use crate::store::{LastAdminKey, Removal, Store};
+
+/// What the routes about keys need.
+pub struct KeysState {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// When it is.
+    pub clock: Arc<dyn Clock>,
+    /// What makes keys.
+    pub chance: Chance,
+    /// The services that a key may be limited to.
+    pub services: Vec<ServiceName>,
+    /// What it means here when the last stored admin key goes.
+    pub last: LastAdminKey,
+}
+
+/// Everything below `/v1/keys`. Nothing that keeps answers may stand before it.
+pub(crate) fn routes(state: KeysState) -> Router {
+    Router::new()
+        .route("/v1/keys", get(list).post(add))
+        .route("/v1/keys/{id}", get(show).delete(revoke))
+        .with_state(Arc::new(state))
+}
+
+/// A key that is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    name: KeyName,
+    scopes: Vec<Scope>,
+    #[serde(default)]
+    service: Option<ServiceName>,
+    #[serde(default, deserialize_with = "moment")]
+    expires_at: Option<Timestamp>,
+}
+
+/// A time, or words that do not repeat what was given instead of one.
+fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(value)?;
+    let moment = text.map(|text| text.parse()).transpose();
+    moment.map_err(|_| D::Error::custom("`expires_at` is a time such as 2027-01-31T12:00:00Z, or null"))
+}
+
+/// A key as it is shown.
+#[derive(Serialize)]
+struct View<'a> {
+    id: KeyId,
+    name: KeyName,
+    scopes: Vec<Scope>,
+    service: Option<ServiceName>,
+    expires_at: Option<String>,
+    created_at: String,
+    last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    fn of(key: ApiKey, secret: Option<&'a SecretString>) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            scopes: key.grant.scopes().to_vec(),
+            service: key.grant.service().cloned(),
+            expires_at: key.expires_at.map(iso_millis::text),
+            created_at: iso_millis::text(key.created_at),
+            last_used_at: key.last_used_at.map(iso_millis::text),
+            key: secret.map(ExposeSecret::expose_secret),
+        }
+    }
+}
+
+impl KeysState {
+    fn key(&self, new: New) -> Result<ApiKey, Problem> {
+        let now = self.clock.now();
+        let known = |service: &ServiceName| self.services.contains(service);
+        if !new.service.as_ref().is_none_or(known) {
+            let all: Vec<_> = self.services.iter().map(ServiceName::as_str).collect();
+            return Err(Problem::unprocessable(format!(
+                "there is no such service; the services are {}",
+                all.join(", ")
+            )));
+        }
+        // As it is stored: to the millisecond.
+        let whole = |end: Timestamp| Timestamp::from_millisecond(end.as_millisecond()).unwrap_or(end);
+        let expires_at = new.expires_at.map(whole);
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(Problem::unprocessable("expires_at has passed already; it has to be in the future"));
+        }
+        Ok(ApiKey {
+            id: KeyId::new(now, &self.chance),
+            name: new.name,
+            grant: Grant::new(&new.scopes, new.service).map_err(|e| Problem::unprocessable(e.to_string()))?,
+            expires_at,
+            created_at: now,
+            last_used_at: None,
+        })
+    }
+}
+
+/// `GET /v1/keys`
+async fn list(State(state): State<Arc<KeysState>>, params: Params) -> Result<Response, Problem> {
+    params.finish()?;
+    let data: Vec<_> = state.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
+    Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
+}
+
+/// `POST /v1/keys`
+async fn add(
+    State(state): State<Arc<KeysState>>,
+    caller: Caller,
+    Json(new): Json<New>,
+) -> Result<Response, Problem> {
+    let key = state.key(new)?;
+    let secret = new_key(&state.chance);
+    state.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
+    tracing::info!(key = %key.id, by = caller.id(), "made a key to the internal door");
+    Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))
+}
+
+/// `GET /v1/keys/{id}`
+async fn show(State(state): State<Arc<KeysState>>, Path(id): Path<KeyId>) -> Result<Response, Problem> {
+    let key = state.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
+    Ok(json(&View::of(key, None)))
+}
+
+/// `DELETE /v1/keys/{id}`
+async fn revoke(
+    State(state): State<Arc<KeysState>>,
+    caller: Caller,
+    Path(id): Path<KeyId>,
+) -> Result<Response, Problem> {
+    match state.store.remove_key(&id, state.clock.now(), state.last).await? {
+        Removal::Done { last_admin } => {
+            tracing::info!(key = %id, by = caller.id(), "revoked a key to the internal door");
+            if last_admin && state.last == LastAdminKey::Opens {
+                tracing::warn!("that was the last admin key: the internal door stands open to this machine");
+            }
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        Removal::Unknown => Err(unknown(&id)),
+        Removal::LastAdminKey(AdminKeys::Expired) => Err(Problem::conflict(
+            "all other admin keys have expired, so nobody could come in any more; make another admin key first, or \
+             remove the expired ones, or set internal.admin_key",
+        )),
+        Removal::LastAdminKey(_) => Err(Problem::conflict(
+            "this is the last admin key, and the internal door is not on a loopback address; make another admin key \
+             first, or set internal.admin_key",
+        )),
+    }
+}
+
+fn unknown(id: &KeyId) -> Problem {
+    Problem::not_found(format!("there is no key {id}"))
+}
