@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many watch with one ticket: a few windows, and connections that a browser has left and we have not noticed.
-const MOST_PER_TICKET: usize = 8;
+const MOST_PER_TICKET: usize = 16;
 
 /// How many watch altogether. A door has places for more connections than that, so that callbacks still come in.
 const MOST: usize = 10_000;

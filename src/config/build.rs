@@ -10,7 +10,10 @@ use super::problem::Problem;
 use super::reader::{Bad, Reader};
 use super::schema;
 use super::value::{Layer, Table, Value};
-use super::{Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, endpoint, rules};
+use super::{
+    Authentications, Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, endpoint,
+    rules,
+};
 use crate::domain::{EndpointSettings, ServiceName};
 
 /// The configuration, or every problem that it has.
@@ -24,6 +27,9 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
     let endpoints = building.endpoints(services.as_deref().ok());
     let delivery = building.delivery();
     let remotepc = building.remotepc();
+    let authentications = building.single("authentications", |r, _| {
+        Ok(Authentications { claim_within: r.required("claim_within", rules::fresh)? })
+    });
     let retention = building.single("retention", |r, _| {
         let (events, audit) = (r.required("events", rules::kept), r.required("audit", rules::kept));
         Ok(Retention { events: events?, audit: audit? })
@@ -38,6 +44,7 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
         endpoints: endpoints?,
         delivery: delivery?,
         remotepc: remotepc?,
+        authentications: authentications?,
         retention: retention?,
         telemetry: telemetry?,
     })

@@ -96,20 +96,9 @@ impl Config {
 
     /// Keys that are read and checked and that this version does nothing with yet: nobody should count on them.
     fn without_effect(&self) -> Vec<String> {
-        let keys = [
-            ("public.cors_origins", !self.public.cors_origins.is_empty()),
-            ("telemetry.otlp_endpoint", self.telemetry.otlp_endpoint.is_some()),
-        ];
+        let keys = [("telemetry.otlp_endpoint", self.telemetry.otlp_endpoint.is_some())];
         let set = keys.into_iter().filter(|(_, set)| *set);
-        let mut doubts: Vec<_> =
-            set.map(|(key, _)| format!("{key} is set, but has no effect in this version")).collect();
-        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.expected_only) {
-            doubts.push(format!(
-                "endpoint {}: expected_only is set, and in this version nothing can be expected: it gets no events",
-                endpoint.name
-            ));
-        }
-        doubts
+        set.map(|(key, _)| format!("{key} is set, but has no effect in this version")).collect()
     }
 }
 

@@ -122,6 +122,11 @@ pub(super) fn kept(text: &str) -> Ruled<Duration> {
     duration(DAY * 36_500)(text)
 }
 
+/// For what is good only for a while.
+pub(super) fn fresh(text: &str) -> Ruled<Duration> {
+    duration(DAY)(text)
+}
+
 /// For an answer that is shown again for a while; no time at all is one way to do that.
 pub(super) fn shown_again(text: &str) -> Ruled<Duration> {
     let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();

@@ -111,6 +111,7 @@ const NETS: &str = r#"a list of networks or addresses such as "203.0.113.0/24" o
 const TOKENS: &str = "a list of tokens, each at least 22 of the characters a-z, A-Z, 0-9, `-` and `_` \
     (`remgate token new` makes one)";
 const TIMEOUT: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
+const FRESH: &str = r#"a duration such as "5m", from "1s" to "1d""#;
 const KEPT: &str = r#"a duration such as "30d", longer than nothing and at most "36500d""#;
 const PROXY: &str = "http://host:port or socks5://host:port";
 const CA_FILE: &str = "the path of a readable file with certificates in PEM";
@@ -218,6 +219,7 @@ pub(super) const SECTIONS: &[Section] = &[
             text("ca_file", CA_FILE),
         ],
     },
+    Section { name: "authentications", repeated: false, keys: &[text("claim_within", FRESH)] },
     Section { name: "retention", repeated: false, keys: &[text("events", KEPT), text("audit", KEPT)] },
     Section {
         name: "telemetry",

@@ -29,6 +29,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// The reseller API.
     pub remotepc: RemotePc,
+    /// What apps wait for.
+    pub authentications: Authentications,
     /// How long things are kept.
     pub retention: Retention,
     /// What is told about the running.
@@ -157,6 +159,13 @@ pub struct RemotePc {
     pub proxy: Option<SecretString>,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What apps wait for.
+#[derive(Debug, Clone)]
+pub struct Authentications {
+    /// How long after its completion an authentication can be claimed.
+    pub claim_within: Duration,
 }
 
 /// How long things are kept.

@@ -59,14 +59,14 @@ impl AssertionKey {
     /// Vouches for a completed authentication, to the apps of its service.
     #[must_use]
     pub fn vouch(&self, it: &Authentication, issuer: &str, now: Timestamp, chance: &Chance) -> String {
-        let issued = now.as_second();
+        let second = now.as_second();
         let claims = Claims {
             iss: issuer,
             aud: &it.service,
             sub: it.uaid,
             jti: URL_SAFE_NO_PAD.encode(chance.bytes::<16>()),
-            iat: issued,
-            exp: issued.saturating_add(i64::try_from(ASSERTION_LASTS.as_secs()).unwrap_or(0)),
+            iat: second,
+            exp: second.saturating_add(i64::try_from(ASSERTION_LASTS.as_secs()).unwrap_or(0)),
             auth_time: it.completed_at.map(Timestamp::as_second),
             event_type: it.event_type,
             trust: it.trust,

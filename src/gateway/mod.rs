@@ -11,6 +11,7 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 
+use crate::authentications::{Expiry, Follower};
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::Driver;
 use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
@@ -59,6 +60,8 @@ pub struct Gateway {
     public: Bound,
     internal: Bound,
     driver: Driver,
+    expiry: Expiry,
+    follower: Follower,
     handed: Taker,
     store: Arc<dyn Store>,
     wake: Wake,
@@ -106,10 +109,13 @@ impl Gateway {
         let sender = shared.sender(config, Arc::clone(&guard))?;
         let driver = shared.driver(config, Arc::clone(&sender), places);
         let recorder = shared.recorder(config, giver);
-        let public_router = shared.public(config, recorder.clone());
+        let authentications = shared.authentications(config).await?;
+        let public_router = shared.public(config, recorder.clone(), Arc::clone(&authentications));
         let endpoints = shared.endpoints(config, declared_in, guard, sender);
-        let internal_router = shared.internal(config, endpoints, recorder)?;
+        let internal_router = shared.internal(config, endpoints, authentications, recorder)?;
         Ok(Self {
+            expiry: shared.expiry(),
+            follower: shared.follower(),
             public: Bound { listener: public, address: public_address, router: public_router },
             internal: Bound { listener: internal, address: internal_address, router: internal_router },
             driver,
@@ -143,7 +149,9 @@ impl Gateway {
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle, .. } = self;
+        let Self {
+            public, internal, driver, expiry, follower, handed, store, wake, metrics, lifecycle, ..
+        } = self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
@@ -159,6 +167,8 @@ impl Gateway {
             lifecycle.clone(),
         ));
         lifecycle.spawn(driver.run(handed));
+        lifecycle.spawn(expiry.run());
+        lifecycle.spawn(follower.run());
         let (listening, stop_listening) = (Arc::clone(&store), lifecycle.soft().clone());
         lifecycle.spawn(async move { listening.listen(&wake, &stop_listening).await });
         let until_soft = lifecycle.soft().clone();

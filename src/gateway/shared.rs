@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::Seams;
+use crate::authentications::{Authentications, Expiry, Follower, Parts};
 use crate::config::Config;
 use crate::dispatch::{Driver, DriverParts, lease_for};
-use crate::domain::RetryPolicy;
+use crate::domain::{RetryPolicy, ServiceName};
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
-    CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule, HealthState, Idempotency,
-    InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults,
-    TrustedProxies,
+    AuthenticationsState, CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule,
+    HealthState, Idempotency, InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState,
+    RequestIds, SendingDefaults, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -73,7 +74,45 @@ impl Shared {
         Recorder::start(writer, &self.lifecycle, intake::QUEUE)
     }
 
-    pub(super) fn public(&self, config: &Config, recorder: Recorder) -> Router {
+    pub(super) async fn authentications(&self, config: &Config) -> anyhow::Result<Arc<Authentications>> {
+        let parts = Parts {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+            claim_within: config.authentications.claim_within,
+            issuer: public_url(config).unwrap_or_else(|| "remgate".to_owned()),
+        };
+        Ok(Arc::new(Authentications::open(parts).await?))
+    }
+
+    pub(super) fn expiry(&self) -> Expiry {
+        Expiry {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    pub(super) fn follower(&self) -> Follower {
+        Follower {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    pub(super) fn public(
+        &self,
+        config: &Config,
+        recorder: Recorder,
+        authentications: Arc<Authentications>,
+    ) -> Router {
         let rules = config.services.iter().map(|service| GateRule {
             service: service.name.clone(),
             tokens: service.tokens.clone(),
@@ -87,7 +126,7 @@ impl Shared {
             chance: self.seams.chance.clone(),
             metrics: self.metrics.clone(),
         };
-        http::public(callback, self.request_ids())
+        http::public(callback, authentications, &config.public.cors_origins, self.request_ids())
     }
 
     pub(super) fn endpoints(
@@ -104,7 +143,7 @@ impl Shared {
             wake: self.wake.clone(),
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
-            services: config.services.iter().map(|service| service.name.clone()).collect(),
+            services: services(config),
             declared_in: declared_in.to_owned(),
             defaults: SendingDefaults {
                 schedule: config.delivery.schedule.clone(),
@@ -118,6 +157,7 @@ impl Shared {
         &self,
         config: &Config,
         endpoints: EndpointsState,
+        authentications: Arc<Authentications>,
         recorder: Recorder,
     ) -> anyhow::Result<Router> {
         let settings = remotepc::Settings {
@@ -139,6 +179,11 @@ impl Shared {
             keys: self.keys(config),
             api_keys: self.api_keys(config),
             events: self.events(),
+            authentications: AuthenticationsState {
+                authentications,
+                services: services(config),
+                public_url: public_url(config).unwrap_or_default(),
+            },
             endpoints,
             deliveries: self.deliveries(),
             idempotency: self.idempotency(),
@@ -200,4 +245,13 @@ impl Shared {
     fn request_ids(&self) -> RequestIds {
         RequestIds::new(Arc::clone(&self.seams.clock), self.seams.chance.clone())
     }
+}
+
+fn services(config: &Config) -> Vec<ServiceName> {
+    config.services.iter().map(|service| service.name.clone()).collect()
+}
+
+/// How the outside world reaches the public door, if anybody said so.
+fn public_url(config: &Config) -> Option<String> {
+    config.public.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
 }

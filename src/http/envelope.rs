@@ -77,6 +77,11 @@ impl Envelope {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Not stored, please try again later")
     }
 
+    /// 503: too many do the same.
+    pub(super) fn crowded() -> Self {
+        Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Too many wait, please try again later")
+    }
+
     fn plain(status: StatusCode, msg: &'static str) -> Self {
         Self { status, allowed: None, code: status.as_u16().to_string(), msg, data: None }
     }

@@ -23,6 +23,8 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use http::{HeaderValue, Method, header};
+use tower_http::cors::CorsLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
@@ -31,6 +33,7 @@ pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
+pub use routes::authentications::AuthenticationsState;
 pub use routes::callback::CallbackState;
 pub use routes::deliveries::DeliveriesState;
 pub use routes::endpoints::{EndpointsState, SendingDefaults};
@@ -41,25 +44,36 @@ pub use routes::remotepc::RemotePcState;
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 
+use crate::authentications::Authentications;
 use auth::guard;
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
 use routes::{
-    callback, deliveries, endpoints, events, health, keys, remotepc, remotepc_sessions, remotepc_users,
+    authentications, callback, deliveries, endpoints, events, health, keys, remotepc, remotepc_sessions,
+    remotepc_users, wait,
 };
+
+/// How long a browser need not ask again whether it may.
+const PREFLIGHT_LASTS: Duration = Duration::from_hours(1);
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 
-/// The door to the outside: RemAuth's callback, and nothing else.
-pub fn public(callback: CallbackState, ids: RequestIds) -> Router {
+/// The door to the outside: RemAuth's callback, browsers that wait with a ticket, and nothing else.
+pub fn public(
+    callback: CallbackState,
+    authentications: Arc<Authentications>,
+    cors_origins: &[String],
+    ids: RequestIds,
+) -> Router {
     let callbacks = Router::new()
         .route("/remauth_callback", any(callback::callback))
         .route("/remauth_callback/{token}", any(callback::callback))
         .with_state(Arc::new(callback));
     let router = Router::new()
         .merge(callbacks)
+        .merge(waiting(authentications, cors_origins))
         .route("/livez", get(health::livez))
         .fallback(|| async { Envelope::not_found() })
         .method_not_allowed_fallback(|| async { Envelope::wrong_method("GET, HEAD") });
@@ -71,6 +85,22 @@ pub fn public(callback: CallbackState, ids: RequestIds) -> Router {
     around(router, "public", refusals, ids).layer(from_fn(own_request_id))
 }
 
+/// Browsers that wait. A page of another origin may read it only if that origin is listed.
+fn waiting(authentications: Arc<Authentications>, cors_origins: &[String]) -> Router {
+    let router = Router::new().route("/wait/{ticket}", get(wait::wait)).with_state(authentications);
+    // The configuration has checked them.
+    let origins: Vec<HeaderValue> = cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return router;
+    }
+    let cors = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET])
+        .allow_headers([header::CACHE_CONTROL, wait::LAST_EVENT_ID])
+        .max_age(PREFLIGHT_LASTS);
+    router.layer(cors)
+}
+
 /// What the internal door's routes need.
 pub struct InternalStates {
     /// Who may come in.
@@ -79,6 +109,8 @@ pub struct InternalStates {
     pub api_keys: KeysState,
     /// For `/v1/events`.
     pub events: EventsState,
+    /// For `/v1/authentications`.
+    pub authentications: AuthenticationsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,
     /// For `/v1/deliveries`, replaying and recovering.
@@ -98,6 +130,7 @@ pub struct InternalStates {
 /// The door to our own apps and people.
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let sessions = Arc::new(states.remotepc_sessions);
+    let key_set = authentications::key_set(Arc::clone(&states.authentications.authentications));
     let v1 = Router::new()
         .merge(
             Router::new()
@@ -105,6 +138,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/events/{id}", get(events::show))
                 .with_state(Arc::new(states.events)),
         )
+        .merge(authentications::routes(states.authentications))
         .merge(endpoints::routes(states.endpoints))
         .merge(
             Router::new()
@@ -128,14 +162,12 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .merge(remotepc::write_routes(states.remotepc))
         .merge(remotepc::unknown_routes())
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
-    let open = Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(states.health));
-    let router =
-        Router::new().merge(v1).merge(admin).merge(desk_links(sessions)).merge(open).fallback(nothing_here);
+    let router = Router::new()
+        .merge(v1)
+        .merge(admin)
+        .merge(desk_links(sessions))
+        .merge(open(states.health, key_set))
+        .fallback(nothing_here);
     let router = router.layer(from_fn_with_state(Arc::new(states.keys), guard));
     let refusals = Refusals {
         two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
@@ -143,6 +175,17 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         panicked: || Problem::internal().into_response(),
     };
     around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
+}
+
+/// What asks for no key.
+fn open(health: HealthState, key_set: Router) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .with_state(Arc::new(health))
+        .merge(key_set)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// One-time links. The code in the path is the key, and a look with HEAD must not use it up.

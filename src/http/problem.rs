@@ -85,6 +85,42 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow this", detail)
     }
 
+    /// 409: of all who claim an authentication one gets it, and it was another.
+    pub fn already_claimed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "already-claimed", "It was claimed before", detail)
+    }
+
+    /// 410: a claim long after the authentication.
+    pub fn claim_too_late(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "claim-too-late", "It is too late to claim it", detail)
+    }
+
+    /// 409 or 410: an authentication that did not come in time.
+    pub fn authentication_expired(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "authentication-expired", "The authentication did not come in time", detail)
+    }
+
+    /// 425: a claim before the authentication.
+    pub fn too_early(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_EARLY, "authentication-pending", "It has not been completed", detail)
+    }
+
+    /// 400: what stands in the place of a ticket is none.
+    pub fn ticket_malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ticket-malformed", "This is no ticket", detail)
+    }
+
+    /// 410: a ticket that was good once.
+    pub fn ticket_expired(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "ticket-expired", "The ticket has run out", detail)
+    }
+
+    /// 429: more at once than anybody needs.
+    pub fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many at once", detail)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
     /// 413: more than anybody needs.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)

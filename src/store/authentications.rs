@@ -31,7 +31,7 @@ pub struct Expected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// This caller has it, and nobody else ever will.
-    Won(Authentication),
+    Won(Box<Authentication>),
     /// Somebody had it before.
     Taken,
     /// It was completed too long ago.
@@ -158,7 +158,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
             let won = B::run(tx.connection(), claim).await? > 0;
             tx.commit().await?;
             Ok(if won {
-                Claimed::Won(Authentication { claimed_at: Some(now), ..found })
+                Claimed::Won(Box::new(Authentication { claimed_at: Some(now), ..found }))
             } else {
                 Claimed::Taken
             })

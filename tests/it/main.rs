@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod authentications;
+#[cfg(test)]
 mod callback;
 #[cfg(test)]
 mod cli;
@@ -29,6 +31,8 @@ mod endpoint_states;
 mod endpoints;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod expiry;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]

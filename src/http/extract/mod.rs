@@ -4,6 +4,7 @@ mod json;
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -62,12 +63,35 @@ impl Params {
         Ok(self.one::<Direction>("order")?.is_some_and(|it| it.0))
     }
 
+    /// How long the caller wants to wait: 0 to 60 seconds, not at all when nothing is said.
+    pub(super) fn wait(&mut self) -> Result<Duration, Problem> {
+        Ok(self.given_wait()?.unwrap_or_default())
+    }
+
+    /// The same, where it matters whether it was said.
+    pub(super) fn given_wait(&mut self) -> Result<Option<Duration>, Problem> {
+        Ok(self.one::<Wait>("wait")?.map(|wait| wait.0))
+    }
+
     /// Refuses what is left.
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => Err(Problem::bad_request(format!("there is no parameter `{name}` here"))),
         }
+    }
+}
+
+struct Wait(Duration);
+
+impl FromStr for Wait {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let seconds = text.parse().ok().filter(|seconds| *seconds <= 60);
+        let seconds =
+            seconds.ok_or_else(|| Invalid::new("a wait is a whole number of seconds from 0 to 60"))?;
+        Ok(Self(Duration::from_secs(seconds)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
+use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page};
 use crate::http::auth::Caller;
 use crate::http::extract::{Params, Path};
 use crate::http::problem::Problem;
@@ -89,7 +89,7 @@ impl EventsState {
 fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
     let newest_first = params.newest_first()?;
     let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
-    let wait = params.one::<Wait>("wait")?;
+    let wait = params.given_wait()?;
     let order = match (newest_first, after, before, &wait) {
         (false, _, None, _) => Order::Ascending { after: after.unwrap_or_default() },
         (true, None, _, None) => Order::Descending { before },
@@ -112,18 +112,5 @@ fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
         until: params.one("until")?,
     };
     params.finish()?;
-    Ok((filter, wait.map_or(Duration::ZERO, |wait| wait.0)))
-}
-
-struct Wait(Duration);
-
-impl std::str::FromStr for Wait {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let seconds = text.parse().ok().filter(|seconds| *seconds <= 60);
-        let seconds =
-            seconds.ok_or_else(|| Invalid::new("a wait is a whole number of seconds from 0 to 60"))?;
-        Ok(Self(Duration::from_secs(seconds)))
-    }
+    Ok((filter, wait.unwrap_or_default()))
 }

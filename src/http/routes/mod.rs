@@ -1,5 +1,6 @@
 //! One file a resource.
 
+pub(super) mod authentications;
 pub(super) mod callback;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
@@ -9,3 +10,4 @@ pub(super) mod keys;
 pub(crate) mod remotepc;
 pub(crate) mod remotepc_sessions;
 pub(crate) mod remotepc_users;
+pub(super) mod wait;

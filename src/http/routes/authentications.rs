@@ -1,0 +1,210 @@
+//! `/v1/authentications`: for the app whose user sits before a login page, and the keys with which remgate vouches.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::authentications::{Authentications, NoTicket};
+use crate::domain::{
+    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, ServiceName,
+    Subject, Uaid, iso_millis,
+};
+use crate::http::auth::Caller;
+use crate::http::extract::{Json, Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{json, with_body, with_json};
+use crate::store::Claimed;
+
+/// What these routes need.
+#[derive(Clone)]
+pub struct AuthenticationsState {
+    /// What does it.
+    pub authentications: Arc<Authentications>,
+    /// Every service that there is, the first one first.
+    pub services: Vec<ServiceName>,
+    /// What stands before `/wait/...` for the outside world; nothing when nobody said.
+    pub public_url: String,
+}
+
+type Shared = State<Arc<AuthenticationsState>>;
+
+/// Everything below `/v1/authentications`.
+pub(crate) fn routes(state: AuthenticationsState) -> Router {
+    Router::new()
+        .route("/v1/authentications/{uaid}", put(expect).get(show))
+        .route("/v1/authentications/{uaid}/claim", post(claim))
+        .route("/v1/authentications/{uaid}/ticket", post(ticket))
+        .with_state(Arc::new(state))
+}
+
+/// The key set, for whoever is shown an assertion.
+pub(crate) fn key_set(authentications: Arc<Authentications>) -> Router {
+    Router::new().route(
+        "/.well-known/jwks.json",
+        get(async move || {
+            let set = authentications.key_set().to_string();
+            with_body(StatusCode::OK, "application/jwk-set+json", set)
+        }),
+    )
+}
+
+/// What an app says of an authentication that it expects.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    service: Option<ServiceName>,
+    subject: Option<Subject>,
+    state: Option<AppState>,
+    expires_in: Option<ExpiresIn>,
+}
+
+/// `PUT /v1/authentications/{uaid}`
+async fn expect(
+    State(state): Shared,
+    caller: Caller,
+    Path(uaid): Path<String>,
+    Json(said): Json<Said>,
+) -> Result<Response, Problem> {
+    let uaid: Uaid = uaid.parse().map_err(|e| Problem::unprocessable(format!("{e}")))?;
+    let Said { service, subject, state: app_state, expires_in } = said;
+    let service = state.service(service, &caller)?;
+    if !caller.sees(Some(&service)) {
+        return Err(Problem::forbidden("the key is for another service"));
+    }
+    let expectation = Expectation { subject, state: app_state, expires_in: expires_in.unwrap_or_default() };
+    let expected = state.authentications.expect(&AuthenticationName { service, uaid }, &expectation).await?;
+    if !expected.new && expected.authentication.status == AuthenticationStatus::Expired {
+        return Err(Problem::authentication_expired(
+            StatusCode::CONFLICT,
+            "it was expected and did not come in time; begin another authentication",
+        ));
+    }
+    let status = if expected.new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(with_json(status, "application/json", &expected.authentication))
+}
+
+/// `GET /v1/authentications/{uaid}`
+async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Path(uaid): Path<Uaid>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let wait = params.wait()?;
+    let name = state.named(uaid, params, &caller)?;
+    let found = state.authentications.look(&name, wait).await?;
+    if !wait.is_zero() {
+        caller.still_good().await?;
+    }
+    found.map(|found| json(&found)).ok_or_else(|| unknown(uaid))
+}
+
+#[derive(Serialize)]
+struct Taken {
+    #[serde(flatten)]
+    authentication: Box<Authentication>,
+    assertion: String,
+}
+
+/// A body in which nothing can be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// `POST /v1/authentications/{uaid}/claim`
+async fn claim(
+    State(state): Shared,
+    caller: Caller,
+    Path(uaid): Path<Uaid>,
+    params: Params,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Response, Problem> {
+    let name = state.named(uaid, params, &caller)?;
+    match state.authentications.claim(&name).await? {
+        Claimed::Won(authentication) => {
+            let assertion = state.authentications.vouch(&authentication);
+            Ok(json(&Taken { authentication, assertion }))
+        }
+        Claimed::Taken => Err(Problem::already_claimed("somebody has claimed it before")),
+        Claimed::TooLate => Err(Problem::claim_too_late(
+            "it was completed too long ago to be claimed (`authentications.claim_within`)",
+        )),
+        Claimed::Pending => Err(Problem::too_early("it has not been completed; wait for it first")),
+        Claimed::Expired => {
+            Err(Problem::authentication_expired(StatusCode::GONE, "it was expected and did not come in time"))
+        }
+        Claimed::Unknown => Err(unknown(uaid)),
+    }
+}
+
+#[derive(Serialize)]
+struct Issued {
+    url: String,
+    #[serde(with = "iso_millis")]
+    expires_at: Timestamp,
+}
+
+/// `POST /v1/authentications/{uaid}/ticket`
+async fn ticket(
+    State(state): Shared,
+    caller: Caller,
+    Path(uaid): Path<Uaid>,
+    params: Params,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Response, Problem> {
+    let name = state.named(uaid, params, &caller)?;
+    let (ticket, expires_at) = state.authentications.ticket(&name).await.map_err(|e| match e {
+        NoTicket::Unexpected => unknown(uaid),
+        NoTicket::Over => {
+            Problem::authentication_expired(StatusCode::GONE, "the time for which it is expected is over")
+        }
+        NoTicket::Store(e) => e.into(),
+    })?;
+    let url = format!("{}/wait/{ticket}", state.public_url);
+    Ok(with_json(StatusCode::CREATED, "application/json", &Issued { url, expires_at }))
+}
+
+impl AuthenticationsState {
+    /// The authentication that the path and `?service=` name. One of a service that the caller does not see is as
+    /// unknown as one that is not there.
+    fn named(&self, uaid: Uaid, mut params: Params, caller: &Caller) -> Result<AuthenticationName, Problem> {
+        let service = params.one("service")?;
+        params.finish()?;
+        let service = self.service(service, caller)?;
+        if caller.sees(Some(&service)) {
+            Ok(AuthenticationName { service, uaid })
+        } else {
+            Err(unknown(uaid))
+        }
+    }
+
+    /// The service that is meant: the one that is named, the key's own, `default`, or the only one.
+    fn service(&self, named: Option<ServiceName>, caller: &Caller) -> Result<ServiceName, Problem> {
+        if let Some(named) = named {
+            return if self.services.contains(&named) {
+                Ok(named)
+            } else {
+                Err(Problem::unprocessable("there is no service of that name"))
+            };
+        }
+        let default = ServiceName::default_service();
+        match (caller.service(), &self.services[..]) {
+            (Some(own), _) => Ok(own.clone()),
+            (None, services) if services.contains(&default) => Ok(default),
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => {
+                Err(Problem::unprocessable("there are several services; say which is meant with `service`"))
+            }
+        }
+    }
+}
+
+fn unknown(uaid: Uaid) -> Problem {
+    Problem::not_found(format!("nobody expects the authentication {uaid} here, and it has not come"))
+}

@@ -1,0 +1,131 @@
+//! Expectations that run out: said once, delivered as anything else, and completed all the same by what comes late.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::engine::both_engines;
+use crate::support::gateway::TestGateway;
+use crate::support::receiver::Receiver;
+use crate::support::service::{delivery, endpoint, uaid};
+
+async fn expect(gateway: &TestGateway, number: u64, body: Value) -> u16 {
+    let path = format!("/v1/authentications/{}", uaid(number));
+    gateway.internal.request(Method::PUT, &path, Some(&body)).await.status
+}
+
+async fn look(gateway: &TestGateway, number: u64, query: &str) -> Value {
+    gateway.internal.get(&format!("/v1/authentications/{}{query}", uaid(number))).await.expect(200).json()
+}
+
+async fn events(gateway: &TestGateway) -> Vec<Value> {
+    let page = gateway.internal.get("/v1/events?limit=1000").await.expect(200).json();
+    page["data"].as_array().unwrap().clone()
+}
+
+const RAN_OUT: &str = "remgate_events_total{type=\"remauth.expired\"}";
+
+both_engines! {
+    async fn what_runs_out_is_said_and_can_come_late(engine: Engine) {
+        let (mut standard, mut remauth) = (Receiver::start().await, Receiver::start().await);
+        let config = delivery("") + &endpoint("standard", &standard.url("/"), "")
+            + &endpoint("remauth", &remauth.url("/"), "format = \"remauth\"");
+        let gateway = TestGateway::start(engine.url(), &config).await;
+        assert_eq!(expect(&gateway, 1, json!({"subject": "j", "state": 7, "expires_in": 30})).await, 201);
+        // One that comes in time does not run out.
+        assert_eq!(expect(&gateway, 2, json!({"expires_in": 30})).await, 201);
+        gateway.public.get(&format!("/remauth_callback?authenticated={}", uaid(2))).await.expect(200);
+        assert_eq!(standard.next().await.json()["data"]["uaid"], uaid(2));
+        remauth.next().await;
+        let waiting = async { look(&gateway, 1, "?wait=60").await };
+        let (waited, ()) = tokio::join!(waiting, async {
+            gateway.until_figure("remgate_waiters 1").await;
+            gateway.clock.advance(Duration::from_secs(30));
+        });
+        assert_eq!((&waited["status"], &waited["event"], &waited["completed_at"]), (&json!("expired"), &json!(null), &json!(null)));
+        gateway.until_figure(&format!("{RAN_OUT} 1")).await;
+        let said = events(&gateway).await[1].clone();
+        assert_eq!((&said["type"], &said["trust"], &said["source_ip"], &said["uaid"], &said["service"]),
+            (&json!("remauth.expired"), &json!("self"), &json!(null), &json!(uaid(1)), &json!("default")));
+        assert_eq!((&said["expected"], &said["subject"], &said["state"], &said["late"]), (&json!(true), &json!("j"), &json!(7), &json!(null)));
+        let told = standard.next().await;
+        assert_eq!((told.header("webhook-id"), &told.json()["type"]), (said["id"].as_str().unwrap(), &json!("remauth.expired")));
+        gateway.until_figure("remgate_deliveries_pending 0").await;
+        remauth.expect_none();
+
+        assert_eq!(expect(&gateway, 1, json!({})).await, 409);
+        let claim = format!("/v1/authentications/{}/claim", uaid(1));
+        let refused = gateway.internal.post(&claim, &json!({})).await.expect(410).json();
+        assert_eq!(refused["type"], "urn:remgate:problem:authentication-expired");
+        gateway.public.get(&format!("/remauth_callback?registricated={}", uaid(1))).await.expect(200);
+        let late = standard.next().await.json();
+        assert_eq!((&late["data"]["late"], &late["data"]["expected"], &late["data"]["subject"]), (&json!(true), &json!(true), &json!("j")));
+        let completed = look(&gateway, 1, "").await;
+        assert_eq!((&completed["status"], &completed["late"], &completed["type"]), (&json!("completed"), &json!(true), &json!("remauth.registricated")));
+        gateway.internal.post(&claim, &json!({})).await.expect(200);
+    }
+
+    async fn replicas_say_it_once(engine: Engine) {
+        const MANY: u64 = 450;
+        let mut receiver = Receiver::start().await;
+        let config = delivery("") + &endpoint("crm", &receiver.url("/"), "types = [\"remauth.expired\"]");
+        let gateway = TestGateway::start(engine.url(), &config).await;
+        let other = if engine.name() == "postgres" { Some(TestGateway::replica(2, engine.url(), &config).await) } else { None };
+        for number in 0..MANY {
+            assert_eq!(expect(&gateway, number, json!({"expires_in": 5})).await, 201);
+        }
+        // Some come at the very moment at which the others run out.
+        let clocks = async {
+            gateway.clock.advance(Duration::from_secs(5));
+            if let Some(other) = &other {
+                other.clock.advance(Duration::from_secs(5));
+            }
+        };
+        let callbacks = async {
+            for number in 0..50 {
+                gateway.public.get(&format!("/remauth_callback?authenticated={}", uaid(number))).await.expect(200);
+            }
+        };
+        tokio::join!(callbacks, clocks);
+        let everything_is_over = async {
+            loop {
+                let mut over = 0;
+                for number in 0..MANY {
+                    over += u64::from(look(&gateway, number, "").await["status"] != "pending");
+                }
+                if over == MANY {
+                    return;
+                }
+            }
+        };
+        crate::support::within("everything to be over", everything_is_over).await;
+        let all = events(&gateway).await;
+        let ran_out: Vec<_> = all.iter().filter(|it| it["type"] == "remauth.expired").collect();
+        assert!(ran_out.iter().all(|it| it["duplicates"] == 0), "each is said once");
+        for it in all.iter().filter(|it| it["type"] == "remauth.authenticated") {
+            let before = ran_out.iter().any(|other| other["uaid"] == it["uaid"]);
+            let earlier = ran_out.iter().find(|other| other["uaid"] == it["uaid"]).is_none_or(|other| {
+                other["cursor"].as_str().unwrap().parse::<u64>().unwrap() < it["cursor"].as_str().unwrap().parse::<u64>().unwrap()
+            });
+            assert!(earlier, "what had come did not run out: {it}");
+            assert!(before || it["late"].is_null());
+        }
+        let mut told = std::collections::BTreeSet::new();
+        for _ in 0..ran_out.len() {
+            told.insert(receiver.next().await.header("webhook-id").to_owned());
+        }
+        assert_eq!(told.len(), ran_out.len());
+        receiver.expect_none();
+    }
+
+    async fn what_ran_out_while_nobody_was_there_is_said_at_the_start(engine: Engine) {
+        let first = TestGateway::start(engine.url(), "").await;
+        assert_eq!(expect(&first, 1, json!({"expires_in": 1})).await, 201);
+        drop(first);
+        let second = TestGateway::replica(2, engine.url(), "").await;
+        second.clock.advance(Duration::from_secs(1));
+        second.until_figure(&format!("{RAN_OUT} 1")).await;
+        assert_eq!(look(&second, 1, "").await["status"], "expired");
+    }
+}
