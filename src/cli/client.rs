@@ -59,6 +59,11 @@ impl CallError {
             Self::Foreign { .. } => false,
         }
     }
+
+    /// Whether only this one thing is refused, so that others may be asked for.
+    pub(super) fn is_about_one(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 404 | 409 | 410 | 422))
+    }
 }
 
 fn hint(status: StatusCode) -> &'static str {

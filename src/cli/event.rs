@@ -1,18 +1,19 @@
-//! `event`: what has been received, from the internal door of a running remgate.
+//! `event`: what has been received, and sending it again, by the internal door of a running remgate.
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::Context;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use reqwest::Method;
 use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
 
 use super::client::{Client, Server};
 use super::options::Global;
-use super::{Usage, output, tail};
-use crate::domain::{
-    Clock, Cursor, EventId, EventType, HumanDuration, Limit, Page, ServiceName, SystemClock, Uaid,
-};
+use super::paging::Paging;
+use super::{endpoint, output, tail};
+use crate::domain::{Clock, EndpointName, EventId, EventType, HumanDuration, ServiceName, SystemClock, Uaid};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -20,6 +21,8 @@ pub(super) enum Command {
     List(List),
     /// Show one event
     Show(Show),
+    /// Deliver an event again
+    Replay(Replay),
     /// Follow events as they come, until Ctrl-C
     Tail(tail::Options),
 }
@@ -59,32 +62,8 @@ pub(super) struct List {
     /// Only those received before then: a time, or so long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// Only those after this cursor
-    #[arg(long, value_name = "CURSOR", conflicts_with = "before")]
-    after: Option<Cursor>,
-    /// Only those before this cursor, with --order desc
-    #[arg(long, value_name = "CURSOR")]
-    before: Option<Cursor>,
-    /// At most so many, 1 to 1000; with --all so many at a time
-    #[arg(long, value_name = "NUMBER")]
-    limit: Option<Limit>,
-    /// Oldest or newest first
-    #[arg(long, value_enum, default_value_t = Order::Asc)]
-    order: Order,
-    /// Every page, not only the first
-    #[arg(long)]
-    all: bool,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Order {
-    /// Oldest first
-    Asc,
-    /// Newest first
-    Desc,
+    #[command(flatten)]
+    paging: Paging,
 }
 
 #[derive(Debug, Args)]
@@ -98,50 +77,37 @@ pub(super) struct Show {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    server: Server,
+    /// The event's id, evt_...
+    id: EventId,
+    /// Only to this endpoint, by its name or id, also when it wants no such event; may be given several times
+    #[arg(long = "endpoint", value_name = "NAME")]
+    endpoints: Vec<EndpointName>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
         Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
         Command::Show(options) => show(options, &Client::internal(&options.server, global)?).await,
+        Command::Replay(options) => replay(options, global).await,
         Command::Tail(options) => tail::run(options, &Client::internal(&options.server, global)?).await,
     }
 }
 
 async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
-    let (place, mut from) = match (options.order, options.after, options.before) {
-        (Order::Asc, after, None) => ("after", after),
-        (Order::Desc, None, before) => ("before", before),
-        (Order::Asc, _, Some(_)) => return Err(Usage("--before goes with --order desc".to_owned()).into()),
-        (Order::Desc, Some(_), _) => return Err(Usage("--after goes with --order asc".to_owned()).into()),
-    };
-    let mut fixed = options.filter.query();
-    fixed.extend(options.since.map(|time| ("since", time.to_string())));
-    fixed.extend(options.until.map(|time| ("until", time.to_string())));
-    fixed.extend(options.limit.map(|limit| ("limit", limit.get().to_string())));
-    if options.order == Order::Desc {
-        fixed.push(("order", "desc".to_owned()));
-    }
-    if options.all && options.limit.is_none() {
-        fixed.push(("limit", "1000".to_owned()));
-    }
-    let mut heads = (!options.json).then(output::event_heads);
-    loop {
-        let mut query = fixed.clone();
-        query.extend(from.map(|cursor| (place, cursor.to_string())));
-        let page: Page<Box<RawValue>> = client.get("/v1/events", &query, TIMEOUT).await?;
-        heads.take().map_or(Ok(()), |heads| output::line(&heads))?;
-        page.data.iter().try_for_each(|event| print(event, options.json))?;
-        if !page.has_more {
-            return Ok(());
-        }
-        if !options.all {
-            output::remark(&format!("there are more: --{place} {}, or --all", page.cursor));
-            return Ok(());
-        }
-        anyhow::ensure!(from != Some(page.cursor), "the server keeps answering with the same page");
-        from = Some(page.cursor);
-    }
+    let mut filter = options.filter.query();
+    filter.extend(options.since.map(|time| ("since", time.to_string())));
+    filter.extend(options.until.map(|time| ("until", time.to_string())));
+    let heads = output::event_heads();
+    options.paging.print(client, "/v1/events", filter, &heads, print).await
 }
 
 async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
@@ -157,6 +123,26 @@ async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn replay(options: &Replay, global: &Global) -> anyhow::Result<()> {
+    let client = Client::internal(&options.server, global)?;
+    let mut named = Vec::new();
+    for name in &options.endpoints {
+        named.push(endpoint::id_of(&client, name).await?);
+    }
+    let body = if named.is_empty() { json!({}) } else { json!({ "endpoints": named }) };
+    let path = format!("/v1/events/{}/replay", options.id);
+    let made: Json = client.send(Method::POST, &path, &body, TIMEOUT).await?;
+    if options.json {
+        return Ok(output::line(&made.to_string())?);
+    }
+    let made = made["deliveries"].as_array().context("the answer holds no list")?;
+    made.iter().try_for_each(|id| output::line(&output::field(id)))?;
+    if made.is_empty() {
+        output::remark("no enabled endpoint wants this event; --endpoint sends it to one all the same");
+    }
+    Ok(())
+}
+
 /// One event on one line.
 pub(super) fn print(event: &RawValue, as_json: bool) -> anyhow::Result<()> {
     if as_json && !event.get().contains('\n') {
@@ -167,7 +153,7 @@ pub(super) fn print(event: &RawValue, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// A time, or how long ago.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }

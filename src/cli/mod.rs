@@ -6,6 +6,7 @@
 mod client;
 mod completions;
 mod config;
+mod delivery;
 mod endpoint;
 mod event;
 mod healthcheck;
@@ -13,6 +14,8 @@ mod key;
 mod migrate;
 mod options;
 mod output;
+mod paging;
+mod progress;
 mod serve;
 mod simulate;
 mod tail;
@@ -69,6 +72,9 @@ enum Command {
     /// Read events from the internal door
     #[command(subcommand)]
     Event(event::Command),
+    /// See what became of deliveries, and mend them
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
@@ -115,6 +121,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => token::run(&command, global),
         Command::Trigger(options) => block_on(trigger::run(&options, global)),
         Command::Event(command) => block_on(event::run(&command, global)),
+        Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Simulate(command) => simulate::run(&command),
         Command::Key(command) => block_on(key::run(&command, global)),

@@ -62,7 +62,7 @@ impl Driver {
         }
         let own = endpoint.settings.sending.schedule.as_ref().map(|own| RetryPolicy::new(own.waits()));
         let policy = own.as_ref().unwrap_or(&self.parts.policy);
-        let attempts = lease.attempt_count.saturating_add(1);
+        let attempts = lease.attempt_count.saturating_sub(lease.attempts_before).saturating_add(1);
         let (now, chance) = (self.parts.clock.now(), self.parts.chance.fraction());
         match policy.next(attempts, now, report.retry_after, chance) {
             Retry::At(then) if report.status == Some(GONE) => Verdict::Gone(then),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::event::text_enum;
-use super::{DeliveryId, EndpointId, Event, LeaseToken, NewEvent};
+use super::{DeliveryId, EndpointId, Event, EventId, LeaseToken, Limit, NewEvent, Order, iso_millis};
 
 text_enum! {
     /// How far a delivery has come.
@@ -54,8 +55,67 @@ pub struct Lease {
     pub event: Event,
     /// How many attempts have been made before this one.
     pub attempt_count: u32,
+    /// How many of them were made before its schedule was begun anew.
+    pub attempts_before: u32,
     /// Whether somebody asked for it again.
     pub replay: bool,
+}
+
+/// A delivery as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// What is delivered.
+    pub event: EventId,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// How many attempts have ended.
+    pub attempt_count: i64,
+    /// When the next one is due; nothing while one is under way, and when there will be none.
+    #[serde(with = "iso_millis::option")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Since when it has been owed.
+    #[serde(with = "iso_millis")]
+    pub created_at: Timestamp,
+    /// Since when it has been over.
+    #[serde(with = "iso_millis::option")]
+    pub settled_at: Option<Timestamp>,
+    /// Whether somebody asked for it again.
+    pub replay: bool,
+}
+
+/// An attempt as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// When it began.
+    #[serde(with = "iso_millis")]
+    pub at: Timestamp,
+    /// The status of the answer, when there was one.
+    pub status: Option<i64>,
+    /// Why there was none.
+    pub error: Option<AttemptError>,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: i64,
+    /// The first bytes of the answer, or what the error said.
+    pub response: String,
+}
+
+/// Which deliveries somebody asks for. Nothing means all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Which way, and from where.
+    pub order: Order,
+    /// At most so many.
+    pub limit: Limit,
+    /// Only to this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only of this event.
+    pub event: Option<EventId>,
+    /// Only those that have come so far.
+    pub state: Option<DeliveryState>,
 }
 
 /// What one attempt saw.

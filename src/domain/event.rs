@@ -242,6 +242,20 @@ pub mod iso_millis {
         serializer.collect_str(&format_args!("{time:.3}"))
     }
 
+    /// The same for a time that may be missing.
+    pub mod option {
+        use jiff::Timestamp;
+        use serde::Serializer;
+
+        /// Writes a time, or null.
+        pub fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+    }
+
     /// Reads a time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         Timestamp::deserialize(deserializer)

@@ -26,7 +26,8 @@ pub use asymmetric::AsymmetricKey;
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{
-    AttemptError, AttemptReport, DeliveryState, Disabling, Lease, Observed, Settlement, Verdict,
+    Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, Disabling, Lease,
+    Observed, Settlement, Verdict,
 };
 pub use duration::HumanDuration;
 pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};

@@ -32,6 +32,7 @@ pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
 pub use routes::callback::CallbackState;
+pub use routes::deliveries::DeliveriesState;
 pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
@@ -44,7 +45,9 @@ use auth::guard;
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, endpoints, events, health, keys, remotepc, remotepc_sessions, remotepc_users};
+use routes::{
+    callback, deliveries, endpoints, events, health, keys, remotepc, remotepc_sessions, remotepc_users,
+};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -78,6 +81,8 @@ pub struct InternalStates {
     pub events: EventsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,
+    /// For `/v1/deliveries`, replaying and recovering.
+    pub deliveries: DeliveriesState,
     /// For every POST below `/v1`.
     pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
@@ -106,6 +111,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .route("/v1/remotepc/users", get(remotepc_users::list))
                 .with_state(Arc::new(states.remotepc_users)),
         )
+        .merge(deliveries::routes(states.deliveries))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
         // Not under the layer above, which keeps answers: a key or a link is kept nowhere, and no trace of a password.

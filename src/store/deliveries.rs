@@ -97,6 +97,10 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
                 B::rows(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
             let kept = kept.iter().map(|row| column::<B, _>(row, "seq").map(DeliveryId));
             let kept = kept.collect::<Result<HashSet<_>, _>>()?;
+            if kept.len() < settlements.len() {
+                let rows = lost_rows(settlements, &kept);
+                B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.count_attempts, rows)).await?;
+            }
             B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.record_attempts, rows)).await?;
             let ours = settlements.iter().filter(|it| kept.contains(&it.delivery));
             notices.extend(ours.filter_map(|it| it.notice.clone()));
@@ -169,6 +173,7 @@ struct ClaimedRow {
     delivery: DeliveryId,
     event_seq: i64,
     attempt_count: i64,
+    attempts_before: i64,
     replay: bool,
 }
 
@@ -177,6 +182,7 @@ fn claimed_row<B: Backend>(row: &B::Row) -> Result<ClaimedRow, sqlx::Error> {
         delivery: DeliveryId(column::<B, _>(row, "seq")?),
         event_seq: column::<B, _>(row, "event_seq")?,
         attempt_count: column::<B, _>(row, "attempt_count")?,
+        attempts_before: column::<B, _>(row, "attempts_before")?,
         replay: column::<B, _>(row, "replay")?,
     })
 }
@@ -192,10 +198,17 @@ fn leases(
             endpoint: claim.endpoint.clone(),
             event: events.get(&row.event_seq).cloned().ok_or(sqlx::Error::RowNotFound)?,
             attempt_count: u32::try_from(row.attempt_count).unwrap_or(u32::MAX),
+            attempts_before: u32::try_from(row.attempts_before).unwrap_or(u32::MAX),
             replay: row.replay,
         })
     });
     leases.collect()
+}
+
+/// Those settlements whose leases had ended otherwise.
+fn lost_rows(settlements: &[Settlement], kept: &HashSet<DeliveryId>) -> String {
+    let lost = settlements.iter().filter(|it| !kept.contains(&it.delivery));
+    Value::Array(lost.map(settlement_row).collect()).to_string()
 }
 
 /// The columns that `settle` and `record_attempts` read, in their order.

@@ -241,6 +241,7 @@ fn leased<B: Backend>(
             endpoint: parsed("endpoint_id", endpoint)?,
             event: by_seq.get(&event_seq).ok_or(sqlx::Error::RowNotFound)?.stored_at(Cursor(event_seq)),
             attempt_count: 0,
+            attempts_before: 0,
             replay: false,
         });
     }

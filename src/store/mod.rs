@@ -15,6 +15,7 @@ mod lane;
 mod management;
 mod migrations;
 mod postgres;
+mod redelivery;
 mod sql;
 mod sqlite;
 mod statements;
@@ -35,17 +36,32 @@ pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
+pub use redelivery::{Redelivery, Stretch, Window};
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 
 /// All that is at rest.
 pub trait Store:
-    EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + KeyStore + Upkeep
+    EventStore
+    + EndpointStore
+    + EndpointManagement
+    + DeliveryStore
+    + Redelivery
+    + IdempotencyStore
+    + KeyStore
+    + Upkeep
 {
 }
 
 impl<T> Store for T where
-    T: EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + KeyStore + Upkeep
+    T: EventStore
+        + EndpointStore
+        + EndpointManagement
+        + DeliveryStore
+        + Redelivery
+        + IdempotencyStore
+        + KeyStore
+        + Upkeep
 {
 }
 

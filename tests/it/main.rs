@@ -16,6 +16,8 @@ mod config;
 #[cfg(test)]
 mod container;
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod egress;
@@ -43,6 +45,8 @@ mod keys;
 mod lifecycle;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod redelivery;
 #[cfg(test)]
 mod remotepc;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Secrets come from files, since others on this machine can read a command line; a new one goes to stdout, once.
 
+mod recover;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(super) enum Command {
     Disable(Disable),
     /// Give it another secret; the present one signs beside it for 24 hours
     Rotate(Rotate),
+    /// Deliver what it has missed: what was given up, and what came while it was disabled or not there
+    Recover(recover::Recover),
     /// Remove it, and cancel what is owed to it
     Remove(One),
 }
@@ -131,6 +134,7 @@ pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()
             print(&done(one, global, "disable", &json!({"reason": reason})).await?, one.json)
         }
         Command::Rotate(options) => rotate(options, global).await,
+        Command::Recover(options) => recover::run(options, global).await,
         Command::Remove(one) => {
             let (client, path) = found(one, global).await?;
             let Json::Null = client.send(Method::DELETE, &path, &json!({}), TIMEOUT).await? else {
@@ -210,9 +214,15 @@ async fn done(one: &One, global: &Global, what: &str, body: &Json) -> anyhow::Re
 /// A conversation, and the path of the endpoint that is meant.
 async fn found(one: &One, global: &Global) -> anyhow::Result<(Client, String)> {
     let client = Client::internal(&one.server, global)?;
-    let name = one.endpoint.as_str();
-    if name.parse::<EndpointId>().is_ok() {
-        return Ok((client, format!("{ALL}/{name}")));
+    let id = id_of(&client, &one.endpoint).await?;
+    Ok((client, format!("{ALL}/{id}")))
+}
+
+/// The id of an endpoint that is named, or called by its id.
+pub(super) async fn id_of(client: &Client, name: &EndpointName) -> anyhow::Result<EndpointId> {
+    let name = name.as_str();
+    if let Ok(id) = name.parse() {
+        return Ok(id);
     }
     let page: Json = client.get(ALL, &[], TIMEOUT).await?;
     let all = page["data"].as_array().context("the answer holds no list")?;
@@ -220,8 +230,7 @@ async fn found(one: &One, global: &Global) -> anyhow::Result<(Client, String)> {
     let id =
         id.with_context(|| format!("there is no endpoint named {name}; `remgate endpoint list` shows all"))?;
     // It becomes part of a path.
-    let id: EndpointId = id.parse().context("the answer holds an id that is none")?;
-    Ok((client, format!("{ALL}/{id}")))
+    id.parse().context("the answer holds an id that is none")
 }
 
 /// The text of a file that holds a secret.

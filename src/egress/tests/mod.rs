@@ -110,6 +110,7 @@ fn lease(event: Event, replay: bool) -> Lease {
         endpoint: EndpointId::new(now, &chance),
         event: Event { id: EventId::new(now, &chance), ..event },
         attempt_count: 0,
+        attempts_before: 0,
         replay,
     }
 }

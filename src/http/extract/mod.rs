@@ -10,6 +10,7 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+use crate::domain::Invalid;
 
 pub(super) use json::{Json, whole};
 
@@ -56,11 +57,30 @@ impl Params {
         values.collect()
     }
 
+    /// Whether `order=desc` was asked for.
+    pub(super) fn newest_first(&mut self) -> Result<bool, Problem> {
+        Ok(self.one::<Direction>("order")?.is_some_and(|it| it.0))
+    }
+
     /// Refuses what is left.
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => Err(Problem::bad_request(format!("there is no parameter `{name}` here"))),
+        }
+    }
+}
+
+struct Direction(bool);
+
+impl FromStr for Direction {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "asc" => Ok(Self(false)),
+            "desc" => Ok(Self(true)),
+            _ => Err(Invalid::new("an order is asc or desc")),
         }
     }
 }

@@ -87,7 +87,7 @@ impl EventsState {
 }
 
 fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
-    let newest_first = params.one::<Direction>("order")?.is_some_and(|it| it.0);
+    let newest_first = params.newest_first()?;
     let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
     let wait = params.one::<Wait>("wait")?;
     let order = match (newest_first, after, before, &wait) {
@@ -113,20 +113,6 @@ fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
     };
     params.finish()?;
     Ok((filter, wait.map_or(Duration::ZERO, |wait| wait.0)))
-}
-
-struct Direction(bool);
-
-impl std::str::FromStr for Direction {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "asc" => Ok(Self(false)),
-            "desc" => Ok(Self(true)),
-            _ => Err(Invalid::new("an order is asc or desc")),
-        }
-    }
 }
 
 struct Wait(Duration);

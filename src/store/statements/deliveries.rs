@@ -2,7 +2,7 @@
 
 use super::endpoints::endpoint_columns;
 
-dialect! { claim, settle, record_attempts }
+dialect! { claim, settle, count_attempts, record_attempts }
 
 common! {
     DUE = concat!(
@@ -44,6 +44,18 @@ macro_rules! settle {
     };
 }
 
+/// Counts the attempts of leases that were lost: they were made, whatever has been decided since.
+macro_rules! count_attempts {
+    ($rows:literal) => {
+        concat!(
+            "UPDATE deliveries SET attempt_count = attempt_count + v.attempts \
+            FROM (SELECT CAST(value->>0 AS BIGINT) AS seq, CAST(value->>3 AS BIGINT) AS attempts FROM ",
+            $rows,
+            ") AS v WHERE deliveries.seq = v.seq"
+        )
+    };
+}
+
 macro_rules! record_attempts {
     ($rows:literal) => {
         concat!(
@@ -62,8 +74,9 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     claim: "UPDATE deliveries SET due_at = $4, lease_token = $5 \
         WHERE seq IN (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3) \
-        RETURNING seq, event_seq, attempt_count, replay",
+        RETURNING seq, event_seq, attempt_count, attempts_before, replay",
     settle: settle!("json_each($1)"),
+    count_attempts: count_attempts!("json_each($1)"),
     record_attempts: record_attempts!("json_each($1)"),
 };
 
@@ -72,7 +85,8 @@ pub(in crate::store) const POSTGRES: Dialect = Dialect {
     claim: "WITH picked AS MATERIALIZED (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3 FOR UPDATE SKIP LOCKED) \
         UPDATE deliveries SET due_at = $4, lease_token = $5 FROM picked WHERE deliveries.seq = picked.seq \
-        RETURNING deliveries.seq, event_seq, attempt_count, replay",
+        RETURNING deliveries.seq, event_seq, attempt_count, attempts_before, replay",
     settle: settle!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
+    count_attempts: count_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     record_attempts: record_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
 };

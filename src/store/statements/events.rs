@@ -31,11 +31,29 @@ macro_rules! insert_events {
     };
 }
 
-/// What new events (e) owe: one delivery to each endpoint (p) that wants them. Leased by $4 until $3, if there is a $4
-/// and the endpoint is not among $5; due at $2 otherwise.
+/// Whether an endpoint (p) wants an event (e): by its type, its service and what its format can say.
 /// Nothing can be expected yet, so an endpoint that wants only what was expected gets nothing.
 /// An event about an endpoint is not sent to that one, and no own event is ever sent to an endpoint that understands
 /// only RemAuth's three parameters.
+macro_rules! wants {
+    ($any_of_types:literal, $any_of_services:literal) => {
+        concat!(
+            "NOT p.expected_only AND e.about IS DISTINCT FROM p.id \
+            AND ((p.types = '[]' AND e.type LIKE 'remauth.%') OR ",
+            $any_of_types,
+            ") \
+            AND (p.services = '[]' OR e.service IS NULL OR ",
+            $any_of_services,
+            ") \
+            AND (p.format <> 'remauth' OR e.type IN \
+                ('remauth.authenticated', 'remauth.registricated', 'remauth.subscribed'))"
+        )
+    };
+}
+pub(super) use wants;
+
+/// What new events (e) owe: one delivery to each endpoint (p) that wants them. Leased by $4 until $3, if there is a $4
+/// and the endpoint is not among $5; due at $2 otherwise.
 macro_rules! insert_deliveries {
     ($new:literal, $any_of_types:literal, $any_of_services:literal, $list5:literal) => {
         concat!(
@@ -44,12 +62,14 @@ macro_rules! insert_deliveries {
                 CASE WHEN leased THEN CAST($3 AS BIGINT) ELSE CAST($2 AS BIGINT) END, \
                 CASE WHEN leased THEN CAST($4 AS TEXT) END \
             FROM (SELECT e.seq, p.id AS endpoint_id, \
-                    CAST($4 AS TEXT) IS NOT NULL AND p.id NOT IN (", $list5, ") AS leased \
-                FROM ", $new, " JOIN endpoints p ON p.enabled AND NOT p.expected_only AND e.about IS DISTINCT FROM p.id \
-                    AND ((p.types = '[]' AND e.type LIKE 'remauth.%') OR ", $any_of_types, ") \
-                    AND (p.services = '[]' OR e.service IS NULL OR ", $any_of_services, ") \
-                    AND (p.format <> 'remauth' OR e.type IN \
-                        ('remauth.authenticated', 'remauth.registricated', 'remauth.subscribed'))) AS owed"
+                    CAST($4 AS TEXT) IS NOT NULL AND p.id NOT IN (",
+            $list5,
+            ") AS leased \
+                FROM ",
+            $new,
+            " JOIN endpoints p ON p.enabled AND ",
+            wants!($any_of_types, $any_of_services),
+            ") AS owed"
         )
     };
 }

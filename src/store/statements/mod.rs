@@ -31,6 +31,7 @@ pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod idempotency;
 pub(super) mod keys;
+pub(super) mod redelivery;
 pub(super) mod upkeep;
 
 /// The statements of one engine that are not the same on the other.
@@ -39,13 +40,22 @@ pub struct Dialect {
     pub(super) events: events::Dialect,
     pub(super) endpoints: endpoints::Dialect,
     pub(super) deliveries: deliveries::Dialect,
+    pub(super) redelivery: redelivery::Dialect,
 }
 
-pub(super) const SQLITE: Dialect =
-    Dialect { events: events::SQLITE, endpoints: endpoints::SQLITE, deliveries: deliveries::SQLITE };
+pub(super) const SQLITE: Dialect = Dialect {
+    events: events::SQLITE,
+    endpoints: endpoints::SQLITE,
+    deliveries: deliveries::SQLITE,
+    redelivery: redelivery::SQLITE,
+};
 
-pub(super) const POSTGRES: Dialect =
-    Dialect { events: events::POSTGRES, endpoints: endpoints::POSTGRES, deliveries: deliveries::POSTGRES };
+pub(super) const POSTGRES: Dialect = Dialect {
+    events: events::POSTGRES,
+    endpoints: endpoints::POSTGRES,
+    deliveries: deliveries::POSTGRES,
+    redelivery: redelivery::POSTGRES,
+};
 
 impl Dialect {
     /// Every statement of the engine with its name, those included that are the same everywhere.
@@ -54,12 +64,15 @@ impl Dialect {
             events::COMMON,
             endpoints::COMMON,
             deliveries::COMMON,
+            redelivery::COMMON,
             idempotency::COMMON,
             keys::COMMON,
             upkeep::COMMON,
         ]
         .concat();
-        let own = [self.events.named(), self.endpoints.named(), self.deliveries.named()].concat();
+        let own =
+            [self.events.named(), self.endpoints.named(), self.deliveries.named(), self.redelivery.named()]
+                .concat();
         [common, own].concat()
     }
 }

@@ -1,6 +1,7 @@
 //! The composition root: alone knows every floor, builds them from the configuration, and runs them to their end.
 
 mod locks;
+mod shared;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,22 +12,18 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::config::{AllowedNetwork, Config, Database};
-use crate::dispatch::{Driver, DriverParts, lease_for};
-use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, RetryPolicy, SystemClock};
-use crate::egress::{Allowed, Guard, Sender, SenderSettings};
-use crate::handover::{Giver, Places, Taker, handover};
-use crate::http::{
-    CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, Idempotency,
-    InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults,
-    TrustedProxies,
-};
-use crate::intake::{Recorder, Writer};
+use crate::dispatch::Driver;
+use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
+use crate::egress::{Allowed, Guard};
+use crate::handover::{Places, Taker, handover};
+use crate::http::HungUp;
 use crate::lifecycle::Lifecycle;
-use crate::store::{Declaration, EventStore, Location, Store};
+use crate::store::{Declaration, Location, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
-use crate::{http, intake, remotepc, store};
+use crate::{http, store};
 use locks::stored_admin_keys;
+use shared::Shared;
 
 pub use locks::check_locks;
 
@@ -74,15 +71,6 @@ struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-}
-
-/// What the rooms share.
-struct Shared {
-    seams: Seams,
-    store: Arc<dyn Store>,
-    wake: Wake,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
 }
 
 impl Gateway {
@@ -181,155 +169,6 @@ impl Gateway {
         let finished = lifecycle.stop(GRACE).await;
         let closed = tokio::time::timeout(CLOSE, store.close()).await.is_ok();
         finished && closed
-    }
-}
-
-impl Shared {
-    fn sender(&self, config: &Config, guard: Arc<Guard>) -> anyhow::Result<Arc<Sender>> {
-        let delivery = &config.delivery;
-        let settings = SenderSettings {
-            connect_timeout: delivery.connect_timeout,
-            timeout: delivery.timeout,
-            proxy: delivery.proxy.clone(),
-            ca_file: delivery.ca_file.clone(),
-        };
-        Ok(Arc::new(Sender::new(settings, guard, Arc::clone(&self.seams.clock))?))
-    }
-
-    fn driver(&self, config: &Config, sender: Arc<Sender>, places: Places) -> Driver {
-        let delivery = &config.delivery;
-        Driver::new(DriverParts {
-            store: Arc::clone(&self.store),
-            sender,
-            wake: self.wake.clone(),
-            places,
-            policy: RetryPolicy::new(delivery.schedule.clone()),
-            timeout: delivery.timeout,
-            disable_after: delivery.disable_after,
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
-            lifecycle: self.lifecycle.clone(),
-        })
-    }
-
-    fn recorder(&self, config: &Config, handover: Giver) -> Recorder {
-        let writer = Writer {
-            store: Arc::clone(&self.store) as Arc<dyn EventStore>,
-            wake: self.wake.clone(),
-            handover,
-            lease: lease_for(config.delivery.timeout),
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
-        };
-        Recorder::start(writer, &self.lifecycle, intake::QUEUE)
-    }
-
-    fn public(&self, config: &Config, recorder: Recorder) -> Router {
-        let rules = config.services.iter().map(|service| GateRule {
-            service: service.name.clone(),
-            tokens: service.tokens.clone(),
-            allow_from: service.allow_from.clone(),
-        });
-        let callback = CallbackState {
-            gate: Gate::new(rules.collect()),
-            proxies: TrustedProxies::new(config.public.trusted_proxies.clone()),
-            recorder,
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
-        };
-        http::public(callback, self.request_ids())
-    }
-
-    fn endpoints(
-        &self,
-        config: &Config,
-        declared_in: &str,
-        guard: Arc<Guard>,
-        sender: Arc<Sender>,
-    ) -> EndpointsState {
-        EndpointsState {
-            store: Arc::clone(&self.store),
-            guard,
-            sender,
-            wake: self.wake.clone(),
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            services: config.services.iter().map(|service| service.name.clone()).collect(),
-            declared_in: declared_in.to_owned(),
-            defaults: SendingDefaults {
-                schedule: config.delivery.schedule.clone(),
-                timeout: config.delivery.timeout,
-                max_in_flight: config.delivery.max_in_flight_per_endpoint,
-            },
-        }
-    }
-
-    fn internal(
-        &self,
-        config: &Config,
-        endpoints: EndpointsState,
-        recorder: Recorder,
-    ) -> anyhow::Result<Router> {
-        let settings = remotepc::Settings {
-            base_url: config.remotepc.base_url.clone(),
-            api_key: config.remotepc.api_key.clone(),
-            timeout: config.remotepc.timeout,
-            max_in_flight: config.remotepc.max_in_flight,
-            proxy: config.remotepc.proxy.clone(),
-            ca_file: config.remotepc.ca_file.clone(),
-        };
-        let client = Arc::new(remotepc::Client::new(settings)?);
-        let directory = remotepc::Directory::new(
-            Arc::clone(&client),
-            Arc::clone(&self.seams.clock),
-            config.remotepc.list_cache,
-        );
-        let directory = Arc::new(directory);
-        let states = InternalStates {
-            keys: self.keys(config),
-            api_keys: self.api_keys(config),
-            events: EventsState {
-                store: Arc::clone(&self.store),
-                wake: self.wake.clone(),
-                clock: Arc::clone(&self.seams.clock),
-                lifecycle: self.lifecycle.clone(),
-                metrics: self.metrics.clone(),
-            },
-            endpoints,
-            idempotency: Idempotency {
-                store: Arc::clone(&self.store),
-                clock: Arc::clone(&self.seams.clock),
-                lifecycle: self.lifecycle.clone(),
-            },
-            health: HealthState {
-                recorder,
-                store: Arc::clone(&self.store),
-                clock: Arc::clone(&self.seams.clock),
-                lifecycle: self.lifecycle.clone(),
-                metrics: self.metrics.clone(),
-            },
-            remotepc_sessions: self.remotepc_sessions(&client),
-            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
-            remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
-        };
-        Ok(http::internal(states, self.request_ids()))
-    }
-
-    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
-        RemotePcSessionsState {
-            client: Arc::clone(client),
-            sessions: remotepc::Sessions::new(),
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
-        }
-    }
-
-    fn request_ids(&self) -> RequestIds {
-        RequestIds::new(Arc::clone(&self.seams.clock), self.seams.chance.clone())
     }
 }
 

@@ -1,0 +1,145 @@
+//! `delivery`: what became of forwarding, and mending it, by the internal door of a running remgate.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+use super::client::{Client, Server};
+use super::event::TIMEOUT;
+use super::options::Global;
+use super::paging::Paging;
+use super::progress::Progress;
+use super::{endpoint, output};
+use crate::domain::{DeliveryId, DeliveryState, EndpointName, EventId};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List deliveries, oldest first
+    List(List),
+    /// Show one delivery with its attempts
+    Show(Show),
+    /// Try again now; what was given up or cancelled begins its schedule anew
+    Retry(Many),
+    /// Withdraw deliveries that are still open
+    Cancel(Many),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    server: Server,
+    /// Only to this endpoint, by its name or id
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<EndpointName>,
+    /// Only of this event
+    #[arg(long, value_name = "EVENT")]
+    event: Option<EventId>,
+    /// Only in this state: pending, sending, succeeded, exhausted or cancelled
+    #[arg(long)]
+    state: Option<DeliveryState>,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    server: Server,
+    /// The delivery's id, dlv_...
+    id: DeliveryId,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Many {
+    #[command(flatten)]
+    server: Server,
+    /// The deliveries' ids, dlv_...
+    #[arg(required = true)]
+    ids: Vec<DeliveryId>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
+        Command::Show(options) => show(options, &Client::internal(&options.server, global)?).await,
+        Command::Retry(options) => each(options, global, "retry").await,
+        Command::Cancel(options) => each(options, global, "cancel").await,
+    }
+}
+
+async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+    let mut filter = Vec::new();
+    if let Some(name) = &options.endpoint {
+        filter.push(("endpoint", endpoint::id_of(client, name).await?.to_string()));
+    }
+    filter.extend(options.event.as_ref().map(|id| ("event", id.to_string())));
+    filter.extend(options.state.map(|state| ("state", state.to_string())));
+    let heads = line(&["DELIVERY", "STATE", "ATTEMPTS", "NEXT", "ENDPOINT"].map(str::to_owned), "EVENT");
+    options.paging.print(client, "/v1/deliveries", filter, &heads, print).await
+}
+
+async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
+    let shown: Json = client.get(&format!("/v1/deliveries/{}", options.id), &[], TIMEOUT).await?;
+    if options.json {
+        return Ok(output::line(&shown.to_string())?);
+    }
+    let mut fields = shown.as_object().cloned().unwrap_or_default();
+    let attempts = fields.remove("attempts").unwrap_or_default();
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in &fields {
+        output::line(&format!("{name:<width$}  {}", output::field(value)))?;
+    }
+    for attempt in attempts.as_array().into_iter().flatten() {
+        let [at, elapsed, response] =
+            ["at", "elapsed_ms", "response"].map(|name| output::field(&attempt[name]));
+        let outcome = if attempt["status"].is_null() { &attempt["error"] } else { &attempt["status"] };
+        output::line(&format!("{at}  {:<12}  {elapsed:>6} ms  {response}", output::field(outcome)))?;
+    }
+    Ok(())
+}
+
+/// Asks for the same thing for each delivery. One that is refused holds up no other, and makes this fail at its end.
+async fn each(options: &Many, global: &Global, what: &str) -> anyhow::Result<()> {
+    let client = Client::internal(&options.server, global)?;
+    let progress = Progress::of(options.ids.len() as u64);
+    let mut refused = 0;
+    for id in &options.ids {
+        let path = format!("/v1/deliveries/{id}/{what}");
+        match client.send::<Box<RawValue>>(Method::POST, &path, &json!({}), TIMEOUT).await {
+            Ok(changed) => progress.beside(|| print(&changed, options.json))?,
+            Err(error) if error.is_about_one() => {
+                refused += 1;
+                progress.beside(|| output::remark(&error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        progress.add(1);
+    }
+    anyhow::ensure!(refused == 0, "{refused} of {} were refused", options.ids.len());
+    Ok(())
+}
+
+/// A delivery on one line.
+fn print(delivery: &RawValue, as_json: bool) -> anyhow::Result<()> {
+    let it: Json = serde_json::from_str(delivery.get())?;
+    if as_json {
+        return Ok(output::line(&it.to_string())?);
+    }
+    let cells =
+        ["id", "state", "attempt_count", "next_attempt_at", "endpoint"].map(|name| output::field(&it[name]));
+    let event = output::field(&it["event"]);
+    let event = if it["replay"] == true { event + "  (replay)" } else { event };
+    Ok(output::line(&line(&cells, &event))?)
+}
+
+fn line(cells: &[String; 5], last: &str) -> String {
+    let [id, state, attempts, next, endpoint] = cells;
+    format!("{id:<12}  {state:<9}  {attempts:>8}  {next:<24}  {endpoint:<35}  {last}")
+}

@@ -1,0 +1,93 @@
+//! Lists that the internal door gives page by page.
+
+use clap::{Args, ValueEnum};
+use serde_json::value::RawValue;
+
+use super::client::Client;
+use super::{Usage, event, output};
+use crate::domain::{Cursor, Limit, Page};
+
+/// Which part of a list, and how it is printed.
+#[derive(Debug, Args)]
+pub(super) struct Paging {
+    /// Only those after this cursor
+    #[arg(long, value_name = "CURSOR", conflicts_with = "before")]
+    after: Option<Cursor>,
+    /// Only those before this cursor, with --order desc
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
+    /// At most so many, 1 to 1000; with --all so many at a time
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<Limit>,
+    /// Oldest or newest first
+    #[arg(long, value_enum, default_value_t = Order::Asc)]
+    order: Order,
+    /// Every page, not only the first
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// Oldest first
+    Asc,
+    /// Newest first
+    Desc,
+}
+
+impl Paging {
+    /// Prints what there is at `path`, each thing by `row`, which is told whether it is to be JSON.
+    pub(super) async fn print(
+        &self,
+        client: &Client,
+        path: &str,
+        filter: Vec<(&'static str, String)>,
+        heads: &str,
+        row: impl Fn(&RawValue, bool) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (place, mut from) = self.start()?;
+        let fixed = self.query(filter);
+        let mut heads = (!self.json).then_some(heads);
+        loop {
+            let mut query = fixed.clone();
+            query.extend(from.map(|cursor| (place, cursor.to_string())));
+            let page: Page<Box<RawValue>> = client.get(path, &query, event::TIMEOUT).await?;
+            heads.take().map_or(Ok(()), output::line)?;
+            page.data.iter().try_for_each(|it| row(it, self.json))?;
+            if !page.has_more {
+                return Ok(());
+            }
+            if !self.all {
+                output::remark(&format!("there are more: --{place} {}, or --all", page.cursor));
+                return Ok(());
+            }
+            anyhow::ensure!(from != Some(page.cursor), "the server keeps answering with the same page");
+            from = Some(page.cursor);
+        }
+    }
+
+    /// What the place is called in the query, and where it is.
+    fn start(&self) -> Result<(&'static str, Option<Cursor>), Usage> {
+        match (self.order, self.after, self.before) {
+            (Order::Asc, after, None) => Ok(("after", after)),
+            (Order::Desc, None, before) => Ok(("before", before)),
+            (Order::Asc, _, Some(_)) => Err(Usage("--before goes with --order desc".to_owned())),
+            (Order::Desc, Some(_), _) => Err(Usage("--after goes with --order asc".to_owned())),
+        }
+    }
+
+    fn query(&self, filter: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+        let mut query = filter;
+        query.extend(self.limit.map(|limit| ("limit", limit.get().to_string())));
+        if self.order == Order::Desc {
+            query.push(("order", "desc".to_owned()));
+        }
+        if self.all && self.limit.is_none() {
+            query.push(("limit", "1000".to_owned()));
+        }
+        query
+    }
+}

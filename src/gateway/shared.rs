@@ -1,0 +1,203 @@
+//! What the rooms share, and each room made from it.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::Seams;
+use crate::config::Config;
+use crate::dispatch::{Driver, DriverParts, lease_for};
+use crate::domain::RetryPolicy;
+use crate::egress::{Guard, Sender, SenderSettings};
+use crate::handover::{Giver, Places};
+use crate::http::{
+    CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule, HealthState, Idempotency,
+    InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults,
+    TrustedProxies,
+};
+use crate::intake::{Recorder, Writer};
+use crate::lifecycle::Lifecycle;
+use crate::store::{EventStore, Store};
+use crate::telemetry::Metrics;
+use crate::wake::Wake;
+use crate::{http, intake, remotepc};
+
+/// What the rooms share.
+pub(super) struct Shared {
+    pub(super) seams: Seams,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) wake: Wake,
+    pub(super) metrics: Metrics,
+    pub(super) lifecycle: Lifecycle,
+}
+
+impl Shared {
+    pub(super) fn sender(&self, config: &Config, guard: Arc<Guard>) -> anyhow::Result<Arc<Sender>> {
+        let delivery = &config.delivery;
+        let settings = SenderSettings {
+            connect_timeout: delivery.connect_timeout,
+            timeout: delivery.timeout,
+            proxy: delivery.proxy.clone(),
+            ca_file: delivery.ca_file.clone(),
+        };
+        Ok(Arc::new(Sender::new(settings, guard, Arc::clone(&self.seams.clock))?))
+    }
+
+    pub(super) fn driver(&self, config: &Config, sender: Arc<Sender>, places: Places) -> Driver {
+        let delivery = &config.delivery;
+        Driver::new(DriverParts {
+            store: Arc::clone(&self.store),
+            sender,
+            wake: self.wake.clone(),
+            places,
+            policy: RetryPolicy::new(delivery.schedule.clone()),
+            timeout: delivery.timeout,
+            disable_after: delivery.disable_after,
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+        })
+    }
+
+    pub(super) fn recorder(&self, config: &Config, handover: Giver) -> Recorder {
+        let writer = Writer {
+            store: Arc::clone(&self.store) as Arc<dyn EventStore>,
+            wake: self.wake.clone(),
+            handover,
+            lease: lease_for(config.delivery.timeout),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+        };
+        Recorder::start(writer, &self.lifecycle, intake::QUEUE)
+    }
+
+    pub(super) fn public(&self, config: &Config, recorder: Recorder) -> Router {
+        let rules = config.services.iter().map(|service| GateRule {
+            service: service.name.clone(),
+            tokens: service.tokens.clone(),
+            allow_from: service.allow_from.clone(),
+        });
+        let callback = CallbackState {
+            gate: Gate::new(rules.collect()),
+            proxies: TrustedProxies::new(config.public.trusted_proxies.clone()),
+            recorder,
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+        };
+        http::public(callback, self.request_ids())
+    }
+
+    pub(super) fn endpoints(
+        &self,
+        config: &Config,
+        declared_in: &str,
+        guard: Arc<Guard>,
+        sender: Arc<Sender>,
+    ) -> EndpointsState {
+        EndpointsState {
+            store: Arc::clone(&self.store),
+            guard,
+            sender,
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            services: config.services.iter().map(|service| service.name.clone()).collect(),
+            declared_in: declared_in.to_owned(),
+            defaults: SendingDefaults {
+                schedule: config.delivery.schedule.clone(),
+                timeout: config.delivery.timeout,
+                max_in_flight: config.delivery.max_in_flight_per_endpoint,
+            },
+        }
+    }
+
+    pub(super) fn internal(
+        &self,
+        config: &Config,
+        endpoints: EndpointsState,
+        recorder: Recorder,
+    ) -> anyhow::Result<Router> {
+        let settings = remotepc::Settings {
+            base_url: config.remotepc.base_url.clone(),
+            api_key: config.remotepc.api_key.clone(),
+            timeout: config.remotepc.timeout,
+            max_in_flight: config.remotepc.max_in_flight,
+            proxy: config.remotepc.proxy.clone(),
+            ca_file: config.remotepc.ca_file.clone(),
+        };
+        let client = Arc::new(remotepc::Client::new(settings)?);
+        let directory = remotepc::Directory::new(
+            Arc::clone(&client),
+            Arc::clone(&self.seams.clock),
+            config.remotepc.list_cache,
+        );
+        let directory = Arc::new(directory);
+        let states = InternalStates {
+            keys: self.keys(config),
+            api_keys: self.api_keys(config),
+            events: self.events(),
+            endpoints,
+            deliveries: self.deliveries(),
+            idempotency: self.idempotency(),
+            health: self.health(recorder),
+            remotepc_sessions: self.remotepc_sessions(&client),
+            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
+            remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
+        };
+        Ok(http::internal(states, self.request_ids()))
+    }
+
+    fn events(&self) -> EventsState {
+        EventsState {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn deliveries(&self) -> DeliveriesState {
+        DeliveriesState {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn idempotency(&self) -> Idempotency {
+        Idempotency {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    fn health(&self, recorder: Recorder) -> HealthState {
+        HealthState {
+            recorder,
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
+        RemotePcSessionsState {
+            client: Arc::clone(client),
+            sessions: remotepc::Sessions::new(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn request_ids(&self) -> RequestIds {
+        RequestIds::new(Arc::clone(&self.seams.clock), self.seams.chance.clone())
+    }
+}

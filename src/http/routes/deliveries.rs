@@ -1,0 +1,265 @@
+//! `/v1/deliveries`, replaying an event, recovering an endpoint: what became of forwarding, and mending it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::domain::{
+    Attempt, Clock, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId,
+    Invalid, Order,
+};
+use crate::http::extract::{Json, Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{json, with_json};
+use crate::store::{Store, Stretch, Window};
+use crate::telemetry::Metrics;
+use crate::wake::Wake;
+
+/// What these routes need.
+pub struct DeliveriesState {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// Who has to look again when something is made due.
+    pub wake: Wake,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+type Shared = State<Arc<DeliveriesState>>;
+
+/// Everything about deliveries.
+pub(crate) fn routes(state: DeliveriesState) -> Router {
+    Router::new()
+        .route("/v1/deliveries", get(list))
+        .route("/v1/deliveries/{id}", get(show))
+        .route("/v1/deliveries/{id}/retry", post(retry))
+        .route("/v1/deliveries/{id}/cancel", post(cancel))
+        .route("/v1/events/{id}/replay", post(replay))
+        .route("/v1/endpoints/{id}/recover", post(recover))
+        .with_state(Arc::new(state))
+}
+
+/// How many events one transaction of a recovery looks at: callbacks wait no longer than for that.
+const STRETCH: i64 = 1000;
+
+/// How many endpoints one replay may name.
+const MAX_NAMED: usize = 1000;
+
+/// `GET /v1/deliveries`
+async fn list(State(state): Shared, params: Params) -> Result<Response, Problem> {
+    let page = state.store.deliveries(&parse(params)?, state.clock.now()).await?;
+    Ok(json(&page))
+}
+
+fn parse(mut params: Params) -> Result<DeliveryFilter, Problem> {
+    let newest_first = params.newest_first()?;
+    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let order = match (newest_first, after, before) {
+        (false, _, None) => Order::Ascending { after: after.unwrap_or_default() },
+        (true, None, _) => Order::Descending { before },
+        (false, _, Some(_)) => {
+            return Err(Problem::bad_request("`before` goes with order=desc; pass `after` here"));
+        }
+        (true, Some(_), _) => {
+            return Err(Problem::bad_request("order=desc goes without `after`; it pages by `before`"));
+        }
+    };
+    let filter = DeliveryFilter {
+        order,
+        limit: params.one("limit")?.unwrap_or_default(),
+        endpoint: params.one("endpoint")?,
+        event: params.one("event")?,
+        state: params.one("state")?,
+    };
+    params.finish()?;
+    Ok(filter)
+}
+
+#[derive(Serialize)]
+struct WithAttempts {
+    #[serde(flatten)]
+    delivery: Delivery,
+    attempts: Vec<Attempt>,
+}
+
+/// `GET /v1/deliveries/{id}`
+async fn show(State(state): Shared, Path(id): Path<DeliveryId>) -> Result<Response, Problem> {
+    let found = state.store.delivery(id, state.clock.now()).await?;
+    let (delivery, attempts) = found.ok_or_else(|| missing(id))?;
+    Ok(json(&WithAttempts { delivery, attempts }))
+}
+
+/// `POST /v1/deliveries/{id}/retry`
+async fn retry(
+    State(state): Shared,
+    Path(id): Path<DeliveryId>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Response, Problem> {
+    let changed = state.store.retry(id, state.clock.now()).await?;
+    let delivery = state.find(id).await?;
+    match delivery.state {
+        _ if changed => state.wake.deliveries_due(),
+        // It is tried already, which is what was asked for.
+        DeliveryState::Sending => {}
+        DeliveryState::Succeeded => {
+            return Err(Problem::conflict(format!("{id} has succeeded; replay its event to send it again")));
+        }
+        _ => return Err(Problem::conflict(format!("the endpoint of {id} is gone"))),
+    }
+    Ok(with_json(StatusCode::ACCEPTED, "application/json", &delivery))
+}
+
+/// `POST /v1/deliveries/{id}/cancel`
+async fn cancel(
+    State(state): Shared,
+    Path(id): Path<DeliveryId>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Response, Problem> {
+    let cancelled = state.store.cancel(id, state.clock.now()).await?;
+    let delivery = state.find(id).await?;
+    if !cancelled {
+        return Err(Problem::conflict(format!("{id} is over already: it is {}", delivery.state)));
+    }
+    state.metrics.deliveries("cancelled", 1);
+    Ok(json(&delivery))
+}
+
+/// A body in which nothing can be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    endpoints: Option<Vec<EndpointId>>,
+}
+
+/// `POST /v1/events/{id}/replay`
+async fn replay(
+    State(state): Shared,
+    Path(id): Path<EventId>,
+    Json(asked): Json<Replay>,
+) -> Result<Response, Problem> {
+    if state.store.event(&id).await?.is_none() {
+        return Err(Problem::not_found(format!("there is no event {id}")));
+    }
+    if let Some(named) = &asked.endpoints {
+        state.check(&id, named).await?;
+    }
+    let made = state.store.replay(&id, asked.endpoints.as_deref(), state.clock.now()).await?;
+    if !made.is_empty() {
+        state.metrics.deliveries("pending", made.len() as u64);
+        state.wake.deliveries_due();
+    }
+    Ok(with_json(StatusCode::ACCEPTED, "application/json", &json!({"deliveries": made})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recovery {
+    since: Moment,
+    until: Option<Moment>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A time, with words of our own for what is none.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Moment(Timestamp);
+
+impl TryFrom<String> for Moment {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse().map(Self).map_err(|_| Invalid::new("a time is such as 2026-11-22T21:04:05Z"))
+    }
+}
+
+/// `POST /v1/endpoints/{id}/recover`
+async fn recover(
+    State(state): Shared,
+    Path(id): Path<EndpointId>,
+    Json(asked): Json<Recovery>,
+) -> Result<Response, Problem> {
+    if state.store.endpoints_named(std::slice::from_ref(&id)).await?.is_empty() {
+        return Err(Problem::not_found(format!("there is no endpoint {id}")));
+    }
+    let until = asked.until.map_or_else(|| state.clock.now(), |until| until.0);
+    let since = asked.since.0;
+    if since >= until {
+        return Err(Problem::unprocessable(
+            "`since` is to be earlier than `until`, which is now unless it is given",
+        ));
+    }
+    let count = state.recover(&id, Window { since, until }, asked.dry_run).await?;
+    Ok(json(&json!({"count": count, "dry_run": asked.dry_run})))
+}
+
+impl DeliveriesState {
+    async fn find(&self, id: DeliveryId) -> Result<Delivery, Problem> {
+        let found = self.store.delivery(id, self.clock.now()).await?;
+        found.map(|(delivery, _)| delivery).ok_or_else(|| missing(id))
+    }
+
+    /// Refuses endpoints that cannot be sent an event.
+    async fn check(&self, event: &EventId, named: &[EndpointId]) -> Result<(), Problem> {
+        if named.is_empty() || named.len() > MAX_NAMED {
+            return Err(Problem::unprocessable(format!(
+                "`endpoints` names 1 to {MAX_NAMED} endpoints; leave it out for all that want the event"
+            )));
+        }
+        let known = self.store.endpoints_named(named).await?;
+        if let Some(unknown) = named.iter().find(|id| known.iter().all(|it| it.id != **id)) {
+            return Err(Problem::unprocessable(format!("there is no endpoint {unknown}")));
+        }
+        if let Some(disabled) = known.iter().find(|it| !it.enabled) {
+            return Err(Problem::conflict(format!(
+                "the endpoint {} is disabled; enable it first",
+                disabled.id
+            )));
+        }
+        match self.store.cannot_have(event, named).await?.first() {
+            None => Ok(()),
+            Some(id) => Err(Problem::unprocessable(format!(
+                "the endpoint {id} cannot be sent this event: it is about that endpoint, or RemAuth has no parameter for it"
+            ))),
+        }
+    }
+
+    /// Goes through all events, some at a time, so that nobody waits long behind it.
+    async fn recover(&self, endpoint: &EndpointId, window: Window, dry_run: bool) -> Result<u64, Problem> {
+        let Stretch { mut after, last: newest } = self.store.events_within(window).await?;
+        let mut count = 0;
+        while after < newest {
+            let last = Cursor(after.0.saturating_add(STRETCH)).min(newest);
+            let stretch = Stretch { after, last };
+            count += if dry_run {
+                self.store.count_lost(endpoint, window, stretch).await?
+            } else {
+                let made = self.store.recover(endpoint, window, stretch, self.clock.now()).await?;
+                if made > 0 {
+                    self.metrics.deliveries("pending", made);
+                    self.wake.deliveries_due();
+                }
+                made
+            };
+            after = last;
+        }
+        Ok(count)
+    }
+}
+
+fn missing(id: DeliveryId) -> Problem {
+    Problem::not_found(format!("there is no delivery {id}"))
+}
