@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use super::{Seams, Shared, location};
+use super::shared::Shared;
+use super::{Seams, location};
 use crate::config::Config;
 use crate::domain::AdminKeys;
 use crate::http::{Keys, KeysParts, KeysState};

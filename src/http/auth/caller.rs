@@ -16,7 +16,18 @@ use crate::http::problem::Problem;
 pub struct Caller {
     who: Who,
     grant: Grant,
-    proof: Option<(KeyDigest, Arc<Keys>)>,
+    proof: Proof,
+}
+
+/// What lets them in, as long as it does.
+#[derive(Clone)]
+enum Proof {
+    /// The configuration, which does not change.
+    Configured,
+    /// That there is no admin key.
+    OpenDoor(Arc<Keys>),
+    /// A stored key.
+    Stored(KeyDigest, Arc<Keys>),
 }
 
 #[derive(Debug, Clone)]
@@ -31,15 +42,19 @@ enum Who {
 
 impl Caller {
     pub(super) fn admin_key() -> Self {
-        Self { who: Who::AdminKey, grant: Grant::everything(), proof: None }
+        Self { who: Who::AdminKey, grant: Grant::everything(), proof: Proof::Configured }
     }
 
-    pub(super) fn open() -> Self {
-        Self { who: Who::Anybody, grant: Grant::everything(), proof: None }
+    pub(super) fn open(keys: Arc<Keys>) -> Self {
+        Self { who: Who::Anybody, grant: Grant::everything(), proof: Proof::OpenDoor(keys) }
     }
 
     pub(super) fn known(key: ApiKey, digest: KeyDigest, keys: Arc<Keys>) -> Self {
-        Self { who: Who::Key { id: key.id, name: key.name }, grant: key.grant, proof: Some((digest, keys)) }
+        Self {
+            who: Who::Key { id: key.id, name: key.name },
+            grant: key.grant,
+            proof: Proof::Stored(digest, keys),
+        }
     }
 
     /// Who they are in logs and records: `key_...`, `admin_key` for the configured one, `open` for anybody. Two keys never
@@ -89,11 +104,15 @@ impl Caller {
         self.grant.narrow(filter);
     }
 
-    /// For requests that were held for long, before they are answered: whether the key has not been revoked meanwhile.
+    /// For requests that were held for long, before they are answered: whether they would still be let in.
     pub(in crate::http) async fn still_good(&self) -> Result<(), Problem> {
         match &self.proof {
-            Some((digest, keys)) => keys.still_good(digest).await,
-            None => Ok(()),
+            Proof::Configured => Ok(()),
+            Proof::OpenDoor(keys) if keys.is_open().await? => Ok(()),
+            Proof::OpenDoor(_) => {
+                Err(Problem::unauthorized("the internal door was locked meanwhile; send a key"))
+            }
+            Proof::Stored(digest, keys) => keys.still_good(digest).await,
         }
     }
 }

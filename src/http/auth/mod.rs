@@ -94,7 +94,7 @@ impl Keys {
         let open = self.admin.is_none() && self.may_open && !locked;
         match (key, digest) {
             (Some(key), Some(digest)) => self.known(key, digest),
-            _ if open && !presented.looks_like_ours() => Ok(Caller::open()),
+            _ if open && !presented.looks_like_ours() => Ok(Caller::open(Arc::clone(self))),
             _ => Err(presented.refusal()),
         }
     }

@@ -66,7 +66,14 @@ both_engines! {
             // A client of upstream's sends upstream's key, which is no matter to an open door.
             gateway.internal.clone().bearer("of-upstream").get(EVENTS).await.expect(200);
         }
-        let admin = with_scopes(&one.internal, &["admin"]).await;
+        let admin = async {
+            one.until_figure("remgate_waiters 1").await;
+            let admin = with_scopes(&other.internal, &["admin"]).await;
+            one.public.get(&format!("/remauth_callback?authenticated={}", uaid(1))).await.expect(200);
+            admin
+        };
+        let (held, admin) = tokio::join!(one.internal.get("/v1/events?wait=60"), admin);
+        held.expect(401);
         for gateway in [&one, &other] {
             for client in [gateway.internal.clone(), gateway.internal.clone().bearer("of-upstream")] {
                 client.get(EVENTS).await.expect(401);
