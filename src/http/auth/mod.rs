@@ -176,6 +176,51 @@ fn bearer(value: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Chance, Grant, ManualClock, Scope};
+    use crate::store::{self, Location};
+
+    fn keys(store: &Arc<dyn Store>, admin: Option<&SecretString>, may_open: bool) -> Arc<Keys> {
+        Arc::new(Keys::new(KeysParts {
+            admin,
+            may_open,
+            store: Arc::clone(store),
+            clock: Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)),
+            lifecycle: Lifecycle::new(),
+        }))
+    }
+
+    #[tokio::test]
+    async fn only_a_door_on_loopback_without_any_admin_key_stands_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::open(&Location::Sqlite(folder.path().join("db")), "test").await.unwrap();
+        let admin: SecretString = "of-the-configuration".into();
+        for stored in [false, true] {
+            if stored {
+                let key = ApiKey {
+                    id: KeyId::new(Timestamp::UNIX_EPOCH, &Chance::seeded(1)),
+                    name: "stored".parse().unwrap(),
+                    grant: Grant::new(&[Scope::Admin], None).unwrap(),
+                    expires_at: None,
+                    created_at: Timestamp::UNIX_EPOCH,
+                    last_used_at: None,
+                };
+                store.add_key(&key, &KeyDigest::of("rgk_stored")).await.unwrap();
+            }
+            for (configured, may_open) in
+                [(None, true), (None, false), (Some(&admin), true), (Some(&admin), false)]
+            {
+                let keys = keys(&store, configured, may_open);
+                let open = may_open && configured.is_none() && !stored;
+                for sent in [None, Some("Basic x"), Some("Bearer of-upstream"), Some("Bearer ")] {
+                    let headers = sent.map(|sent| (header::AUTHORIZATION, sent.parse().unwrap()));
+                    let admitted = keys.admit(&HeaderMap::from_iter(headers)).await.is_ok();
+                    assert_eq!(admitted, open, "{stored} {configured:?} {may_open} {sent:?}");
+                }
+                assert_eq!(keys.is_open().await.unwrap(), open);
+            }
+        }
+        store.close().await;
+    }
 
     #[rstest::rstest]
     #[case("Bearer abc", Some("abc"))]
