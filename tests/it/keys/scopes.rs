@@ -27,6 +27,10 @@ const SCOPES: [&str; 9] = [
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/events", "events:read"),
     ("GET", "/v1/events/{id}", "events:read"),
+    ("GET", "/v1/authentications/{uaid}", "authentications:read"),
+    ("PUT", "/v1/authentications/{uaid}", "authentications:write"),
+    ("POST", "/v1/authentications/{uaid}/claim", "authentications:write"),
+    ("POST", "/v1/authentications/{uaid}/ticket", "authentications:write"),
     ("GET", "/v1/endpoints", "endpoints:read"),
     ("POST", "/v1/endpoints", "endpoints:write"),
     ("GET", "/v1/endpoints/{id}", "endpoints:read"),
@@ -65,6 +69,8 @@ const OPEN: &[&str] = &[
     "/livez",
     "/readyz",
     "/metrics",
+    "/wait/{ticket}",
+    "/.well-known/jwks.json",
     "/admin/remotepc/sessions/{code}",
 ];
 
