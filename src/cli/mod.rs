@@ -10,6 +10,7 @@ mod delivery;
 mod endpoint;
 mod event;
 mod healthcheck;
+mod known;
 mod migrate;
 mod options;
 mod output;
@@ -20,6 +21,7 @@ mod simulate;
 mod tail;
 mod token;
 mod trigger;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -77,6 +79,8 @@ enum Command {
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Check whether a request that somebody received is remgate's
+    Verify(verify::Options),
     /// Play the other side, to practise with and to test against
     #[command(subcommand)]
     Simulate(simulate::Command),
@@ -119,6 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Event(command) => block_on(event::run(&command, global)),
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
+        Command::Verify(options) => verify::run(&options, global),
         Command::Simulate(command) => simulate::run(&command),
         Command::Completions(options) => completions::run(&options),
     }

@@ -20,8 +20,9 @@ mod sending;
 mod service;
 mod signature;
 mod uaid;
+mod verification;
 
-pub use asymmetric::AsymmetricKey;
+pub use asymmetric::{AsymmetricKey, PublicKey};
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{
@@ -41,6 +42,7 @@ pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};
 pub use uaid::Uaid;
+pub use verification::{Fault, Known, Signed, Unverified, Verified, Verifier};
 
 use std::fmt;
 

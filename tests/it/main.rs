@@ -57,3 +57,5 @@ mod schedule;
 mod simulator;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod verify;
