@@ -124,7 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Verify(options) => verify::run(&options, global),
-        Command::Simulate(command) => simulate::run(&command),
+        Command::Simulate(command) => simulate::run(&command, global),
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -54,6 +54,8 @@ mod rules;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+mod simulate_receiver;
+#[cfg(test)]
 mod simulator;
 #[cfg(test)]
 mod store;
