@@ -58,6 +58,8 @@ mod simulate_receiver;
 #[cfg(test)]
 mod simulator;
 #[cfg(test)]
+mod snippets;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod verify;
