@@ -11,6 +11,7 @@ mod endpoint;
 mod event;
 mod healthcheck;
 mod key;
+mod known;
 mod migrate;
 mod options;
 mod output;
@@ -21,6 +22,7 @@ mod simulate;
 mod tail;
 mod token;
 mod trigger;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -78,6 +80,8 @@ enum Command {
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Check whether a request that somebody received is remgate's
+    Verify(verify::Options),
     /// Play the other side, to practise with and to test against
     #[command(subcommand)]
     Simulate(simulate::Command),
@@ -123,8 +127,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Event(command) => block_on(event::run(&command, global)),
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
-        Command::Simulate(command) => simulate::run(&command),
         Command::Key(command) => block_on(key::run(&command, global)),
+        Command::Verify(options) => verify::run(&options, global),
+        Command::Simulate(command) => simulate::run(&command, global),
         Command::Completions(options) => completions::run(&options),
     }
 }

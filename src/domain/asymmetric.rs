@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use secrecy::SecretString;
 
 use super::{Chance, Invalid};
@@ -28,15 +28,13 @@ impl AsymmetricKey {
     /// `v1a,` + the base64 of the ed25519 signature over `{id}.{timestamp}.{body}`.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        let mut signed = format!("{id}.{timestamp}.").into_bytes();
-        signed.extend_from_slice(body);
-        format!("v1a,{}", STANDARD.encode(self.0.sign(&signed).to_bytes()))
+        format!("v1a,{}", STANDARD.encode(self.0.sign(&signed_bytes(id, timestamp, body)).to_bytes()))
     }
 
-    /// What receivers check with: `whpk_` + the base64 of the public half.
+    /// What receivers check with.
     #[must_use]
-    pub fn public(&self) -> String {
-        format!("{PUBLIC}{}", STANDARD.encode(self.0.verifying_key().to_bytes()))
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
     }
 
     /// Its text, for the store.
@@ -69,9 +67,45 @@ impl fmt::Debug for AsymmetricKey {
     }
 }
 
+/// The public half of an [`AsymmetricKey`]: `whpk_` + the base64 of its 32 bytes. It is no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Whether these are the bytes of a signature that the other half made.
+    #[must_use]
+    pub fn fits(&self, id: &str, timestamp: i64, body: &[u8], signature: &[u8]) -> bool {
+        let signature = Signature::from_slice(signature);
+        signature.is_ok_and(|it| self.0.verify_strict(&signed_bytes(id, timestamp, body), &it).is_ok())
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let invalid =
+            || Invalid::new("a public key is `whpk_` and the base64 of the 32 bytes of an ed25519 key");
+        let encoded = text.strip_prefix(PUBLIC).ok_or_else(invalid)?;
+        let bytes = STANDARD.decode(encoded).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        VerifyingKey::from_bytes(&bytes.ok_or_else(invalid)?).map(Self).map_err(|_| invalid())
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PUBLIC}{}", STANDARD.encode(self.0.to_bytes()))
+    }
+}
+
+fn signed_bytes(id: &str, timestamp: i64, body: &[u8]) -> Vec<u8> {
+    let mut signed = format!("{id}.{timestamp}.").into_bytes();
+    signed.extend_from_slice(body);
+    signed
+}
+
 #[cfg(test)]
 mod tests {
-    use ed25519_dalek::{Signature, VerifyingKey};
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -79,13 +113,22 @@ mod tests {
     #[test]
     fn a_signature_is_checked_with_the_public_half() {
         let key = AsymmetricKey::generate(&Chance::seeded(1));
-        let public = STANDARD.decode(key.public().strip_prefix(PUBLIC).unwrap()).unwrap();
-        let public = VerifyingKey::from_bytes(&public.try_into().unwrap()).unwrap();
+        let public: PublicKey = key.public().to_string().parse().unwrap();
+        assert_eq!(public, key.public());
         let signed = key.sign("msg_1", 1, b"{}");
         let signature = STANDARD.decode(signed.strip_prefix("v1a,").unwrap()).unwrap();
-        let signature = Signature::from_slice(&signature).unwrap();
-        public.verify_strict(b"msg_1.1.{}", &signature).unwrap();
-        assert!(public.verify_strict(b"msg_1.2.{}", &signature).is_err());
+        assert!(public.fits("msg_1", 1, b"{}", &signature));
+        assert!(!public.fits("msg_1", 2, b"{}", &signature));
+        assert!(!public.fits("msg_1", 1, b"{}", &signature[1..]));
+        assert!(!AsymmetricKey::generate(&Chance::seeded(2)).public().fits("msg_1", 1, b"{}", &signature));
+    }
+
+    #[rstest::rstest]
+    fn what_is_no_public_key(
+        #[values("", "whpk_", "whpk_AAAA", "whsk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "whpk_!")]
+        text: &str,
+    ) {
+        assert!(text.parse::<PublicKey>().is_err());
     }
 
     #[test]

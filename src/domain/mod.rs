@@ -24,9 +24,10 @@ mod service;
 mod signature;
 mod ticket;
 mod uaid;
+mod verification;
 
 pub use assertion::{ASSERTION_LASTS, AssertionKey};
-pub use asymmetric::AsymmetricKey;
+pub use asymmetric::{AsymmetricKey, PublicKey};
 pub use authentication::{
     AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
 };
@@ -51,6 +52,7 @@ pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};
 pub use ticket::{BadTicket, Ticket, TicketKey};
 pub use uaid::Uaid;
+pub use verification::{Fault, Known, Signed, Unverified, Verified, Verifier};
 
 use std::fmt;
 

@@ -28,11 +28,21 @@ impl SigningSecret {
     /// `v1,` + the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        format!("v1,{}", STANDARD.encode(self.mac(id, timestamp, body).finalize().into_bytes()))
+    }
+
+    /// Whether these are the bytes of such a signature; compared in constant time.
+    #[must_use]
+    pub fn fits(&self, id: &str, timestamp: i64, body: &[u8], signature: &[u8]) -> bool {
+        self.mac(id, timestamp, body).verify_slice(signature).is_ok()
+    }
+
+    fn mac(&self, id: &str, timestamp: i64, body: &[u8]) -> Hmac<Sha256> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("HMAC takes keys of any length");
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(body);
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        mac
     }
 
     /// Its text, `whsec_` and all, for the store and for the one moment that it is shown.

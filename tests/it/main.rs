@@ -60,6 +60,12 @@ mod rules;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+mod simulate_receiver;
+#[cfg(test)]
 mod simulator;
 #[cfg(test)]
+mod snippets;
+#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod verify;

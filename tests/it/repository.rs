@@ -63,6 +63,20 @@ fn one_tls_library_with_one_backend() {
     );
 }
 
+/// Whoever installs them has a registry of their own, and gets what was tested.
+#[test]
+fn lists_of_client_libraries_are_exact_and_name_no_registry() {
+    let lock = read("tests/clients/node/package-lock.json");
+    assert!(
+        !lock.contains("\"resolved\"") && !lock.contains("://"),
+        "npm has to omit them: see .npmrc beside it"
+    );
+    let list = read("tests/clients/python/requirements.txt");
+    let packages = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let vague: Vec<_> = packages.filter(|line| !line.contains("==") || line.contains("://")).collect();
+    assert!(vague.is_empty(), "{vague:?}: name==version, and nothing else");
+}
+
 #[test]
 fn migrations_are_twins() {
     let names = |engine: &str| -> BTreeSet<_> {

@@ -114,7 +114,7 @@ async fn a_key_signs_beside_both_secrets() {
     assert!(verifies(&heard, &previous), "who does not know v1a is not disturbed");
 
     let bytes = |text: &str, prefix: &str| STANDARD.decode(text.strip_prefix(prefix).unwrap()).unwrap();
-    let public: [u8; 32] = bytes(&key.public(), "whpk_").try_into().unwrap();
+    let public: [u8; 32] = bytes(&key.public().to_string(), "whpk_").try_into().unwrap();
     let signature = signatures.split(' ').next_back().unwrap();
     let signature = Signature::from_slice(&bytes(signature, "v1a,")).unwrap();
     let signed = |name: &str| [heard.headers[name].as_bytes(), b"."].concat();

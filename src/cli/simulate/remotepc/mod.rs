@@ -11,14 +11,13 @@ mod wire;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 
 use crate::cli::output::{line, remark};
+use crate::cli::simulate::door::{GRACE, accept, listen};
 use crate::domain::{Chance, HumanDuration};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
@@ -30,9 +29,6 @@ const KEY: &str = "simulated-reseller-key";
 
 /// Where the API begins, as at upstream.
 const BASE: &str = "/rpc-api/reseller/private";
-
-/// How long requests under way have when it is told to stop.
-const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(
@@ -73,9 +69,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         }
         None => KEY.into(),
     };
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("failed to listen on {}", options.listen))?;
+    let listener = listen(options.listen).await?;
     let base = format!("http://{}{BASE}", listener.local_addr()?);
     let account = Account {
         desk: Mutex::new(Desk::with_users(options.users, &wire::now())),
@@ -91,7 +85,9 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         if options.key_file.is_some() { "<the key in your file>" } else { KEY }
     ));
     let lifecycle = Lifecycle::new();
-    lifecycle.spawn(door::accept(listener, Arc::new(account), lifecycle.clone()));
+    let account = Arc::new(account);
+    lifecycle
+        .spawn(accept(listener, lifecycle.clone(), move |stream| door::serve(stream, Arc::clone(&account))));
     signals.first().await;
     lifecycle.stop(GRACE).await;
     Ok(())

@@ -71,7 +71,7 @@ impl<'a> View<'a> {
             timeout: HumanDuration(sending.timeout.map_or(defaults.timeout, AttemptTimeout::get)),
             max_in_flight: sending.max_in_flight.map_or(defaults.max_in_flight, MaxInFlight::get),
             rate_limit: sending.rate_limit,
-            public_key: sending.signing_key.as_ref().map(crate::domain::AsymmetricKey::public),
+            public_key: sending.signing_key.as_ref().map(|key| key.public().to_string()),
             enabled: endpoint.enabled,
             disabled_reason: endpoint.disabled_reason.as_deref(),
             declared: endpoint.declared,
