@@ -6,6 +6,7 @@
 mod asymmetric;
 mod chance;
 mod clock;
+mod consumer;
 mod delivery;
 mod duration;
 mod edit;
@@ -24,6 +25,7 @@ mod uaid;
 pub use asymmetric::AsymmetricKey;
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use consumer::{COUNTED, Consumer, ConsumerId, ConsumerName, Move};
 pub use delivery::{
     AttemptError, AttemptReport, DeliveryState, Disabling, Lease, Observed, Settlement, Verdict,
 };
@@ -34,7 +36,7 @@ pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
 pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
-pub use page::{Cursor, EventFilter, Limit, Order, Page};
+pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
 pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;

@@ -5,6 +5,7 @@
 //! when to try again.
 
 mod backend;
+mod consumers;
 mod deliveries;
 mod endpoints;
 mod error;
@@ -25,11 +26,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType, Lease, LeaseToken,
-    NewEvent, Observed, Page, Settlement,
+    Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType, Kept as KeptEvents,
+    Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
 };
 use crate::wake::Wake;
 
+pub use consumers::{ConsumerStore, MAX_CONSUMERS, Unmoved};
 pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
@@ -39,12 +41,18 @@ pub use sqlite::Sqlite;
 
 /// All that is at rest.
 pub trait Store:
-    EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+    EventStore + ConsumerStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
 {
 }
 
 impl<T> Store for T where
-    T: EventStore + EndpointStore + EndpointManagement + DeliveryStore + IdempotencyStore + Upkeep
+    T: EventStore
+        + ConsumerStore
+        + EndpointStore
+        + EndpointManagement
+        + DeliveryStore
+        + IdempotencyStore
+        + Upkeep
 {
 }
 
@@ -94,6 +102,9 @@ pub trait EventStore: Send + Sync {
 
     /// One page. A reader that follows its cursors sees every event once and in order.
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
+
+    /// What is kept of all the events there ever were.
+    async fn kept(&self) -> Result<KeptEvents, StoreError>;
 
     /// One event, if it is there.
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;

@@ -26,6 +26,7 @@ macro_rules! common {
     };
 }
 
+pub(super) mod consumers;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
@@ -49,9 +50,15 @@ pub(super) const POSTGRES: Dialect =
 impl Dialect {
     /// Every statement of the engine with its name, those included that are the same everywhere.
     pub(super) fn all(&self) -> Vec<(&'static str, &'static str)> {
-        let common =
-            [events::COMMON, endpoints::COMMON, deliveries::COMMON, idempotency::COMMON, upkeep::COMMON]
-                .concat();
+        let common = [
+            events::COMMON,
+            consumers::COMMON,
+            endpoints::COMMON,
+            deliveries::COMMON,
+            idempotency::COMMON,
+            upkeep::COMMON,
+        ]
+        .concat();
         let own = [self.events.named(), self.endpoints.named(), self.deliveries.named()].concat();
         [common, own].concat()
     }
