@@ -16,7 +16,7 @@ use crate::handover::{Giver, Places, Taker, handover};
 use crate::http::{
     CallbackState, EndpointsState, EventsState, Gate, GateRule, HealthState, HungUp, Idempotency,
     InternalStates, Keys, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds,
-    SendingDefaults, TrustedProxies,
+    SendingDefaults, Streams, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -59,6 +59,7 @@ pub struct Gateway {
     driver: Driver,
     handed: Taker,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     wake: Wake,
     metrics: Metrics,
     lifecycle: Lifecycle,
@@ -120,6 +121,7 @@ impl Gateway {
             driver,
             handed,
             store: shared.store,
+            clock: shared.seams.clock,
             wake: shared.wake,
             metrics: shared.metrics,
             lifecycle: shared.lifecycle,
@@ -141,12 +143,13 @@ impl Gateway {
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { public, internal, driver, handed, store, wake, metrics, lifecycle } = self;
+        let Self { public, internal, driver, handed, store, clock, wake, metrics, lifecycle } = self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
             "public",
             HungUp::Finish,
+            Arc::clone(&clock),
             lifecycle.clone(),
         ));
         lifecycle.spawn(http::serve(
@@ -154,6 +157,7 @@ impl Gateway {
             internal.router,
             "internal",
             HungUp::Forget,
+            clock,
             lifecycle.clone(),
         ));
         lifecycle.spawn(driver.run(handed));
@@ -276,13 +280,7 @@ impl Shared {
         let directory = Arc::new(directory);
         let states = InternalStates {
             keys: Keys::new(config.internal.admin_key.as_ref()),
-            events: EventsState {
-                store: Arc::clone(&self.store),
-                wake: self.wake.clone(),
-                clock: Arc::clone(&self.seams.clock),
-                lifecycle: self.lifecycle.clone(),
-                metrics: self.metrics.clone(),
-            },
+            events: self.events(config),
             endpoints,
             idempotency: Idempotency {
                 store: Arc::clone(&self.store),
@@ -301,6 +299,18 @@ impl Shared {
             remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
         };
         Ok(http::internal(states, self.request_ids()))
+    }
+
+    fn events(&self, config: &Config) -> EventsState {
+        EventsState {
+            store: Arc::clone(&self.store),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            lifecycle: self.lifecycle.clone(),
+            metrics: self.metrics.clone(),
+            chance: self.seams.chance.clone(),
+            streams: Streams::new(config.internal.max_streams),
+        }
     }
 
     fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {

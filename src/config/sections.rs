@@ -70,6 +70,8 @@ pub struct Internal {
     pub listen: SocketAddr,
     /// The first key, with the scope `admin`.
     pub admin_key: Option<SecretString>,
+    /// How many event streams may be open at once.
+    pub max_streams: usize,
 }
 
 /// Which engine keeps the events, and where.

@@ -14,6 +14,8 @@ mod layers;
 mod problem;
 mod respond;
 mod routes;
+mod sse;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,7 @@ pub use routes::health::HealthState;
 pub use routes::remotepc::RemotePcState;
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
+pub use routes::stream::Streams;
 
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
@@ -92,12 +95,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let keys = Arc::new(states.keys);
     let sessions = Arc::new(states.remotepc_sessions);
     let v1 = Router::new()
-        .merge(
-            Router::new()
-                .route("/v1/events", get(events::list))
-                .route("/v1/events/{id}", get(events::show))
-                .with_state(Arc::new(states.events)),
-        )
+        .merge(events::routes(states.events))
         .merge(endpoints::routes(states.endpoints))
         .merge(
             Router::new()

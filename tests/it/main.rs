@@ -53,3 +53,7 @@ mod schedule;
 mod simulator;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod stream;
+#[cfg(test)]
+mod stream_life;

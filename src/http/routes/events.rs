@@ -1,12 +1,15 @@
-//! `/v1/events`: what polling apps read.
+//! `/v1/events`: what polling apps read, and what else reads events.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 
-use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
+use super::stream::{Streams, stream};
+use crate::domain::{Chance, Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
 use crate::http::extract::{Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
@@ -31,20 +34,30 @@ pub struct EventsState {
     pub lifecycle: Lifecycle,
     /// What is counted.
     pub metrics: Metrics,
+    /// What keeps those from coming back together whom a stop sends away together.
+    pub chance: Chance,
+    /// Room for streams.
+    pub streams: Streams,
+}
+
+/// Everything below `/v1/events`.
+pub(crate) fn routes(state: EventsState) -> Router {
+    Router::new()
+        .route("/v1/events", get(list))
+        .route("/v1/events/stream", get(stream))
+        .route("/v1/events/{id}", get(show))
+        .with_state(Arc::new(state))
 }
 
 /// `GET /v1/events`
-pub(crate) async fn list(State(state): State<Arc<EventsState>>, params: Params) -> Result<Response, Problem> {
+async fn list(State(state): State<Arc<EventsState>>, params: Params) -> Result<Response, Problem> {
     let (filter, wait) = parse(params)?;
     let page = state.page(filter, wait).await?;
     Ok(json(&page))
 }
 
 /// `GET /v1/events/{id}`
-pub(crate) async fn show(
-    State(state): State<Arc<EventsState>>,
-    Path(id): Path<EventId>,
-) -> Result<Response, Problem> {
+async fn show(State(state): State<Arc<EventsState>>, Path(id): Path<EventId>) -> Result<Response, Problem> {
     let event = state.store.event(&id).await?;
     event.map(|event| json(&event)).ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
 }

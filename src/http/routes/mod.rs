@@ -7,3 +7,4 @@ pub(super) mod health;
 pub(crate) mod remotepc;
 pub(crate) mod remotepc_sessions;
 pub(crate) mod remotepc_users;
+pub(super) mod stream;
