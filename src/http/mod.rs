@@ -74,7 +74,7 @@ pub fn public(callback: CallbackState, ids: RequestIds) -> Router {
 pub struct InternalStates {
     /// Who may come in.
     pub keys: Keys,
-    /// For `/v1/events`.
+    /// For `/v1/events` and `/v1/consumers`.
     pub events: EventsState,
     /// For `/v1/endpoints`.
     pub endpoints: EndpointsState,

@@ -14,6 +14,8 @@ mod cli_live;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod consumers;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod delivery;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 
+use super::consumers;
 use super::stream::{Streams, stream};
 use crate::domain::{Chance, Clock, Cursor, Event, EventFilter, EventId, Invalid, Limit, Order, Page};
 use crate::http::extract::{Params, Path};
@@ -40,13 +41,15 @@ pub struct EventsState {
     pub streams: Streams,
 }
 
-/// Everything below `/v1/events`.
+/// Everything below `/v1/events` and `/v1/consumers`.
 pub(crate) fn routes(state: EventsState) -> Router {
+    let state = Arc::new(state);
     Router::new()
         .route("/v1/events", get(list))
         .route("/v1/events/stream", get(stream))
         .route("/v1/events/{id}", get(show))
-        .with_state(Arc::new(state))
+        .with_state(Arc::clone(&state))
+        .merge(consumers::routes(state))
 }
 
 /// `GET /v1/events`
@@ -64,7 +67,7 @@ async fn show(State(state): State<Arc<EventsState>>, Path(id): Path<EventId>) ->
 
 impl EventsState {
     /// A page, as soon as there is something to show, at the latest when the time is over or remgate stops.
-    async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
+    pub(super) async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
         let mut watcher = self.wake.watch_events();
         let mut page = self.store.events(&filter).await?;
@@ -132,7 +135,9 @@ impl std::str::FromStr for Direction {
     }
 }
 
-struct Wait(Duration);
+/// How long a request is held until something matches.
+#[derive(Default)]
+pub(super) struct Wait(pub(super) Duration);
 
 impl std::str::FromStr for Wait {
     type Err = Invalid;

@@ -1,6 +1,7 @@
 //! One file a resource.
 
 pub(super) mod callback;
+mod consumers;
 pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
