@@ -153,28 +153,24 @@ impl Reader {
         // The watcher comes before the look: an event stored in between wakes it.
         let watcher = state.wake.watch_events();
         let counted = state.metrics.waiter();
+        // Asked for in any case: while the store is away nobody shall be told that all is well.
         let kept = state.store.kept().await?;
         let place = asked.unwrap_or(kept.newest);
-        let mut reader = Self {
+        // Without its place, whoever came with none and was cut off before the first event would miss what was stored
+        // meanwhile.
+        let greeting = Piece::default().retry(COME_BACK).place(place);
+        Ok(Self {
             state,
             filter,
             watcher,
-            greeting: None,
+            greeting: Some(greeting),
             place,
             told: place,
             next: Next::Look,
             catching_up: asked.is_some(),
             _counted: counted,
             _room: room,
-        };
-        let greeting = Piece::default().retry(COME_BACK);
-        // Without this, whoever came without a place and was cut off before the first event would miss what was stored
-        // meanwhile.
-        reader.greeting = Some(match reader.lost(kept) {
-            Some(reason) => reader.resync(greeting, reason, kept),
-            None => greeting.place(place),
-        });
-        Ok(reader)
+        })
     }
 
     /// What to send next, as soon as there is something.
@@ -220,7 +216,7 @@ impl Reader {
         if self.catching_up {
             let kept = state.store.kept().await?;
             if let Some(reason) = self.lost(kept) {
-                return Ok(Some(self.resync(Piece::default(), reason, kept)));
+                return Ok(Some(self.resync(reason, kept)));
             }
         }
         self.next = if page.has_more { Next::Look } else { Next::Wait };
@@ -244,10 +240,11 @@ impl Reader {
     }
 
     /// Says that the reader has to begin anew, and goes on from the oldest event.
-    fn resync(&mut self, piece: Piece, reason: &str, kept: Kept) -> Piece {
+    fn resync(&mut self, reason: &str, kept: Kept) -> Piece {
         let asked = std::mem::replace(&mut self.place, kept.before_oldest());
         (self.told, self.next, self.catching_up) = (self.place, Next::Look, true);
-        piece.event(self.place, "resync", &json!({"reason": reason, "asked": asked, "oldest": kept.oldest}))
+        let data = json!({"reason": reason, "asked": asked, "oldest": kept.oldest});
+        Piece::default().event(self.place, "resync", &data)
     }
 
     /// Says that we are there, and how far we have come when only what the filter leaves out has happened since.
