@@ -144,12 +144,16 @@ impl EventSource {
 
     /// The next event: passes over what dispatches none.
     pub(crate) async fn event(&mut self) -> Block {
-        loop {
-            let block = self.block().await.expect("the stream goes on");
-            if block.data.is_some() {
-                return block;
+        // Bounded as a whole: a stream that has nothing to say goes on to ping.
+        within("an event of a stream", async {
+            loop {
+                let block = self.block().await.expect("the stream goes on");
+                if block.data.is_some() {
+                    return block;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next `count` events' uaids.
@@ -163,10 +167,13 @@ impl EventSource {
 
     /// All that is left until the other side ends the stream, and whether it said that this is the end.
     pub(crate) async fn rest(mut self) -> (Vec<Block>, bool) {
-        let mut blocks = Vec::new();
-        while let Some(block) = self.block().await {
-            blocks.push(block);
-        }
-        (blocks, self.ended)
+        let blocks = within("the end of a stream", async {
+            let mut blocks = Vec::new();
+            while let Some(block) = self.block().await {
+                blocks.push(block);
+            }
+            blocks
+        });
+        (blocks.await, self.ended)
     }
 }
