@@ -108,6 +108,7 @@ impl Building<'_> {
         self.single("internal", |r, _| {
             let listen = r.required("listen", rules::listen);
             let admin_key = r.optional("admin_key", rules::header_key(24));
+            let max_streams = r.number("max_streams", &(1..=10_000));
             let listen = listen?;
             if public.is_some_and(|public| overlap(public, listen)) {
                 r.note(
@@ -116,7 +117,7 @@ impl Building<'_> {
                 );
                 return Err(Bad);
             }
-            Ok(Internal { listen, admin_key: admin_key? })
+            Ok(Internal { listen, admin_key: admin_key?, max_streams: max_streams? })
         })
     }
 

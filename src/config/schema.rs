@@ -140,6 +140,7 @@ pub(super) const SECTIONS: &[Section] = &[
             text("admin_key", "at least 24 visible ASCII characters, without spaces")
                 .shown(Shown::Secret)
                 .with_twin(),
+            number("max_streams", IN_FLIGHT),
         ],
     },
     Section {

@@ -72,6 +72,8 @@ pub struct Internal {
     pub listen: SocketAddr,
     /// The first key, with the scope `admin`.
     pub admin_key: Option<SecretString>,
+    /// How many event streams may be open at once.
+    pub max_streams: usize,
 }
 
 impl Internal {

@@ -8,6 +8,7 @@ mod asymmetric;
 mod authentication;
 mod chance;
 mod clock;
+mod consumer;
 mod delivery;
 mod duration;
 mod edit;
@@ -33,6 +34,7 @@ pub use authentication::{
 };
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use consumer::{COUNTED, Consumer, ConsumerId, ConsumerName, Move};
 pub use delivery::{
     Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, Disabling, Lease,
     Observed, Settlement, Verdict,
@@ -45,7 +47,7 @@ pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
 pub use ids::{DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
-pub use page::{Cursor, EventFilter, Limit, Order, Page};
+pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
 pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;

@@ -117,9 +117,94 @@ pub struct Page<T> {
     pub has_more: bool,
 }
 
+/// What a store holds of all the events there ever were in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The oldest event.
+    pub oldest: Option<Cursor>,
+    /// The newest event; [`Cursor::default`] when there is none.
+    pub newest: Cursor,
+    /// The highest cursor that was ever given to an event. Pruning leaves it alone, and an event that is not visible
+    /// yet may have it.
+    pub given: Cursor,
+}
+
+/// What became of the place that a reader asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything after it is there.
+    Good,
+    /// Events after it may have been pruned.
+    Pruned,
+    /// This store has never come so far: it is another one, or was put back to an earlier time.
+    Foreign,
+}
+
+impl Kept {
+    /// What became of a place. Numbers may be missing between events, so one that lies before the oldest event is taken
+    /// for pruned, even if nothing was between the two. [`Cursor::default`] asks for whatever is kept, and is always good.
+    #[must_use]
+    pub fn standing(&self, place: Cursor) -> Standing {
+        if place.0 == 0 {
+            Standing::Good
+        } else if place > self.given.max(self.newest) {
+            Standing::Foreign
+        } else if self.holds_all_after(place) {
+            Standing::Good
+        } else {
+            Standing::Pruned
+        }
+    }
+
+    /// Whether nothing after this place can have been pruned, as far as the numbers tell.
+    #[must_use]
+    pub fn holds_all_after(&self, place: Cursor) -> bool {
+        match self.oldest {
+            _ if place.0 == 0 => true,
+            Some(oldest) => oldest.0 - 1 <= place.0,
+            None => self.given <= place,
+        }
+    }
+
+    /// The place from which everything that is kept is read.
+    #[must_use]
+    pub fn before_oldest(&self) -> Cursor {
+        Cursor(self.oldest.map_or(0, |oldest| oldest.0 - 1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[rstest::rstest]
+    // Nothing was ever stored.
+    #[case(None, 0, 0, 0, Standing::Good)]
+    #[case(None, 0, 0, 1, Standing::Foreign)]
+    // Everything was pruned: whoever had seen all has missed nothing.
+    #[case(None, 0, 9, 0, Standing::Good)]
+    #[case(None, 0, 9, 8, Standing::Pruned)]
+    #[case(None, 0, 9, 9, Standing::Good)]
+    #[case(None, 0, 9, 10, Standing::Foreign)]
+    // Something is kept.
+    #[case(Some(5), 9, 9, 0, Standing::Good)]
+    #[case(Some(5), 9, 9, 3, Standing::Pruned)]
+    #[case(Some(5), 9, 9, 4, Standing::Good)]
+    #[case(Some(5), 9, 9, 9, Standing::Good)]
+    #[case(Some(5), 9, 9, 10, Standing::Foreign)]
+    // A number that was given and is not to be seen, or never will be.
+    #[case(Some(5), 9, 12, 12, Standing::Good)]
+    #[case(Some(5), 9, 12, 13, Standing::Foreign)]
+    fn standings(
+        #[case] oldest: Option<i64>,
+        #[case] newest: i64,
+        #[case] given: i64,
+        #[case] place: i64,
+        #[case] standing: Standing,
+    ) {
+        let kept = Kept { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(given) };
+        assert_eq!(kept.standing(Cursor(place)), standing);
+    }
 
     #[rstest::rstest]
     fn limits_are_refused_rather_than_clamped(

@@ -64,6 +64,7 @@ pub struct Gateway {
     follower: Follower,
     handed: Taker,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     wake: Wake,
     metrics: Metrics,
     lifecycle: Lifecycle,
@@ -121,6 +122,7 @@ impl Gateway {
             driver,
             handed,
             store: shared.store,
+            clock: shared.seams.clock,
             wake: shared.wake,
             metrics: shared.metrics,
             lifecycle: shared.lifecycle,
@@ -150,13 +152,25 @@ impl Gateway {
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let Self {
-            public, internal, driver, expiry, follower, handed, store, wake, metrics, lifecycle, ..
+            public,
+            internal,
+            driver,
+            expiry,
+            follower,
+            handed,
+            store,
+            clock,
+            wake,
+            metrics,
+            lifecycle,
+            ..
         } = self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
             "public",
             HungUp::Finish,
+            Arc::clone(&clock),
             lifecycle.clone(),
         ));
         lifecycle.spawn(http::serve(
@@ -164,6 +178,7 @@ impl Gateway {
             internal.router,
             "internal",
             HungUp::Forget,
+            clock,
             lifecycle.clone(),
         ));
         lifecycle.spawn(driver.run(handed));

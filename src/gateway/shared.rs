@@ -14,7 +14,7 @@ use crate::handover::{Giver, Places};
 use crate::http::{
     AuthenticationsState, CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule,
     HealthState, Idempotency, InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState,
-    RequestIds, SendingDefaults, TrustedProxies,
+    RequestIds, SendingDefaults, Streams, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -178,7 +178,7 @@ impl Shared {
         let states = InternalStates {
             keys: self.keys(config),
             api_keys: self.api_keys(config),
-            events: self.events(),
+            events: self.events(config),
             authentications: AuthenticationsState {
                 authentications,
                 services: services(config),
@@ -195,13 +195,15 @@ impl Shared {
         Ok(http::internal(states, self.request_ids()))
     }
 
-    fn events(&self) -> EventsState {
+    fn events(&self, config: &Config) -> EventsState {
         EventsState {
             store: Arc::clone(&self.store),
             wake: self.wake.clone(),
             clock: Arc::clone(&self.seams.clock),
             lifecycle: self.lifecycle.clone(),
             metrics: self.metrics.clone(),
+            chance: self.seams.chance.clone(),
+            streams: Streams::new(config.internal.max_streams),
         }
     }
 

@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use super::unread::Unread;
+use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 
 /// How long a caller has for a request's head, counted anew for each request on a connection.
@@ -54,12 +56,14 @@ pub async fn serve(
     router: Router,
     name: &'static str,
     hung_up: HungUp,
+    clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let stop = lifecycle.soft().clone();
     while let Some((stream, peer, place)) = stop.run_until_cancelled(accept(&listener, &room, name)).await {
         let router = router.clone();
+        let stream = Unread::new(stream, Arc::clone(&clock));
         let connection_life = lifecycle.clone();
         lifecycle.spawn(async move {
             serve_connection(stream, peer, router, hung_up, &connection_life).await;
@@ -76,7 +80,11 @@ async fn accept(
     let place = Arc::clone(room).acquire_owned().await.expect("nobody closes this semaphore");
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, Peer(peer), place),
+            Ok((stream, peer)) => {
+                // Answers are small and somebody waits for each; a refusal costs only some speed.
+                let _ = stream.set_nodelay(true);
+                return (stream, Peer(peer), place);
+            }
             Err(e) => {
                 tracing::warn!(door = name, error = %e, "could not accept a connection; trying again");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -86,14 +94,12 @@ async fn accept(
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: Unread<TcpStream>,
     peer: Peer,
     router: Router,
     hung_up: HungUp,
     lifecycle: &Lifecycle,
 ) {
-    // Answers are small and somebody waits for each; a refusal costs only some speed.
-    let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.map(Body::new)

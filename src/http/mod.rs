@@ -14,6 +14,8 @@ mod layers;
 mod problem;
 mod respond;
 mod routes;
+mod sse;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub use routes::keys::KeysState;
 pub use routes::remotepc::RemotePcState;
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
+pub use routes::stream::Streams;
 
 use crate::authentications::Authentications;
 use auth::guard;
@@ -107,7 +110,7 @@ pub struct InternalStates {
     pub keys: Keys,
     /// For `/v1/keys`.
     pub api_keys: KeysState,
-    /// For `/v1/events`.
+    /// For `/v1/events` and `/v1/consumers`.
     pub events: EventsState,
     /// For `/v1/authentications`.
     pub authentications: AuthenticationsState,
@@ -132,12 +135,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let sessions = Arc::new(states.remotepc_sessions);
     let key_set = authentications::key_set(Arc::clone(&states.authentications.authentications));
     let v1 = Router::new()
-        .merge(
-            Router::new()
-                .route("/v1/events", get(events::list))
-                .route("/v1/events/{id}", get(events::show))
-                .with_state(Arc::new(states.events)),
-        )
+        .merge(events::routes(states.events))
         .merge(authentications::routes(states.authentications))
         .merge(endpoints::routes(states.endpoints))
         .merge(

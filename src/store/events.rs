@@ -12,8 +12,8 @@ use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
 use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
 use crate::domain::{
-    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Lease, Met, NewEvent, Order, Page,
-    ServiceName, Uaid,
+    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Kept, Lease, Met, NewEvent, Order,
+    Page, ServiceName, Uaid,
 };
 
 /// What makes two new events the same.
@@ -65,6 +65,19 @@ impl<B: Backend> EventStore for SqlStore<B> {
 
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError> {
         within("read events", self.page(filter)).await
+    }
+
+    async fn kept(&self) -> Result<Kept, StoreError> {
+        within("look at what is kept", async {
+            let rows = self.read(|| statement!(B, B::DIALECT.events.kept)).await?;
+            let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+            Ok(Kept {
+                oldest: column::<B, Option<i64>>(row, "oldest")?.map(Cursor),
+                newest: Cursor(column::<B, _>(row, "newest")?),
+                given: Cursor(column::<B, _>(row, "given")?),
+            })
+        })
+        .await
     }
 
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {

@@ -6,6 +6,7 @@
 
 mod authentications;
 mod backend;
+mod consumers;
 mod deliveries;
 mod endpoints;
 mod error;
@@ -29,11 +30,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     AdminKeys, ApiKey, Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType,
-    KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
+    Kept as KeptEvents, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
 };
 use crate::wake::Wake;
 
 pub use authentications::{AuthenticationStore, Claimed, Expected, ExpiryEvent, RunOut};
+pub use consumers::{ConsumerStore, MAX_CONSUMERS, Unmoved};
 pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
@@ -45,6 +47,7 @@ pub use sqlite::Sqlite;
 /// All that is at rest.
 pub trait Store:
     EventStore
+    + ConsumerStore
     + EndpointStore
     + EndpointManagement
     + DeliveryStore
@@ -58,6 +61,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: EventStore
+        + ConsumerStore
         + EndpointStore
         + EndpointManagement
         + DeliveryStore
@@ -115,6 +119,9 @@ pub trait EventStore: Send + Sync {
 
     /// One page. A reader that follows its cursors sees every event once and in order.
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
+
+    /// What is kept of all the events there ever were.
+    async fn kept(&self) -> Result<KeptEvents, StoreError>;
 
     /// One event, if it is there.
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;

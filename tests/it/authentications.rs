@@ -238,9 +238,9 @@ both_engines! {
             gateway.internal.request(Method::PUT, &format!("/v1/authentications/{bad}"), Some(&json!({}))).await.expect(422);
             gateway.internal.get(&format!("/v1/authentications/{bad}")).await.expect(404);
         }
-        let upper = uaid(0xabcdef).to_uppercase();
+        let upper = uaid(0x00ab_cdef).to_uppercase();
         gateway.internal.request(Method::PUT, &format!("/v1/authentications/{upper}"), Some(&json!({"state": "\u{0}"}))).await.expect(201);
-        assert_eq!(gateway.internal.get(&path(0xabcdef)).await.expect(200).json()["state"], "\u{0}");
+        assert_eq!(gateway.internal.get(&path(0x00ab_cdef)).await.expect(200).json()["state"], "\u{0}");
         for query in ["wait=61", "wait=x", "wait=-1", "service=", "limit=1"] {
             gateway.internal.get(&format!("{}?{query}", path(1))).await.expect(400);
         }

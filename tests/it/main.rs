@@ -16,6 +16,8 @@ mod cli_live;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod consumers;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod deliveries;
@@ -67,5 +69,8 @@ mod simulator;
 mod snippets;
 #[cfg(test)]
 mod store;
+mod stream;
+#[cfg(test)]
+mod stream_life;
 #[cfg(test)]
 mod verify;

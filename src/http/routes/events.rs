@@ -1,12 +1,16 @@
-//! `/v1/events`: what polling apps read.
+//! `/v1/events`: what polling apps read, and what else reads events.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 
-use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page};
+use super::consumers;
+use super::stream::{Streams, stream};
+use crate::domain::{Chance, Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page};
 use crate::http::auth::Caller;
 use crate::http::extract::{Params, Path};
 use crate::http::problem::Problem;
@@ -32,10 +36,25 @@ pub struct EventsState {
     pub lifecycle: Lifecycle,
     /// What is counted.
     pub metrics: Metrics,
+    /// What keeps those from coming back together whom a stop sends away together.
+    pub chance: Chance,
+    /// Room for streams.
+    pub streams: Streams,
+}
+
+/// Everything below `/v1/events` and `/v1/consumers`.
+pub(crate) fn routes(state: EventsState) -> Router {
+    let state = Arc::new(state);
+    Router::new()
+        .route("/v1/events", get(list))
+        .route("/v1/events/stream", get(stream))
+        .route("/v1/events/{id}", get(show))
+        .with_state(Arc::clone(&state))
+        .merge(consumers::routes(state))
 }
 
 /// `GET /v1/events`
-pub(crate) async fn list(
+async fn list(
     State(state): State<Arc<EventsState>>,
     caller: Caller,
     params: Params,
@@ -50,7 +69,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /v1/events/{id}`
-pub(crate) async fn show(
+async fn show(
     State(state): State<Arc<EventsState>>,
     caller: Caller,
     Path(id): Path<EventId>,
@@ -61,7 +80,7 @@ pub(crate) async fn show(
 
 impl EventsState {
     /// A page, as soon as there is something to show, at the latest when the time is over or remgate stops.
-    async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
+    pub(super) async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
         let mut watcher = self.wake.watch_events();
         let mut page = self.store.events(&filter).await?;

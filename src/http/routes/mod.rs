@@ -2,6 +2,7 @@
 
 pub(super) mod authentications;
 pub(super) mod callback;
+mod consumers;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
@@ -10,4 +11,5 @@ pub(super) mod keys;
 pub(crate) mod remotepc;
 pub(crate) mod remotepc_sessions;
 pub(crate) mod remotepc_users;
+pub(super) mod stream;
 pub(super) mod wait;

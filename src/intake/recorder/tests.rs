@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::domain::{Event, EventFilter, EventId, EventType, Page, SystemClock, Trust, Uaid};
+use crate::domain::{Event, EventFilter, EventId, EventType, Kept, Page, SystemClock, Trust, Uaid};
 use crate::handover::{Places, handover};
 
 /// Appends only as often as it is allowed to, and remembers how many at a time.
@@ -36,6 +36,10 @@ impl EventStore for Held {
     }
 
     async fn events(&self, _: &EventFilter) -> Result<Page<Event>, StoreError> {
+        unreachable!("a recorder only appends")
+    }
+
+    async fn kept(&self) -> Result<Kept, StoreError> {
         unreachable!("a recorder only appends")
     }
 

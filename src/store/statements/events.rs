@@ -2,6 +2,7 @@
 
 dialect! {
     append, append_within, events_after, events_before, events_after_of_uaid, events_before_of_uaid, events_by_seq,
+    kept,
 }
 
 macro_rules! event_columns {
@@ -111,6 +112,19 @@ macro_rules! events_by_seq {
     };
 }
 
+/// The oldest and the newest event, and the highest number that was ever given. Two looks at the ends of an index: asked
+/// for together, SQLite would read all of it.
+macro_rules! kept_events {
+    ($given:literal) => {
+        concat!(
+            "SELECT (SELECT MIN(seq) FROM events) AS oldest, COALESCE((SELECT MAX(seq) FROM events), 0) AS newest, \
+                COALESCE((",
+            $given,
+            "), 0) AS given"
+        )
+    };
+}
+
 /// Both inserts, without the transaction around them.
 macro_rules! append_on_sqlite {
     () => {
@@ -163,6 +177,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
         "DESC"
     ),
     events_by_seq: events_by_seq!("SELECT value FROM json_each($1)"),
+    kept: kept_events!("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
 };
 
 /// The whole append as one statement, which is a transaction by itself and one round trip.
@@ -231,4 +246,5 @@ pub(in crate::store) const POSTGRES: Dialect = Dialect {
         "DESC"
     ),
     events_by_seq: events_by_seq!("SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT)"),
+    kept: kept_events!("SELECT last_value FROM events_seq_seq WHERE is_called"),
 };

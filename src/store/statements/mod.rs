@@ -27,6 +27,7 @@ macro_rules! common {
 }
 
 pub(super) mod authentications;
+pub(super) mod consumers;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
@@ -67,6 +68,7 @@ impl Dialect {
         let common = [
             events::COMMON,
             authentications::COMMON,
+            consumers::COMMON,
             endpoints::COMMON,
             deliveries::COMMON,
             redelivery::COMMON,

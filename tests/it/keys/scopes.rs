@@ -27,6 +27,13 @@ const SCOPES: [&str; 9] = [
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/events", "events:read"),
     ("GET", "/v1/events/{id}", "events:read"),
+    ("GET", "/v1/events/stream", "events:read"),
+    ("GET", "/v1/consumers", "events:read"),
+    ("GET", "/v1/consumers/{name}", "events:read"),
+    ("DELETE", "/v1/consumers/{name}", "events:read"),
+    ("GET", "/v1/consumers/{name}/events", "events:read"),
+    ("POST", "/v1/consumers/{name}/ack", "events:read"),
+    ("POST", "/v1/consumers/{name}/seek", "events:read"),
     ("GET", "/v1/authentications/{uaid}", "authentications:read"),
     ("PUT", "/v1/authentications/{uaid}", "authentications:write"),
     ("POST", "/v1/authentications/{uaid}/claim", "authentications:write"),

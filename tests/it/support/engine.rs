@@ -1,5 +1,6 @@
 //! The two engines: one test body becomes two tests.
 
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use super::postgres;
@@ -32,6 +33,21 @@ impl Engine {
     /// `sqlite` or `postgres`.
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Does something to the store behind the service's back.
+    pub(crate) async fn run(&self, statement: &'static str) {
+        let done = if self.name == "sqlite" {
+            SqliteConnection::connect(&self.url)
+                .await
+                .expect("it is there")
+                .execute(statement)
+                .await
+                .map(drop)
+        } else {
+            PgConnection::connect(&self.url).await.expect("it is there").execute(statement).await.map(drop)
+        };
+        done.unwrap_or_else(|e| panic!("{e} in {statement}"));
     }
 
     /// What `database.url` has to be.

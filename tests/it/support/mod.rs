@@ -12,6 +12,7 @@ pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod service;
 pub(crate) mod source;
+pub(crate) mod sse;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,216 @@
+//! `/v1/consumers`: readers whose place is kept for them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::events::EventsState;
+use crate::domain::{
+    Consumer, ConsumerId, ConsumerName, Cursor, EventFilter, Invalid, Limit, Move, Order, iso_millis,
+};
+use crate::http::auth::Caller;
+use crate::http::extract::{Json, Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{empty, json};
+use crate::store::{MAX_CONSUMERS, Unmoved};
+
+type Shared = State<Arc<EventsState>>;
+
+/// Everything below `/v1/consumers`.
+pub(super) fn routes(state: Arc<EventsState>) -> Router {
+    Router::new()
+        .route("/v1/consumers", get(list))
+        .route("/v1/consumers/{name}", get(show).delete(remove))
+        .route("/v1/consumers/{name}/events", get(events))
+        .route("/v1/consumers/{name}/ack", post(acknowledge))
+        .route("/v1/consumers/{name}/seek", post(seek))
+        .with_state(state)
+}
+
+/// A key that is for one service has consumers of its own.
+fn id(caller: &Caller, name: ConsumerName) -> ConsumerId {
+    ConsumerId { owner: caller.service().cloned(), name }
+}
+
+/// A consumer as it is shown.
+#[derive(Serialize)]
+struct View {
+    name: ConsumerName,
+    cursor: Cursor,
+    lag: u64,
+    missed: bool,
+    #[serde(with = "iso_millis")]
+    created_at: Timestamp,
+    #[serde(with = "iso_millis")]
+    updated_at: Timestamp,
+}
+
+impl From<Consumer> for View {
+    fn from(it: Consumer) -> Self {
+        let (lag, missed) = (it.lag(), it.missed());
+        let Consumer { name, place, created_at, updated_at, .. } = it;
+        Self { name, cursor: place, lag, missed, created_at, updated_at }
+    }
+}
+
+/// A page of consumers. Its cursor is the last one's name.
+#[derive(Serialize)]
+struct Consumers {
+    data: Vec<View>,
+    cursor: String,
+    has_more: bool,
+}
+
+/// `GET /v1/consumers`
+async fn list(State(state): Shared, caller: Caller, mut params: Params) -> Result<Response, Problem> {
+    let After(after) = params.one("after")?.unwrap_or_default();
+    let limit = params.one::<Limit>("limit")?.unwrap_or_default();
+    params.finish()?;
+    let (found, has_more) = state.store.consumers(caller.service(), after.as_ref(), limit).await?;
+    let cursor = found.last().map(|it| it.name.to_string());
+    let cursor = cursor.or_else(|| after.map(String::from)).unwrap_or_default();
+    Ok(json(&Consumers { data: found.into_iter().map(View::from).collect(), cursor, has_more }))
+}
+
+/// Where a list of consumers goes on; the cursor of an empty one is empty.
+#[derive(Default)]
+struct After(Option<ConsumerName>);
+
+impl std::str::FromStr for After {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|name| Self(Some(name))) }
+    }
+}
+
+/// `GET /v1/consumers/{name}`
+async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<ConsumerName>,
+) -> Result<Response, Problem> {
+    let id = id(&caller, name);
+    let found = state.store.consumer(&id).await?;
+    found.map(|it| json(&View::from(it))).ok_or_else(|| missing(&id.name))
+}
+
+/// `DELETE /v1/consumers/{name}`
+async fn remove(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<ConsumerName>,
+) -> Result<Response, Problem> {
+    let id = id(&caller, name);
+    if state.store.remove_consumer(&id).await? {
+        Ok(empty(StatusCode::NO_CONTENT))
+    } else {
+        Err(missing(&id.name))
+    }
+}
+
+/// `GET /v1/consumers/{name}/events`
+async fn events(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<ConsumerName>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let wait = params.wait()?;
+    let mut filter = EventFilter {
+        order: Order::Ascending { after: Cursor::default() },
+        limit: params.one("limit")?.unwrap_or_default(),
+        types: params.many("type")?,
+        services: params.many("service")?,
+        uaid: None,
+        since: None,
+        until: None,
+    };
+    params.finish()?;
+    caller.narrow(&mut filter);
+    let place = state.store.consumer_place(&id(&caller, name), state.clock.now()).await?.map_err(refused)?;
+    filter.order = Order::Ascending { after: place };
+    let page = state.page(filter, wait).await?;
+    if !wait.is_zero() && !page.data.is_empty() {
+        caller.still_good().await?;
+    }
+    Ok(json(&page))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Acknowledgement {
+    cursor: Cursor,
+}
+
+/// `POST /v1/consumers/{name}/ack`
+async fn acknowledge(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<ConsumerName>,
+    Json(Acknowledgement { cursor }): Json<Acknowledgement>,
+) -> Result<Response, Problem> {
+    moved(&state, id(&caller, name), Move::Acknowledge(cursor)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seeking {
+    cursor: Option<Cursor>,
+    since: Option<Timestamp>,
+    to: Option<End>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum End {
+    Beginning,
+    End,
+}
+
+/// `POST /v1/consumers/{name}/seek`
+async fn seek(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<ConsumerName>,
+    Json(seeking): Json<Seeking>,
+) -> Result<Response, Problem> {
+    let to = match (seeking.cursor, seeking.since, seeking.to) {
+        (Some(cursor), None, None) => Move::To(cursor),
+        (None, Some(time), None) => Move::Since(time),
+        (None, None, Some(End::Beginning)) => Move::Beginning,
+        (None, None, Some(End::End)) => Move::End,
+        _ => {
+            return Err(Problem::unprocessable(
+                "say one of `cursor`, `since`, and `to`, which is `beginning` or `end`",
+            ));
+        }
+    };
+    moved(&state, id(&caller, name), to).await
+}
+
+async fn moved(state: &EventsState, id: ConsumerId, to: Move) -> Result<Response, Problem> {
+    let moved = state.store.move_consumer(&id, to, state.clock.now()).await?;
+    Ok(json(&View::from(moved.map_err(refused)?)))
+}
+
+fn refused(unmoved: Unmoved) -> Problem {
+    match unmoved {
+        Unmoved::TooMany => Problem::conflict(format!(
+            "there are {MAX_CONSUMERS} consumers already; remove one that is not used any more"
+        )),
+        Unmoved::Beyond(newest) => {
+            Problem::unprocessable(format!("the cursor is beyond the newest event, which is at {newest}"))
+        }
+    }
+}
+
+fn missing(name: &ConsumerName) -> Problem {
+    Problem::not_found(format!("there is no consumer {name}; it comes to be when it first reads"))
+}

@@ -1,0 +1,325 @@
+//! `/v1/events/stream`: events as they come, as server-sent events.
+//!
+//! A stream has no queue. It asks the store for a page when its reader has taken the one before, so a slow reader costs a
+//! page of memory and holds up nobody; a reader that takes nothing loses its connection (`http/unread.rs`) and comes
+//! back with its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::{HeaderMap, HeaderName};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use super::events::EventsState;
+use crate::domain::{Cursor, EventFilter, Kept, Limit, Order, Standing};
+use crate::http::auth::Caller;
+use crate::http::extract::Params;
+use crate::http::problem::Problem;
+use crate::http::sse::{self, Piece};
+use crate::store::StoreError;
+use crate::telemetry::WaiterGuard;
+use crate::wake::Watcher;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// After so long without anything else there is a comment, and the place when it has moved.
+const PING: Duration = Duration::from_secs(15);
+
+/// How long a stream waits before it looks again unasked. Whoever listens for other replicas wakes all when its
+/// connection was lost; this is for what nobody has thought of.
+const SAFETY_POLL: Duration = Duration::from_secs(30);
+
+/// How long a stream waits before it looks again when it could not.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// When a reader shall come back whose connection ends without a word.
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// How many streams may read from the store at once: however many there are, others find it free.
+const TURNS: usize = 2;
+
+/// Room for streams.
+#[derive(Debug)]
+pub struct Streams {
+    room: Arc<Semaphore>,
+    turns: Semaphore,
+}
+
+impl Streams {
+    /// For so many at once.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(most)), turns: Semaphore::new(TURNS) }
+    }
+
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            Problem::unavailable("as many streams are open as there may be (internal.max_streams)")
+        })
+    }
+
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("nobody closes this semaphore")
+    }
+}
+
+/// `GET /v1/events/stream`
+pub(super) async fn stream(
+    State(state): State<Arc<EventsState>>,
+    caller: Caller,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    let (asked, mut filter) = parse(&headers, params)?;
+    caller.narrow(&mut filter);
+    let room = state.streams.enter()?;
+    let reader = Reader::open(state, caller, asked, filter, room).await?;
+    Ok(sse::response(unfold(reader, |mut reader| async { Some((reader.next().await?, reader)) })))
+}
+
+fn parse(headers: &HeaderMap, mut params: Params) -> Result<(Option<Cursor>, EventFilter), Problem> {
+    let after = params.one::<Cursor>("after")?;
+    let filter = EventFilter {
+        order: Order::Ascending { after: Cursor::default() },
+        limit: Limit::default(),
+        types: params.many("type")?,
+        services: params.many("service")?,
+        uaid: params.one("uaid")?,
+        since: None,
+        until: None,
+    };
+    params.finish()?;
+    // A reader that comes back asks for the address that it was given at first, and knows better by now.
+    Ok((last_event_id(headers)?.or(after), filter))
+}
+
+/// The place that a reader brings back. An empty one is none: so it stands in the standard.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+    let mut all = headers.get_all(LAST_EVENT_ID).iter();
+    let text = match (all.next(), all.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().unwrap_or("?"),
+        (Some(_), Some(_)) => return Err(Problem::bad_request("there are two Last-Event-ID lines")),
+    };
+    match text.trim() {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|e| Problem::bad_request(format!("the Last-Event-ID is wrong: {e}"))),
+    }
+}
+
+/// What a stream does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// There may be something new.
+    Look,
+    /// There was nothing more.
+    Wait,
+    /// It could not look.
+    Retry,
+    /// It has said its last word.
+    End,
+}
+
+/// One stream.
+struct Reader {
+    state: Arc<EventsState>,
+    /// Who reads: a key can be revoked while its stream is open.
+    caller: Caller,
+    filter: EventFilter,
+    watcher: Watcher,
+    /// What is said first.
+    greeting: Option<Piece>,
+    /// This and all before it was read.
+    place: Cursor,
+    /// What was read has been said up to here, or was said to have been passed over.
+    told: Cursor,
+    next: Next,
+    /// Whether it reads what was there before it came: that may be pruned while it does.
+    catching_up: bool,
+    _counted: WaiterGuard,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn open(
+        state: Arc<EventsState>,
+        caller: Caller,
+        asked: Option<Cursor>,
+        filter: EventFilter,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Self, Problem> {
+        // The watcher comes before the look: an event stored in between wakes it.
+        let watcher = state.wake.watch_events();
+        let counted = state.metrics.waiter();
+        // Asked for in any case: while the store is away nobody shall be told that all is well.
+        let kept = state.store.kept().await?;
+        let place = asked.unwrap_or(kept.newest);
+        // Without its place, whoever came with none and was cut off before the first event would miss what was stored
+        // meanwhile.
+        let greeting = Piece::default().retry(COME_BACK).place(place);
+        Ok(Self {
+            state,
+            caller,
+            filter,
+            watcher,
+            greeting: Some(greeting),
+            place,
+            told: place,
+            next: Next::Look,
+            catching_up: asked.is_some(),
+            _counted: counted,
+            _room: room,
+        })
+    }
+
+    /// What to send next, as soon as there is something.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(greeting) = self.greeting.take() {
+            return Some(greeting.into());
+        }
+        let state = Arc::clone(&self.state);
+        let soft = state.lifecycle.soft();
+        let mut quiet = state.clock.sleep(PING);
+        loop {
+            if self.next == Next::End {
+                return None;
+            }
+            if self.next != Next::Wait {
+                match soft.run_until_cancelled(self.look()).await {
+                    Some(Ok(Some(piece))) => return Some(piece.into()),
+                    Some(Ok(None)) => {}
+                    Some(Err(e)) => self.complain(&e),
+                    None => return Some(self.farewell()),
+                }
+            }
+            let pause = if self.next == Next::Retry { LOOK_AGAIN } else { SAFETY_POLL };
+            if self.next == Next::End {
+                return None;
+            }
+            tokio::select! {
+                () = soft.cancelled() => return Some(self.farewell()),
+                () = self.watcher.woken() => {}
+                () = tokio::time::sleep(pause) => {}
+                () = &mut quiet => return Some(self.ping()),
+            }
+            if self.next == Next::Wait {
+                self.next = Next::Look;
+            }
+        }
+    }
+
+    /// The next page, if there is one.
+    async fn look(&mut self) -> Result<Option<Piece>, StoreError> {
+        let state = Arc::clone(&self.state);
+        let _turn = state.streams.turn().await;
+        self.filter.order = Order::Ascending { after: self.place };
+        let page = state.store.events(&self.filter).await?;
+        // Afterwards: what was pruned before the page was read shows now.
+        if self.catching_up {
+            let kept = state.store.kept().await?;
+            if let Some(reason) = self.lost(kept) {
+                return Ok(Some(self.resync(reason, kept)));
+            }
+        }
+        self.next = if page.has_more { Next::Look } else { Next::Wait };
+        self.catching_up = page.has_more;
+        self.place = page.cursor;
+        let Some(last) = page.data.last() else { return Ok(None) };
+        if self.caller.still_good().await.is_err() {
+            // Nothing more is said; whoever comes back is told why.
+            self.next = Next::End;
+            return Ok(None);
+        }
+        self.told = last.cursor;
+        let said = page.data.iter().fold(Piece::default(), |piece, event| {
+            piece.event(event.cursor, event.event_type.as_str(), event)
+        });
+        Ok(Some(said))
+    }
+
+    /// Why what comes after the place is not all that there was, if so.
+    fn lost(&self, kept: Kept) -> Option<&'static str> {
+        match kept.standing(self.place) {
+            Standing::Good => None,
+            Standing::Pruned => Some("pruned"),
+            Standing::Foreign => Some("unknown"),
+        }
+    }
+
+    /// Says that the reader has to begin anew, and goes on from the oldest event.
+    fn resync(&mut self, reason: &str, kept: Kept) -> Piece {
+        let asked = std::mem::replace(&mut self.place, kept.before_oldest());
+        (self.told, self.next, self.catching_up) = (self.place, Next::Look, true);
+        let data = json!({"reason": reason, "asked": asked, "oldest": kept.oldest});
+        Piece::default().event(self.place, "resync", &data)
+    }
+
+    /// Says that we are there, and how far we have come when only what the filter leaves out has happened since.
+    fn ping(&mut self) -> Bytes {
+        let ping = Piece::default().comment("ping");
+        let moved = self.told < self.place;
+        self.told = self.place;
+        if moved { ping.place(self.place).into() } else { ping.into() }
+    }
+
+    /// Ends the stream. Those who were here together shall not come back together.
+    fn farewell(&mut self) -> Bytes {
+        self.next = Next::End;
+        let mut farewell = Piece::default().comment("stopping");
+        if self.told < self.place {
+            farewell = farewell.place(self.place);
+        }
+        farewell.retry(COME_BACK.mul_f64(0.5 + 2.0 * self.state.chance.fraction())).into()
+    }
+
+    fn complain(&mut self, e: &StoreError) {
+        if std::mem::replace(&mut self.next, Next::Retry) != Next::Retry {
+            tracing::warn!(error = %e, "a stream could not read events; it stays open and tries again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str, ids: &[&'static str]) -> Result<Option<i64>, u16> {
+        let headers = ids.iter().map(|id| (LAST_EVENT_ID, http::HeaderValue::from_static(id)));
+        let parsed = Params::parse(query).and_then(|params| {
+            let mut all = HeaderMap::new();
+            for (name, value) in headers {
+                all.append(name, value);
+            }
+            parse(&all, params)
+        });
+        parsed.map(|(asked, _)| asked.map(|it| it.0)).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[rstest::rstest]
+    #[case("", &[], Ok(None))]
+    #[case("after=5", &[], Ok(Some(5)))]
+    #[case("after=5", &["7"], Ok(Some(7)))]
+    #[case("after=5", &["3"], Ok(Some(3)))]
+    #[case("after=5", &[""], Ok(Some(5)))]
+    #[case("", &["0"], Ok(Some(0)))]
+    #[case("type=remauth.subscribed&type=remauth.expired&service=a&uaid=b83ee873a9b44f2083c130db24dfbe91", &[], Ok(None))]
+    #[case("after=x", &["7"], Err(400))]
+    #[case("after=5", &["x"], Err(400))]
+    #[case("", &["-1"], Err(400))]
+    #[case("", &["7", "7"], Err(400))]
+    #[case("limit=5", &[], Err(400))]
+    #[case("wait=5", &[], Err(400))]
+    #[case("since=2026-11-22T21:04:05Z", &[], Err(400))]
+    #[case("type=nonsense", &[], Err(400))]
+    fn places(#[case] query: &str, #[case] ids: &[&'static str], #[case] asked: Result<Option<i64>, u16>) {
+        assert_eq!(read(query, ids), asked);
+    }
+}

@@ -1,0 +1,98 @@
+//! Server-sent events: how a stream looks on the wire.
+
+use std::convert::Infallible;
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::respond::with_body;
+
+/// Asks the proxies that know it not to collect a stream before they pass it on.
+const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
+/// 200 with a stream, which is asked for more only when the reader has taken what came before.
+pub(super) fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
+    let mut response = with_body(StatusCode::OK, "text/event-stream", body);
+    response.headers_mut().extend([UNBUFFERED]);
+    response
+}
+
+/// A piece of a stream: whole blocks only.
+#[derive(Debug, Default)]
+pub(super) struct Piece(String);
+
+impl Piece {
+    /// Something that happened, and the place after it.
+    #[must_use]
+    pub(super) fn event(mut self, id: impl Display, name: &str, data: &impl Serialize) -> Self {
+        // JSON as it is written here has no line breaks.
+        let data = serde_json::to_string(data).expect("our own documents are JSON");
+        self.line("id", id);
+        self.line("event", name);
+        self.line("data", data);
+        self.end()
+    }
+
+    /// A place alone. Without data nothing is dispatched, but a reader that keeps to the standard remembers it.
+    #[must_use]
+    pub(super) fn place(mut self, id: impl Display) -> Self {
+        self.line("id", id);
+        self.end()
+    }
+
+    /// How long to wait before coming back when the connection ends.
+    #[must_use]
+    pub(super) fn retry(mut self, wait: Duration) -> Self {
+        self.line("retry", wait.as_millis());
+        self.end()
+    }
+
+    /// A comment: shows every machine on the way that the connection is in use.
+    #[must_use]
+    pub(super) fn comment(mut self, text: &str) -> Self {
+        self.line("", text);
+        self.end()
+    }
+
+    fn line(&mut self, field: &str, value: impl Display) {
+        writeln!(self.0, "{field}: {value}").expect("a text takes whatever is written");
+    }
+
+    fn end(mut self) -> Self {
+        self.0.push('\n');
+        self
+    }
+}
+
+impl From<Piece> for Bytes {
+    fn from(piece: Piece) -> Self {
+        piece.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn blocks() {
+        let piece = Piece::default()
+            .retry(Duration::from_secs(2))
+            .place(7)
+            .event(8, "a.b", &json!({"text": "two\nlines"}))
+            .comment("ping");
+        let expected =
+            "retry: 2000\n\nid: 7\n\nid: 8\nevent: a.b\ndata: {\"text\":\"two\\nlines\"}\n\n: ping\n\n";
+        assert_eq!(Bytes::from(piece), expected);
+    }
+}

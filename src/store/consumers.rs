@@ -1,0 +1,238 @@
+//! Readers whose place is kept for them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::backend::{Backend, Statement, statement, within};
+use super::sql::{SqlStore, column, parsed, time};
+use super::statements::consumers::{
+    ADVANCE_CONSUMER, CONSUMER, CONSUMER_PLACE, CONSUMERS, CREATE_CONSUMER, EVENT_FROM, EVENT_SINCE,
+    MOVE_CONSUMER, REMOVE_CONSUMER,
+};
+use super::{EventStore, StoreError};
+use crate::domain::{COUNTED, Consumer, ConsumerId, ConsumerName, Cursor, Kept, Limit, Move, ServiceName};
+
+/// How many consumers one owner may have.
+pub const MAX_CONSUMERS: i64 = 1_000;
+
+/// By how much the clocks of replicas may differ where a place is looked for by its time.
+const SKEW: Duration = Duration::from_mins(1);
+
+/// Why a consumer is where it was, or is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmoved {
+    /// Its owner has [`MAX_CONSUMERS`] already.
+    TooMany,
+    /// There is no event at that cursor yet; this is the newest.
+    Beyond(Cursor),
+}
+
+/// Readers whose place is kept. They come to be when they are first used, before the oldest event.
+#[async_trait]
+pub trait ConsumerStore: Send + Sync {
+    /// Where a consumer stands.
+    async fn consumer_place(
+        &self,
+        id: &ConsumerId,
+        now: Timestamp,
+    ) -> Result<Result<Cursor, Unmoved>, StoreError>;
+
+    /// Moves a consumer; gives it as it is then.
+    async fn move_consumer(
+        &self,
+        id: &ConsumerId,
+        to: Move,
+        now: Timestamp,
+    ) -> Result<Result<Consumer, Unmoved>, StoreError>;
+
+    /// A consumer, if it is there.
+    async fn consumer(&self, id: &ConsumerId) -> Result<Option<Consumer>, StoreError>;
+
+    /// An owner's consumers by name, those after `after`, and whether there are more.
+    async fn consumers(
+        &self,
+        owner: Option<&ServiceName>,
+        after: Option<&ConsumerName>,
+        limit: Limit,
+    ) -> Result<(Vec<Consumer>, bool), StoreError>;
+
+    /// Forgets a consumer; says whether it was there.
+    async fn remove_consumer(&self, id: &ConsumerId) -> Result<bool, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> ConsumerStore for SqlStore<B> {
+    async fn consumer_place(
+        &self,
+        id: &ConsumerId,
+        now: Timestamp,
+    ) -> Result<Result<Cursor, Unmoved>, StoreError> {
+        within("read a consumer's place", async {
+            if let Some(place) = self.place_of(id).await? {
+                return Ok(Ok(place));
+            }
+            let mut lane = self.at.rest.alone().await?;
+            B::run(lane.connection(), create::<B>(id, None, now)).await?;
+            lane.end();
+            Ok(self.place_of(id).await?.ok_or(Unmoved::TooMany))
+        })
+        .await
+    }
+
+    async fn move_consumer(
+        &self,
+        id: &ConsumerId,
+        to: Move,
+        now: Timestamp,
+    ) -> Result<Result<Consumer, Unmoved>, StoreError> {
+        let kept = self.kept().await?;
+        let target = match to {
+            Move::Acknowledge(cursor) | Move::To(cursor) => cursor,
+            Move::Since(time) => within("look for a place", self.before(time, kept)).await?,
+            Move::Beginning => kept.before_oldest(),
+            Move::End => kept.newest,
+        };
+        let moved = within("move a consumer", self.put(id, to, target, kept.newest, now)).await?;
+        if let Err(unmoved) = moved {
+            return Ok(Err(unmoved));
+        }
+        Ok(self.consumer(id).await?.ok_or(Unmoved::TooMany))
+    }
+
+    async fn consumer(&self, id: &ConsumerId) -> Result<Option<Consumer>, StoreError> {
+        let kept = self.kept().await?;
+        within("read a consumer", async {
+            let read = || {
+                let (owner, name) = key(id);
+                statement!(B, CONSUMER, owner, name, counted())
+            };
+            self.read(read).await?.first().map(|row| consumer::<B>(row, kept)).transpose()
+        })
+        .await
+    }
+
+    async fn consumers(
+        &self,
+        owner: Option<&ServiceName>,
+        after: Option<&ConsumerName>,
+        limit: Limit,
+    ) -> Result<(Vec<Consumer>, bool), StoreError> {
+        let kept = self.kept().await?;
+        within("read consumers", async {
+            let read = || {
+                let (owner, after) = (text(owner), text(after));
+                statement!(B, CONSUMERS, owner, after, counted(), number(limit.get() + 1))
+            };
+            let rows = self.read(read).await?;
+            let found = rows.iter().take(limit.get()).map(|row| consumer::<B>(row, kept));
+            Ok((found.collect::<Result<_, _>>()?, rows.len() > limit.get()))
+        })
+        .await
+    }
+
+    async fn remove_consumer(&self, id: &ConsumerId) -> Result<bool, StoreError> {
+        within("remove a consumer", async {
+            let (owner, name) = key(id);
+            let mut lane = self.at.rest.alone().await?;
+            let removed = B::run(lane.connection(), statement!(B, REMOVE_CONSUMER, owner, name)).await?;
+            lane.end();
+            Ok(removed > 0)
+        })
+        .await
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    async fn place_of(&self, id: &ConsumerId) -> sqlx::Result<Option<Cursor>> {
+        let rows = self.read(|| place::<B>(id)).await?;
+        rows.first().map(|row| column::<B, _>(row, "place").map(Cursor)).transpose()
+    }
+
+    async fn put(
+        &self,
+        id: &ConsumerId,
+        to: Move,
+        target: Cursor,
+        newest: Cursor,
+        now: Timestamp,
+    ) -> sqlx::Result<Result<(), Unmoved>> {
+        let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let rows = B::rows(tx.connection(), place::<B>(id)).await?;
+        let stands: Option<i64> = rows.first().map(|row| column::<B, _>(row, "place")).transpose()?;
+        // What it has passed already is not beyond the end, also when all of it was pruned.
+        if target > newest && target.0 > stands.unwrap_or_default() {
+            tx.commit().await?;
+            return Ok(Err(Unmoved::Beyond(newest)));
+        }
+        if stands.is_none() {
+            B::run(tx.connection(), create::<B>(id, Some(target), now)).await?;
+        }
+        let text = if matches!(to, Move::Acknowledge(_)) { ADVANCE_CONSUMER } else { MOVE_CONSUMER };
+        let (owner, name) = key(id);
+        B::run(tx.connection(), statement!(B, text, owner, name, target.0, now.as_millisecond())).await?;
+        let there = stands.is_some() || !B::rows(tx.connection(), place::<B>(id)).await?.is_empty();
+        tx.commit().await?;
+        Ok(if there { Ok(()) } else { Err(Unmoved::TooMany) })
+    }
+
+    /// The place before the first event that was received at `since` or later. Events stand in the order of their times,
+    /// but for what the clocks of replicas differ by: so the neighbourhood is found by halving, and then read through.
+    async fn before(&self, since: Timestamp, kept: Kept) -> sqlx::Result<Cursor> {
+        let early = since.checked_sub(SKEW).unwrap_or(Timestamp::MIN).as_millisecond();
+        let (mut low, mut high) = (kept.before_oldest().0, kept.newest.0.saturating_add(1));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let rows = self.read(|| statement!(B, EVENT_FROM, middle)).await?;
+            match rows.first() {
+                Some(row) if column::<B, i64>(row, "received_at")? < early => {
+                    low = column::<B, _>(row, "seq")?;
+                }
+                _ => high = middle,
+            }
+        }
+        let rows = self.read(|| statement!(B, EVENT_SINCE, low, since.as_millisecond())).await?;
+        let first: Option<i64> = rows.first().map(|row| column::<B, _>(row, "seq")).transpose()?;
+        Ok(first.map_or(kept.newest, |seq| Cursor(seq - 1)))
+    }
+}
+
+fn key(id: &ConsumerId) -> (String, String) {
+    (text(id.owner.as_ref()), id.name.to_string())
+}
+
+fn text(name: Option<&impl ToString>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+fn number(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+fn counted() -> i64 {
+    i64::try_from(COUNTED + 1).unwrap_or(i64::MAX)
+}
+
+fn place<B: Backend>(id: &ConsumerId) -> Statement<B> {
+    let (owner, name) = key(id);
+    statement!(B, CONSUMER_PLACE, owner, name)
+}
+
+fn create<B: Backend>(id: &ConsumerId, at: Option<Cursor>, now: Timestamp) -> Statement<B> {
+    let (owner, name) = key(id);
+    statement!(B, CREATE_CONSUMER, owner, name, at.map(|it| it.0), now.as_millisecond(), MAX_CONSUMERS)
+}
+
+fn consumer<B: Backend>(row: &B::Row, kept: Kept) -> sqlx::Result<Consumer> {
+    let name: String = column::<B, _>(row, "name")?;
+    let behind: i64 = column::<B, _>(row, "behind")?;
+    Ok(Consumer {
+        name: parsed("name", name)?,
+        place: Cursor(column::<B, _>(row, "place")?),
+        created_at: time("created_at", column::<B, _>(row, "created_at")?)?,
+        updated_at: time("updated_at", column::<B, _>(row, "updated_at")?)?,
+        counted: u64::try_from(behind).unwrap_or_default(),
+        kept,
+    })
+}
