@@ -4,11 +4,13 @@
 //! or for chance except through [`Clock`] and [`Chance`]. Nothing here imports another room.
 
 mod asymmetric;
+mod audit;
 mod chance;
 mod clock;
 mod delivery;
 mod duration;
 mod edit;
+mod email;
 mod endpoint;
 mod event;
 mod headers;
@@ -22,6 +24,7 @@ mod signature;
 mod uaid;
 
 pub use asymmetric::AsymmetricKey;
+pub use audit::{AuditEnd, AuditEntry, AuditFilter, AuditWord, NewAuditEntry, Who, named};
 pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use delivery::{
@@ -30,11 +33,12 @@ pub use delivery::{
 };
 pub use duration::HumanDuration;
 pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};
+pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
-pub use ids::{DeliveryId, EndpointId, EventId, LeaseToken};
+pub use ids::{AuditId, DeliveryId, EndpointId, EventId, LeaseToken};
 pub use page::{Cursor, EventFilter, Limit, Order, Page};
 pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};

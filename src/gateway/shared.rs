@@ -11,9 +11,9 @@ use crate::domain::RetryPolicy;
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
-    CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule, HealthState, Idempotency,
-    InternalStates, Keys, RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds,
-    SendingDefaults, TrustedProxies,
+    AuditState, CallbackState, DeliveriesState, Desk, EndpointsState, EventsState, Gate, GateRule,
+    HealthState, Idempotency, InternalStates, Keys, RemotePcParts, RemotePcSessionsState, RemotePcState,
+    RemotePcUsersState, RequestIds, SendingDefaults, Trail, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -129,12 +129,9 @@ impl Shared {
             ca_file: config.remotepc.ca_file.clone(),
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
-        let directory = remotepc::Directory::new(
-            Arc::clone(&client),
-            Arc::clone(&self.seams.clock),
-            config.remotepc.list_cache,
-        );
-        let directory = Arc::new(directory);
+        let clock = || Arc::clone(&self.seams.clock);
+        let directory = Arc::new(remotepc::Directory::new(clock(), config.remotepc.list_cache));
+        let desk = self.desk(client);
         let states = InternalStates {
             keys: Keys::new(config.internal.admin_key.as_ref()),
             events: self.events(),
@@ -142,9 +139,16 @@ impl Shared {
             deliveries: self.deliveries(),
             idempotency: self.idempotency(),
             health: self.health(recorder),
-            remotepc_sessions: self.remotepc_sessions(&client),
-            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
-            remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
+            audit: AuditState { store: Arc::clone(&self.store) },
+            remotepc_sessions: self.remotepc_sessions(desk.clone()),
+            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory), desk: desk.clone() },
+            remotepc: RemotePcState::new(RemotePcParts {
+                desk,
+                idempotency: self.idempotency(),
+                timeout: config.remotepc.timeout,
+                directory,
+                clock: clock(),
+            }),
         };
         Ok(http::internal(states, self.request_ids()))
     }
@@ -186,13 +190,25 @@ impl Shared {
         }
     }
 
-    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
+    fn desk(&self, client: Arc<remotepc::Client>) -> Desk {
+        Desk {
+            client,
+            trail: Trail {
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.seams.clock),
+                chance: self.seams.chance.clone(),
+            },
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    fn remotepc_sessions(&self, desk: Desk) -> RemotePcSessionsState {
         RemotePcSessionsState {
-            client: Arc::clone(client),
+            desk,
             sessions: remotepc::Sessions::new(),
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
         }
     }
 

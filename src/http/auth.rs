@@ -7,7 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::asker::who;
 use super::problem::Problem;
+use crate::domain::Who;
 
 /// The keys that open the internal door. Without any it stands open, but only to this machine.
 #[derive(Debug)]
@@ -22,9 +24,9 @@ impl Keys {
         Self { admin: admin.map(|key| Sha256::digest(key.expose_secret()).into()) }
     }
 
-    /// Lets a request in, or says why not.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(admin) = &self.admin else { return from_this_machine(headers) };
+    /// Lets a request in, and says whose it is; or why not.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<Who, Problem> {
+        let Some(admin) = &self.admin else { return from_this_machine(headers).map(|()| who("open")) };
         let presented = headers
             .get(header::AUTHORIZATION)
             .ok_or_else(|| Problem::unauthorized("send your key as `Authorization: Bearer <key>`"))?;
@@ -33,7 +35,7 @@ impl Keys {
         })?;
         let presented: [u8; 32] = Sha256::digest(key).into();
         if bool::from(admin.ct_eq(&presented)) {
-            Ok(())
+            Ok(who("admin_key"))
         } else {
             Err(Problem::unauthorized("this key is not known"))
         }
@@ -124,7 +126,7 @@ mod tests {
             headers.insert(header::AUTHORIZATION, sent.parse().unwrap());
         }
         let outcome = Keys::new(locked.then_some(&key)).admit(&headers);
-        assert_eq!(outcome.map_or_else(|problem| problem.status().as_u16(), |()| 200), status);
+        assert_eq!(outcome.map_or_else(|problem| problem.status().as_u16(), |_| 200), status);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! A handler extracts, makes one call, and responds. Nothing here knows how events are sent on: that meets us only in
 //! the store and in the wake-ups.
 
+mod asker;
 mod auth;
 mod client_addr;
+mod desk;
 mod door;
 mod envelope;
 mod extract;
@@ -14,6 +16,7 @@ mod layers;
 mod problem;
 mod respond;
 mod routes;
+mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,23 +31,28 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::Keys;
 pub use client_addr::TrustedProxies;
+pub use desk::Desk;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
+pub use routes::audit::AuditState;
 pub use routes::callback::CallbackState;
 pub use routes::deliveries::DeliveriesState;
 pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
-pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc::{RemotePcParts, RemotePcState};
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
+pub use trail::Trail;
 
 use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
-use routes::{callback, deliveries, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users};
+use routes::{
+    audit, callback, deliveries, endpoints, events, health, remotepc, remotepc_sessions, remotepc_users,
+};
 
 /// How long a body on the internal door may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
@@ -78,6 +86,8 @@ pub struct InternalStates {
     pub endpoints: EndpointsState,
     /// For `/v1/deliveries`, replaying and recovering.
     pub deliveries: DeliveriesState,
+    /// For `/v1/audit`.
+    pub audit: AuditState,
     /// For every POST below `/v1`.
     pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
@@ -108,6 +118,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .with_state(Arc::new(states.remotepc_users)),
         )
         .merge(deliveries::routes(states.deliveries))
+        .merge(Router::new().route("/v1/audit", get(audit::list)).with_state(Arc::new(states.audit)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
         // Not under the layer above, which keeps answers: a link is kept nowhere, and no trace of a password.
@@ -156,17 +167,23 @@ async fn once(State(idempotency): State<Idempotency>, request: Request, next: Ne
     idempotency.once(ASKER, request, next).await
 }
 
-async fn admit_to_v1(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+async fn admit_to_v1(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
 /// As upstream, down to the envelope: its clients know no other.
-async fn admit_to_remotepc(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
+async fn admit_to_remotepc(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     match keys.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
         Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
             let mut response = remotepc::refusal(StatusCode::UNAUTHORIZED, "NOT_AUTHORIZED");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, problem::CHALLENGE);

@@ -4,6 +4,7 @@
 //! house sees the traits below and never learns which engine answers. Nothing here calls another service or decides
 //! when to try again.
 
+mod audit;
 mod backend;
 mod deliveries;
 mod endpoints;
@@ -31,6 +32,7 @@ use crate::domain::{
 };
 use crate::wake::Wake;
 
+pub use audit::AuditLog;
 pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
@@ -41,7 +43,14 @@ pub use sqlite::Sqlite;
 
 /// All that is at rest.
 pub trait Store:
-    EventStore + EndpointStore + EndpointManagement + DeliveryStore + Redelivery + IdempotencyStore + Upkeep
+    EventStore
+    + EndpointStore
+    + EndpointManagement
+    + DeliveryStore
+    + Redelivery
+    + IdempotencyStore
+    + AuditLog
+    + Upkeep
 {
 }
 
@@ -52,6 +61,7 @@ impl<T> Store for T where
         + DeliveryStore
         + Redelivery
         + IdempotencyStore
+        + AuditLog
         + Upkeep
 {
 }

@@ -1,5 +1,6 @@
 //! One file a resource.
 
+pub(super) mod audit;
 pub(super) mod callback;
 pub(super) mod deliveries;
 pub(super) mod endpoints;

@@ -26,6 +26,7 @@ macro_rules! common {
     };
 }
 
+pub(super) mod audit;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod events;
@@ -40,6 +41,7 @@ pub struct Dialect {
     pub(super) endpoints: endpoints::Dialect,
     pub(super) deliveries: deliveries::Dialect,
     pub(super) redelivery: redelivery::Dialect,
+    pub(super) audit: audit::Dialect,
 }
 
 pub(super) const SQLITE: Dialect = Dialect {
@@ -47,6 +49,7 @@ pub(super) const SQLITE: Dialect = Dialect {
     endpoints: endpoints::SQLITE,
     deliveries: deliveries::SQLITE,
     redelivery: redelivery::SQLITE,
+    audit: audit::SQLITE,
 };
 
 pub(super) const POSTGRES: Dialect = Dialect {
@@ -54,6 +57,7 @@ pub(super) const POSTGRES: Dialect = Dialect {
     endpoints: endpoints::POSTGRES,
     deliveries: deliveries::POSTGRES,
     redelivery: redelivery::POSTGRES,
+    audit: audit::POSTGRES,
 };
 
 impl Dialect {
@@ -65,12 +69,18 @@ impl Dialect {
             deliveries::COMMON,
             redelivery::COMMON,
             idempotency::COMMON,
+            audit::COMMON,
             upkeep::COMMON,
         ]
         .concat();
-        let own =
-            [self.events.named(), self.endpoints.named(), self.deliveries.named(), self.redelivery.named()]
-                .concat();
+        let own = [
+            self.events.named(),
+            self.endpoints.named(),
+            self.deliveries.named(),
+            self.redelivery.named(),
+            self.audit.named(),
+        ]
+        .concat();
         [common, own].concat()
     }
 }
