@@ -15,6 +15,7 @@ mod options;
 mod output;
 mod paging;
 mod progress;
+mod remotepc;
 mod serve;
 mod simulate;
 mod tail;
@@ -77,6 +78,9 @@ enum Command {
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Look after the users of a RemotePC reseller account
+    #[command(subcommand, name = "remotepc")]
+    RemotePc(remotepc::Command),
     /// Play the other side, to practise with and to test against
     #[command(subcommand)]
     Simulate(simulate::Command),
@@ -119,6 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Event(command) => block_on(event::run(&command, global)),
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
+        Command::RemotePc(command) => block_on(remotepc::run(&command, global)),
         Command::Simulate(command) => simulate::run(&command),
         Command::Completions(options) => completions::run(&options),
     }

@@ -3,6 +3,7 @@
 //! Everything goes over HTTP through [`gateway`]: what stands behind its address is that function's business alone.
 
 mod audit;
+mod cli;
 mod desk;
 mod documented;
 mod failures;
