@@ -118,6 +118,42 @@ impl Client {
         self.read(if body.is_empty() { b"null" } else { &body })
     }
 
+    /// Asks for text that is no JSON.
+    pub(super) async fn text(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        timeout: Duration,
+    ) -> Result<bytes::Bytes, CallError> {
+        self.answer(self.http.get(at(&self.base, path, query)).timeout(timeout)).await
+    }
+
+    /// Posts to where every answer is JSON, the refusals too, perhaps with an `Idempotency-Key`.
+    pub(super) async fn exchange(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        idempotency_key: Option<&str>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, serde_json::Value), CallError> {
+        let mut request = self.http.post(at(&self.base, path, &[])).json(body).timeout(timeout);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| no_answer(&self.base, error))?;
+        Ok((status, self.read(&body)?))
+    }
+
+    /// Where a path of the server is for others.
+    pub(super) fn absolute(&self, path: &str) -> Url {
+        at(&self.base, path, &[])
+    }
+
     /// The body of a good answer.
     async fn answer(&self, mut request: RequestBuilder) -> Result<bytes::Bytes, CallError> {
         if let Some(key) = &self.key {

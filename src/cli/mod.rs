@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod paging;
 mod progress;
+mod remotepc;
 mod serve;
 mod simulate;
 mod tail;
@@ -80,6 +81,9 @@ enum Command {
     /// Say who gets events
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Look after the users of a RemotePC reseller account
+    #[command(subcommand, name = "remotepc")]
+    RemotePc(remotepc::Command),
     /// Check whether a request that somebody received is remgate's
     Verify(verify::Options),
     /// Play the other side, to practise with and to test against
@@ -130,6 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Key(command) => block_on(key::run(&command, global)),
         Command::Verify(options) => verify::run(&options, global),
         Command::Simulate(command) => simulate::run(&command, global),
+        Command::RemotePc(command) => block_on(remotepc::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }
 }

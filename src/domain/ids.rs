@@ -80,6 +80,11 @@ uuid_id! {
     LeaseToken, "lease"
 }
 
+uuid_id! {
+    /// Names an entry of the audit trail: `aud_...`.
+    AuditId, "aud"
+}
+
 /// Names a delivery: `dlv_` and its number in the store.
 ///
 /// A number suffices, since a delivery's name never leaves the internal door; an event's does, hence its UUID.

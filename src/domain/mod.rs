@@ -5,6 +5,7 @@
 
 mod assertion;
 mod asymmetric;
+mod audit;
 mod authentication;
 mod chance;
 mod clock;
@@ -12,6 +13,7 @@ mod consumer;
 mod delivery;
 mod duration;
 mod edit;
+mod email;
 mod endpoint;
 mod event;
 mod headers;
@@ -29,6 +31,7 @@ mod verification;
 
 pub use assertion::{ASSERTION_LASTS, AssertionKey};
 pub use asymmetric::{AsymmetricKey, PublicKey};
+pub use audit::{AuditEnd, AuditEntry, AuditFilter, AuditWord, NewAuditEntry, Who, named};
 pub use authentication::{
     AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
 };
@@ -41,11 +44,12 @@ pub use delivery::{
 };
 pub use duration::HumanDuration;
 pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};
+pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
-pub use ids::{DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
+pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
 pub use retry::{Retry, RetryPolicy};

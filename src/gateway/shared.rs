@@ -12,9 +12,9 @@ use crate::domain::{RetryPolicy, ServiceName};
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
-    AuthenticationsState, CallbackState, DeliveriesState, EndpointsState, EventsState, Gate, GateRule,
-    HealthState, Idempotency, InternalStates, RemotePcSessionsState, RemotePcState, RemotePcUsersState,
-    RequestIds, SendingDefaults, Streams, TrustedProxies,
+    AuditState, AuthenticationsState, CallbackState, DeliveriesState, Desk, EndpointsState, EventsState,
+    Gate, GateRule, HealthState, Idempotency, InternalStates, RemotePcParts, RemotePcSessionsState,
+    RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults, Streams, Trail, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -169,12 +169,9 @@ impl Shared {
             ca_file: config.remotepc.ca_file.clone(),
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
-        let directory = remotepc::Directory::new(
-            Arc::clone(&client),
-            Arc::clone(&self.seams.clock),
-            config.remotepc.list_cache,
-        );
-        let directory = Arc::new(directory);
+        let clock = || Arc::clone(&self.seams.clock);
+        let directory = Arc::new(remotepc::Directory::new(clock(), config.remotepc.list_cache));
+        let desk = self.desk(client);
         let states = InternalStates {
             keys: self.keys(config),
             api_keys: self.api_keys(config),
@@ -188,9 +185,16 @@ impl Shared {
             deliveries: self.deliveries(),
             idempotency: self.idempotency(),
             health: self.health(recorder),
-            remotepc_sessions: self.remotepc_sessions(&client),
-            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory) },
-            remotepc: RemotePcState::new(client, self.metrics.clone(), Arc::clone(&self.seams.clock)),
+            audit: AuditState { store: Arc::clone(&self.store) },
+            remotepc_sessions: self.remotepc_sessions(desk.clone()),
+            remotepc_users: RemotePcUsersState { directory: Arc::clone(&directory), desk: desk.clone() },
+            remotepc: RemotePcState::new(RemotePcParts {
+                desk,
+                idempotency: self.idempotency(),
+                timeout: config.remotepc.timeout,
+                directory,
+                clock: clock(),
+            }),
         };
         Ok(http::internal(states, self.request_ids()))
     }
@@ -234,13 +238,25 @@ impl Shared {
         }
     }
 
-    fn remotepc_sessions(&self, client: &Arc<remotepc::Client>) -> RemotePcSessionsState {
+    fn desk(&self, client: Arc<remotepc::Client>) -> Desk {
+        Desk {
+            client,
+            trail: Trail {
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.seams.clock),
+                chance: self.seams.chance.clone(),
+            },
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    fn remotepc_sessions(&self, desk: Desk) -> RemotePcSessionsState {
         RemotePcSessionsState {
-            client: Arc::clone(client),
+            desk,
             sessions: remotepc::Sessions::new(),
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
-            metrics: self.metrics.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: a POST that is sent again is not done again, but answered as the first time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -23,8 +24,11 @@ use crate::store::{Begun, Identified, Kept, Store, Ticket};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// After so long without an answer the process that began is taken for dead, and the same request may begin again.
+const DEAD_AFTER: Duration = Duration::from_mins(1);
+
 /// Says that an answer was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Remembers what was asked under a key, and how it was answered.
 #[derive(Clone)]
@@ -63,7 +67,8 @@ impl Idempotency {
         let target = head.uri.path_and_query().map_or("", |it| it.as_str());
         let fingerprint = fingerprint(&head.method, target, &body);
         let request = Request::from_parts(head, Body::from(body));
-        let identified = Identified { scope: scope.to_owned(), key, fingerprint };
+        let scope = scope.to_owned();
+        let identified = Identified { scope, key, fingerprint, dead_after: DEAD_AFTER };
         match self.store.begin(&identified, self.clock.now()).await? {
             Begun::First(ticket) => Ok(self.first(ticket, request, next).await),
             Begun::Answered(kept) => Ok(again(kept)),
@@ -112,14 +117,19 @@ impl Idempotency {
             return Problem::internal().into_response();
         };
         let text = String::from_utf8_lossy(&body).into_owned();
-        let kept = Kept { status: head.status.as_u16(), body: text };
-        if let Err(e) = self.store.finish(ticket, &kept).await {
-            tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
-        }
+        self.keep(ticket, &Kept { status: head.status.as_u16(), body: text }).await;
         Response::from_parts(head, Body::from(body))
     }
 
-    async fn forget(&self, ticket: &Ticket) {
+    /// Keeps an answer.
+    pub(super) async fn keep(&self, ticket: &Ticket, answer: &Kept) {
+        if let Err(e) = self.store.finish(ticket, answer).await {
+            tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
+        }
+    }
+
+    /// Makes as if a request had never begun.
+    pub(super) async fn forget(&self, ticket: &Ticket) {
         if let Err(e) = self.store.forget(ticket).await {
             tracing::warn!(error = %e, "a failed request could not be forgotten; repeated at once, it is refused");
         }
@@ -127,7 +137,7 @@ impl Idempotency {
 }
 
 /// The key of a request, if it has one.
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut all = headers.get_all(&KEY).iter();
     let key = match (all.next(), all.next()) {
         (None, _) => return Ok(None),

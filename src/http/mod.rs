@@ -3,8 +3,10 @@
 //! A handler extracts, makes one call, and responds. Nothing here knows how events are sent on: that meets us only in
 //! the store and in the wake-ups.
 
+mod asker;
 mod auth;
 mod client_addr;
+mod desk;
 mod door;
 mod envelope;
 mod extract;
@@ -15,6 +17,7 @@ mod problem;
 mod respond;
 mod routes;
 mod sse;
+mod trail;
 mod unread;
 
 use std::sync::Arc;
@@ -31,10 +34,12 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
+pub use desk::Desk;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
+pub use routes::audit::AuditState;
 pub use routes::authentications::AuthenticationsState;
 pub use routes::callback::CallbackState;
 pub use routes::deliveries::DeliveriesState;
@@ -42,10 +47,11 @@ pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::keys::KeysState;
-pub use routes::remotepc::RemotePcState;
+pub use routes::remotepc::{RemotePcParts, RemotePcState};
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 pub use routes::stream::Streams;
+pub use trail::Trail;
 
 use crate::authentications::Authentications;
 use auth::guard;
@@ -53,8 +59,8 @@ use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
 use routes::{
-    authentications, callback, deliveries, endpoints, events, health, keys, remotepc, remotepc_sessions,
-    remotepc_users, wait,
+    audit, authentications, callback, deliveries, endpoints, events, health, keys, remotepc,
+    remotepc_sessions, remotepc_users, wait,
 };
 
 /// How long a browser need not ask again whether it may.
@@ -118,6 +124,8 @@ pub struct InternalStates {
     pub endpoints: EndpointsState,
     /// For `/v1/deliveries`, replaying and recovering.
     pub deliveries: DeliveriesState,
+    /// For `/v1/audit`.
+    pub audit: AuditState,
     /// For every POST below `/v1`.
     pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
@@ -144,6 +152,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
                 .with_state(Arc::new(states.remotepc_users)),
         )
         .merge(deliveries::routes(states.deliveries))
+        .merge(Router::new().route("/v1/audit", get(audit::list)).with_state(Arc::new(states.audit)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
         // Not under the layer above, which keeps answers: a key or a link is kept nowhere, and no trace of a password.

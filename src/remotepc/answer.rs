@@ -71,6 +71,16 @@ impl Answer {
         self.status.is_success() && (200..300).contains(&self.code)
     }
 
+    /// Whether it is about the request, so that asking the same again would be answered the same: done, or refused for
+    /// what the request says. All else is about the moment, about us, or leaves open what was done.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let (status, code) = (i64::from(self.status.as_u16()), self.code);
+        let passing =
+            |number: i64| !(200..500).contains(&number) || [401, 403, 408, 425, 429].contains(&number);
+        self.is_success() || !passing(status) && !passing(code)
+    }
+
     /// The envelope, for a typed view.
     pub(super) fn envelope(&self) -> Envelope<'_> {
         Envelope::read(&self.body).expect("it was read when the answer was taken")
@@ -101,6 +111,19 @@ mod tests {
         assert_eq!(answer.code(), i64::from(code));
         assert_eq!(answer.is_success(), success);
         assert!(!format!("{answer:?}").contains("planted"));
+    }
+
+    #[rstest::rstest]
+    #[case(200, 200, true)]
+    #[case(400, 400, true)]
+    #[case(200, 400, true)]
+    #[case(200, 500, false)]
+    #[case(500, 200, false)]
+    #[case(403, 403, false)]
+    #[case(429, 429, false)]
+    #[case(200, 403, false)]
+    fn what_would_be_answered_again(#[case] status: u16, #[case] code: u16, #[case] again: bool) {
+        assert_eq!(read(status, code).unwrap().is_final(), again);
     }
 
     #[test]

@@ -9,12 +9,11 @@ use jiff::civil::Date;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::{CallError, Client, ResellerUser};
+use super::{Answer, ResellerUser};
 use crate::domain::Clock;
 
-/// Asks upstream for the list, and keeps the answer for a while. Those who ask at the same time share one call.
+/// Keeps upstream's list for a while. Those who ask at the same time share one call.
 pub struct Directory {
-    client: Arc<Client>,
     clock: Arc<dyn Clock>,
     keep: Duration,
     kept: Mutex<Option<Kept>>,
@@ -95,9 +94,6 @@ pub struct Listing {
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// Upstream could not be asked.
-    #[error(transparent)]
-    Call(#[from] CallError),
     /// Upstream refused, in these words.
     #[error("upstream refused to list users: {}", .0.join(", "))]
     Refused(Vec<String>),
@@ -109,13 +105,17 @@ pub enum DirectoryError {
 impl Directory {
     /// A directory that keeps a list for so long; no time at all = every look asks upstream.
     #[must_use]
-    pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, keep: Duration) -> Self {
-        Self { client, clock, keep, kept: Mutex::new(None) }
+    pub fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
+        Self { clock, keep, kept: Mutex::new(None) }
     }
 
-    /// The list: the kept one as long as it is fresh, and upstream's own when `refresh` asks for it. What went wrong
-    /// is not kept.
-    pub async fn list(&self, refresh: bool) -> Result<Listing, DirectoryError> {
+    /// The list: the kept one as long as it is fresh, and upstream's own when `refresh` asks for it: only then `ask` is
+    /// begun. What went wrong is not kept.
+    pub async fn list<E: From<DirectoryError>>(
+        &self,
+        refresh: bool,
+        ask: impl Future<Output = Result<Answer, E>>,
+    ) -> Result<Listing, E> {
         let asked_at = self.clock.instant();
         let mut kept = self.kept.lock().await;
         if let Some(known) = kept.as_ref() {
@@ -128,9 +128,9 @@ impl Directory {
             }
         }
         let as_of = self.clock.now();
-        let answer = self.client.list().await?;
+        let answer = ask.await?;
         if !answer.is_success() {
-            return Err(DirectoryError::Refused(answer.error_words()));
+            return Err(DirectoryError::Refused(answer.error_words()).into());
         }
         let users = answer.users().map_err(|_| DirectoryError::Shape)?;
         let users: Arc<[User]> = users.into_iter().map(User::from).collect();

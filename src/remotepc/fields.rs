@@ -100,6 +100,11 @@ impl<'a> Fields<'a> {
         serde_json::from_slice(json).map_err(|_| Word::InvalidRequest)
     }
 
+    /// Each field, by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
     /// A text that has to be there and not be blank.
     pub(super) fn required(&self, name: &str, missing: Word) -> Result<String, Word> {
         let text: Option<String> = self.optional(name)?;

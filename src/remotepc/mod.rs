@@ -8,10 +8,11 @@
 mod answer;
 mod client;
 mod directory;
-mod email;
 mod envelope;
 mod error;
 mod fields;
+mod fingerprint;
+mod named;
 mod request;
 mod sessions;
 mod view;
@@ -22,6 +23,7 @@ pub use directory::{Directory, DirectoryError, Listing, SortBy, Totals, User, Us
 pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
 pub use fields::{Refusal, Word};
+pub use named::named_in;
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
-pub use sessions::{Sessions, Ticket};
+pub use sessions::{Sessions, Ticket, Waiting};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};

@@ -7,16 +7,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::email::is_address;
 use super::fields::{Faults, Fields, Refusal, Word};
+use crate::domain::is_email_address;
 
-const FIRST_NAME: &str = "firstName";
-const LAST_NAME: &str = "lastName";
-const EMAIL: &str = "invitedUserEmailId";
+pub(super) const FIRST_NAME: &str = "firstName";
+pub(super) const LAST_NAME: &str = "lastName";
+pub(super) const EMAIL: &str = "invitedUserEmailId";
 const PASSWORD: &str = "password";
-const COMPUTERS: &str = "allotedComputers";
-const SEND_EMAIL: &str = "sendEmailToUser";
-const USERNAME: &str = "username";
+pub(super) const COMPUTERS: &str = "allotedComputers";
+pub(super) const SEND_EMAIL: &str = "sendEmailToUser";
+pub(super) const USERNAME: &str = "username";
 
 /// The JSON that goes upstream, as the client wrote it. It may hold a password.
 #[derive(Clone)]
@@ -246,7 +246,7 @@ fn invitation(entry: &RawValue, faults: &mut Faults) -> Option<Invitation> {
 
 fn address(fields: &Fields<'_>) -> Result<String, Word> {
     let text = fields.required(EMAIL, Word::EmailidRequired)?;
-    if is_address(&text) { Ok(text) } else { Err(Word::EnterValidEmail) }
+    if is_email_address(&text) { Ok(text) } else { Err(Word::EnterValidEmail) }
 }
 
 #[cfg(test)]

@@ -25,8 +25,12 @@ pub struct Sessions {
     waiting: Mutex<HashMap<[u8; 32], Waiting>>,
 }
 
-struct Waiting {
-    link: SecretString,
+/// A link, and whom it signs in.
+pub struct Waiting {
+    /// Whoever has it is that user.
+    pub link: SecretString,
+    /// Who that is.
+    pub username: String,
     until: Timestamp,
 }
 
@@ -47,7 +51,7 @@ impl Sessions {
     }
 
     /// Puts a link away; nothing when too many wait already.
-    pub fn put(&self, link: SecretString, now: Timestamp, chance: &Chance) -> Option<Ticket> {
+    pub fn put(&self, link: SecretString, username: &str, now: Timestamp, chance: &Chance) -> Option<Ticket> {
         let mut waiting = self.lock();
         waiting.retain(|_, it| it.until > now);
         if waiting.len() >= ROOM {
@@ -55,15 +59,20 @@ impl Sessions {
         }
         let code = URL_SAFE_NO_PAD.encode(chance.bytes::<24>());
         let until = now.checked_add(LIFE).unwrap_or(Timestamp::MAX);
-        waiting.insert(digest(&code), Waiting { link, until });
+        waiting.insert(digest(&code), Waiting { link, username: username.to_owned(), until });
         Some(Ticket { code: code.into(), until })
     }
 
     /// Takes a link out, if it still waits. The next who asks gets nothing.
-    pub fn take(&self, code: &str, now: Timestamp) -> Option<SecretString> {
+    pub fn take(&self, code: &str, now: Timestamp) -> Option<Waiting> {
         let mut waiting = self.lock();
         waiting.retain(|_, it| it.until > now);
-        waiting.remove(&digest(code)).map(|it| it.link)
+        waiting.remove(&digest(code))
+    }
+
+    /// Puts one back that could not be given out. It waits no longer for that.
+    pub fn put_back(&self, code: &str, waiting: Waiting) {
+        self.lock().insert(digest(code), waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Waiting>> {
@@ -73,6 +82,12 @@ impl Sessions {
 
 fn digest(code: &str) -> [u8; 32] {
     Sha256::digest(code).into()
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiting(..)")
+    }
 }
 
 impl std::fmt::Debug for Sessions {
@@ -92,12 +107,16 @@ mod tests {
         let (sessions, chance) = (Sessions::new(), Chance::seeded(1));
         let now = Timestamp::UNIX_EPOCH;
         let later = |seconds| now.checked_add(Duration::from_secs(seconds)).unwrap();
-        let ticket = sessions.put("https://planted".into(), now, &chance).unwrap();
+        let ticket = sessions.put("https://planted".into(), "jane", now, &chance).unwrap();
         assert!(sessions.take("another", now).is_none());
-        let link = sessions.take(ticket.code.expose_secret(), later(59)).unwrap();
-        assert_eq!(link.expose_secret(), "https://planted");
+        let code = ticket.code.expose_secret();
+        let waiting = sessions.take(code, later(59)).unwrap();
+        assert_eq!((waiting.link.expose_secret(), &*waiting.username), ("https://planted", "jane"));
+        assert!(!format!("{waiting:?}").contains("planted"));
+        sessions.put_back(code, waiting);
+        assert!(sessions.take(code, later(59)).is_some(), "it was put back");
         assert!(sessions.take(ticket.code.expose_secret(), later(59)).is_none(), "it was given out");
-        let ticket = sessions.put("https://planted".into(), now, &chance).unwrap();
+        let ticket = sessions.put("https://planted".into(), "jane", now, &chance).unwrap();
         assert!(sessions.take(ticket.code.expose_secret(), later(60)).is_none(), "it was too late");
         assert!(!format!("{sessions:?}{ticket:?}").contains("planted"));
     }
@@ -107,10 +126,13 @@ mod tests {
         let (sessions, chance) = (Sessions::new(), Chance::seeded(1));
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..ROOM {
-            sessions.put("https://a".into(), now, &chance).unwrap();
+            sessions.put("https://a".into(), "jane", now, &chance).unwrap();
         }
-        assert!(sessions.put("https://a".into(), now, &chance).is_none());
+        assert!(sessions.put("https://a".into(), "jane", now, &chance).is_none());
         let later = now.checked_add(LIFE).unwrap();
-        assert!(sessions.put("https://a".into(), later, &chance).is_some(), "those that ran out make room");
+        assert!(
+            sessions.put("https://a".into(), "jane", later, &chance).is_some(),
+            "those that ran out make room"
+        );
     }
 }

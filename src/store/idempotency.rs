@@ -15,9 +15,6 @@ use super::statements::idempotency::{
 /// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
-/// After so long without an answer the process that began is taken for dead, and the same request may begin again.
-const TAKEN_OVER_AFTER: Duration = Duration::from_mins(1);
-
 /// A request that names itself, so that its repetition can be told.
 #[derive(Debug, Clone)]
 pub struct Identified {
@@ -27,6 +24,8 @@ pub struct Identified {
     pub key: String,
     /// What it asks for. Made by whoever knows which parts of it matter and which must not be kept.
     pub fingerprint: String,
+    /// After so long without an answer the process that began is taken for dead, and the same request may begin again.
+    pub dead_after: Duration,
 }
 
 /// The right to do what a request asks for, and to say how it was answered.
@@ -61,7 +60,7 @@ pub enum Begun {
 
 /// Requests that must not be done twice. A name is remembered for 24 hours.
 ///
-/// Whoever begins and then dies leaves a request without an answer. After a minute the same request may begin again: it
+/// Whoever begins and then dies leaves a request without an answer. After a while the same request may begin again: it
 /// cannot be known how far it came.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync {
@@ -79,7 +78,7 @@ pub trait IdempotencyStore: Send + Sync {
 impl<B: Backend> IdempotencyStore for SqlStore<B> {
     async fn begin(&self, request: &Identified, now: Timestamp) -> Result<Begun, StoreError> {
         let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN).as_millisecond();
-        let Identified { scope, key, fingerprint } = request.clone();
+        let Identified { scope, key, fingerprint, dead_after } = request.clone();
         let begun = within("begin a request", async {
             let mut tx = self.at.rest.begin(B::BEGIN).await?;
             let insert = statement!(
@@ -90,7 +89,7 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
                 fingerprint.clone(),
                 now.as_millisecond(),
                 before(KEPT_FOR),
-                before(TAKEN_OVER_AFTER),
+                before(dead_after),
             );
             if B::run(tx.connection(), insert).await? > 0 {
                 tx.commit().await?;
@@ -141,19 +140,5 @@ impl<B: Backend> SqlStore<B> {
             // The next one that begins tries again.
             tracing::debug!(error = %e, "old requests stay for now");
         }
-    }
-
-    async fn run_alone(
-        &self,
-        doing: &'static str,
-        query: super::backend::Statement<B>,
-    ) -> Result<(), StoreError> {
-        within(doing, async {
-            let mut lane = self.at.rest.alone().await?;
-            B::run(lane.connection(), query).await?;
-            lane.end();
-            Ok(())
-        })
-        .await
     }
 }

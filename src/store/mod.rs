@@ -4,6 +4,7 @@
 //! house sees the traits below and never learns which engine answers. Nothing here calls another service or decides
 //! when to try again.
 
+mod audit;
 mod authentications;
 mod backend;
 mod consumers;
@@ -34,6 +35,7 @@ use crate::domain::{
 };
 use crate::wake::Wake;
 
+pub use audit::AuditLog;
 pub use authentications::{AuthenticationStore, Claimed, Expected, ExpiryEvent, RunOut};
 pub use consumers::{ConsumerStore, MAX_CONSUMERS, Unmoved};
 pub use error::StoreError;
@@ -55,6 +57,7 @@ pub trait Store:
     + AuthenticationStore
     + IdempotencyStore
     + KeyStore
+    + AuditLog
     + Upkeep
 {
 }
@@ -69,6 +72,7 @@ impl<T> Store for T where
         + AuthenticationStore
         + IdempotencyStore
         + KeyStore
+        + AuditLog
         + Upkeep
 {
 }

@@ -40,6 +40,17 @@ impl<B: Backend> SqlStore<B> {
     ) -> Result<Vec<B::Row>, sqlx::Error> {
         read_from(&self.at.lookers, query).await
     }
+
+    /// Runs one statement that is a transaction by itself.
+    pub(super) async fn run_alone(&self, doing: &'static str, query: Statement<B>) -> Result<(), StoreError> {
+        within(doing, async {
+            let mut lane = self.at.rest.alone().await?;
+            B::run(lane.connection(), query).await?;
+            lane.end();
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// How long one statement that reads may take.

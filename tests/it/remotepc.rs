@@ -2,8 +2,13 @@
 //!
 //! Everything goes over HTTP through [`gateway`]: what stands behind its address is that function's business alone.
 
+mod audit;
+mod cli;
+mod desk;
 mod documented;
 mod failures;
+mod idempotency;
+mod leaks;
 mod refused;
 mod secrecy;
 mod sessions;

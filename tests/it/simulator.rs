@@ -14,12 +14,18 @@ struct Desk {
     simulator: Process,
 }
 
+/// A simulated account, and the configuration that leads to it.
+pub(crate) async fn simulator(args: &[&str]) -> (Process, String) {
+    let all = [&["simulate", "remotepc", "--listen", "127.0.0.1:0"], args].concat();
+    let simulator = Launch::new(&all).spawn();
+    let base = simulator.line(|line| line.starts_with("http://127.0.0.1:")).await;
+    let config = format!("[remotepc]\nbase_url = \"{base}\"\napi_key = \"{KEY}\"\ntimeout = \"2s\"\n");
+    (simulator, config)
+}
+
 impl Desk {
     async fn open(engine: &Engine, args: &[&str]) -> Self {
-        let all = [&["simulate", "remotepc", "--listen", "127.0.0.1:0"], args].concat();
-        let simulator = Launch::new(&all).spawn();
-        let base = simulator.line(|line| line.starts_with("http://127.0.0.1:")).await;
-        let config = format!("[remotepc]\nbase_url = \"{base}\"\napi_key = \"{KEY}\"\ntimeout = \"2s\"\n");
+        let (simulator, config) = simulator(args).await;
         Self { service: Service::start(engine, &config).await, simulator }
     }
 
@@ -125,6 +131,7 @@ fn sign_ins() -> Vec<(&'static str, Value, (u16, Value))> {
         ("signin", refused("sim-cancelled"), bad(&["CANCELLED_ACCOUNT"])),
         ("signin", refused("sim-unauthorized"), key_rejected()),
         ("signin", refused("sim-error"), server_error()),
+        ("signin", refused("sim-forbidden"), error(403, "Forbidden", &["Forbidden "])),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! One file a resource.
 
+pub(super) mod audit;
 pub(super) mod authentications;
 pub(super) mod callback;
 mod consumers;

@@ -3,61 +3,149 @@
 //! Everything under this path, our own refusals too, speaks upstream's envelope: its clients know no other. Bodies
 //! and addresses go through here and into no log, metric or error.
 
-use std::error::Error as _;
-use std::future::Future;
+mod once;
+mod wanted;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
-use http_body_util::LengthLimitError;
 
 use crate::domain::Clock;
+use crate::http::asker::Asker;
+use crate::http::desk::{Desk, Failure, outcome};
+use crate::http::idempotency::Idempotency;
 use crate::http::respond::with_body;
-use crate::remotepc::{
-    AddUser, Answer, CallError, Client, InviteUsers, Operation, Refusal, SignIn, Word, error_envelope,
-};
-use crate::telemetry::Metrics;
-
-/// What the internal door takes of a body.
-const BODY_MAX: usize = 1024 * 1024;
+use crate::remotepc::{Answer, Directory, Operation, error_envelope};
+use crate::store::Ticket;
+use once::{Once, Turn};
+use wanted::{Read, Wanted};
 
 /// What these routes need.
 #[derive(Clone)]
 pub struct RemotePcState {
-    client: Arc<Client>,
-    metrics: Metrics,
+    desk: Desk,
+    once: Once,
+    directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
 }
 
+/// What [`RemotePcState`] is made of.
+pub struct RemotePcParts {
+    /// Who asks upstream.
+    pub desk: Desk,
+    /// Where answers are kept that must not be asked for twice.
+    pub idempotency: Idempotency,
+    /// How long a call takes at most.
+    pub timeout: Duration,
+    /// Who keeps a list that additions and invitations make old.
+    pub directory: Arc<Directory>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
 impl RemotePcState {
-    /// The state for a gateway's one client.
+    /// The state for a gateway's one desk.
     #[must_use]
-    pub fn new(client: Arc<Client>, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
-        Self { client, metrics, clock }
+    pub fn new(parts: RemotePcParts) -> Self {
+        let once = Once::new(parts.idempotency, parts.timeout);
+        Self { desk: parts.desk, once, directory: parts.directory, clock: parts.clock }
     }
 
-    /// Runs one operation and tells about it: one line, one count, one answer.
-    async fn answer(
+    /// Runs one operation and tells about it: one entry in the trail, one line, one count, one answer.
+    async fn run(self, operation: Operation, asker: Asker, request: Request) -> Response {
+        let started = self.clock.instant();
+        let headers = request.headers().clone();
+        let Read { whom, wanted } = Wanted::read(operation, request).await;
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(failure) => {
+                let refused = self.desk.refuse(&asker, action(operation), &whom, failure).await;
+                return self.tell(operation, started, Err(refused));
+            }
+        };
+        let ticket = match self.once.turn(&headers, &asker.who, wanted.fingerprint()).await {
+            Turn::Ours(ticket) => ticket,
+            Turn::Answered(response) => {
+                self.tell_outcome(operation, "replayed");
+                return response;
+            }
+            Turn::Refused(response) => {
+                self.tell_outcome(operation, "refused");
+                return response;
+            }
+        };
+        let (this, kept) = (self.clone(), ticket.clone());
+        let work = async move {
+            let result = this.ask(operation, &asker, &whom, &wanted, kept.as_ref()).await;
+            this.tell(operation, started, result)
+        };
+        if let Some(response) = self.desk.to_its_end(work).await {
+            return response;
+        }
+        self.once.settle(ticket.as_ref(), None).await;
+        refusal(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
+    }
+
+    /// Asks upstream. What is kept of the answer is kept before the trail says that all is over.
+    async fn ask(
         &self,
         operation: Operation,
-        run: impl Future<Output = Result<Answer, Failure>>,
-    ) -> Response {
-        let started = self.clock.instant();
-        let result = run.await;
+        asker: &Asker,
+        whom: &[String],
+        wanted: &Wanted,
+        ticket: Option<&Ticket>,
+    ) -> Result<Answer, Failure> {
+        let call = async {
+            let result = wanted.call(&self.desk.client).await;
+            let answer = result.as_ref().ok().filter(|answer| wanted.is_kept(answer));
+            self.once.settle(ticket, answer).await;
+            result
+        };
+        let result = self.desk.ask(asker, action(operation), whom, call).await;
+        if let Err(Failure::Unrecorded(_)) = result {
+            self.once.settle(ticket, None).await;
+        }
+        if wanted.changes_users() && result.is_ok() {
+            let directory = Arc::clone(&self.directory);
+            self.desk.lifecycle.spawn(async move { directory.forget().await });
+        }
+        result
+    }
+
+    fn tell(&self, operation: Operation, started: Instant, result: Result<Answer, Failure>) -> Response {
         let elapsed = self.clock.instant().saturating_duration_since(started);
         log(operation, &result, elapsed);
-        self.metrics.remotepc(operation.as_str(), outcome(&result));
+        self.desk.metrics.remotepc(operation.as_str(), outcome(&result));
         match result {
             Ok(answer) => passed_on(&answer),
-            Err(failure) => failure.into_response(),
+            Err(failure) => failed(&failure),
         }
+    }
+
+    fn tell_outcome(&self, operation: Operation, outcome: &'static str) {
+        self.desk.metrics.remotepc(operation.as_str(), outcome);
+        tracing::info!(
+            operation = operation.as_str(),
+            outcome,
+            "a request to RemotePC was answered by its Idempotency-Key"
+        );
+    }
+}
+
+/// What the trail calls an operation.
+fn action(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Add => "remotepc.add",
+        Operation::Invite => "remotepc.invite",
+        Operation::SignIn => "remotepc.signin",
+        Operation::List => "remotepc.list",
     }
 }
 
@@ -91,33 +179,20 @@ pub(crate) fn refusal(status: StatusCode, description: &str) -> Response {
     enveloped(status, error_envelope(status, &[description]))
 }
 
-async fn add(State(state): State<RemotePcState>, request: Request) -> Response {
-    let run = async {
-        let user = AddUser::parse(json_body(request).await?)?;
-        Ok(state.client.add(&user).await?)
-    };
-    state.answer(Operation::Add, run).await
+async fn add(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
+    state.run(Operation::Add, asker, request).await
 }
 
-async fn invite(State(state): State<RemotePcState>, request: Request) -> Response {
-    let run = async {
-        let users = InviteUsers::parse(json_body(request).await?)?;
-        Ok(state.client.invite(&users).await?)
-    };
-    state.answer(Operation::Invite, run).await
+async fn invite(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
+    state.run(Operation::Invite, asker, request).await
 }
 
-async fn sign_in(State(state): State<RemotePcState>, request: Request) -> Response {
-    let run = async {
-        let user = SignIn::parse(json_body(request).await?)?;
-        Ok(state.client.sign_in(&user).await?)
-    };
-    state.answer(Operation::SignIn, run).await
+async fn sign_in(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
+    state.run(Operation::SignIn, asker, request).await
 }
 
-/// Upstream's list is a POST without a body; whatever a client sends along is ignored.
-async fn list(State(state): State<RemotePcState>) -> Response {
-    state.answer(Operation::List, async { Ok(state.client.list().await?) }).await
+async fn list(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
+    state.run(Operation::List, asker, request).await
 }
 
 /// axum adds `Allow`.
@@ -129,49 +204,22 @@ async fn not_found() -> Response {
     refusal(StatusCode::NOT_FOUND, "NOT_FOUND")
 }
 
-/// Why there is no answer of upstream's.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error("the body is larger than {BODY_MAX} bytes")]
-    TooLarge,
-    #[error(transparent)]
-    Call(#[from] CallError),
+/// Nothing could be written down, so nothing was done.
+pub(super) fn unavailable() -> Response {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
-impl Failure {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Refused(refused) => {
-                let words: Vec<_> = refused.words().iter().map(|word| word.as_str()).collect();
-                enveloped(StatusCode::BAD_REQUEST, error_envelope(StatusCode::BAD_REQUEST, &words))
-            }
-            Self::TooLarge => refusal(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
-            Self::Call(error) => refusal(error.status(), error.word()),
+fn failed(failure: &Failure) -> Response {
+    let (status, words) = failure.told();
+    match failure {
+        Failure::Unrecorded(e) => {
+            tracing::error!(error = %e, "the store did not do what a request needed");
+            unavailable()
         }
+        _ => enveloped(status, error_envelope(status, &words)),
     }
-}
-
-async fn json_body(request: Request) -> Result<Bytes, Failure> {
-    let (head, body) = request.into_parts();
-    if !may_be_json(&head.headers) {
-        return Err(Refusal::from(Word::InvalidRequest).into());
-    }
-    to_bytes(body, BODY_MAX).await.map_err(|error| {
-        if matches!(error.source(), Some(source) if source.is::<LengthLimitError>()) {
-            Failure::TooLarge
-        } else {
-            Refusal::from(Word::InvalidRequest).into()
-        }
-    })
-}
-
-/// A body that says nothing about itself is taken for JSON; one that says it is something else is not.
-fn may_be_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
-    let essence = content_type.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/json") || essence.to_ascii_lowercase().ends_with(b"+json")
 }
 
 fn passed_on(answer: &Answer) -> Response {
@@ -184,15 +232,6 @@ fn passed_on(answer: &Answer) -> Response {
 
 fn enveloped(status: StatusCode, body: Bytes) -> Response {
     with_body(status, "application/json", body)
-}
-
-fn outcome(result: &Result<Answer, Failure>) -> &'static str {
-    match result {
-        Ok(answer) if answer.is_success() => "ok",
-        Ok(_) => "upstream_error",
-        Err(Failure::Refused(_) | Failure::TooLarge) => "refused",
-        Err(Failure::Call(error)) => error.outcome(),
-    }
 }
 
 fn log(operation: Operation, result: &Result<Answer, Failure>, elapsed: Duration) {

@@ -10,26 +10,26 @@ use http::{HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::remotepc::refusal;
+use super::remotepc::{refusal, unavailable};
 use crate::domain::{Chance, Clock, iso_millis};
+use crate::http::asker::Asker;
+use crate::http::desk::{Desk, Failure, end, outcome};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{with_body, with_json};
-use crate::remotepc::{Answer, Client, Refusal, Sessions, SignIn};
-use crate::telemetry::Metrics;
+use crate::http::trail::End;
+use crate::remotepc::{Answer, Refusal, Sessions, SignIn, Word};
 
 /// What these routes need.
 pub struct RemotePcSessionsState {
     /// Who signs in.
-    pub client: Arc<Client>,
+    pub desk: Desk,
     /// Where links wait.
     pub sessions: Sessions,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes codes.
     pub chance: Chance,
-    /// What is counted.
-    pub metrics: Metrics,
 }
 
 /// Who wants to sign in.
@@ -46,26 +46,65 @@ struct Opened<'a> {
     expires_at: String,
 }
 
+const OPEN: &str = "remotepc.session.open";
+const USE: &str = "remotepc.session.use";
+
 /// `POST /v1/remotepc/sessions`
 pub(crate) async fn open(
     State(state): State<Arc<RemotePcSessionsState>>,
-    Json(wanted): Json<Wanted>,
+    asker: Asker,
+    wanted: Result<Json<Wanted>, Problem>,
 ) -> Result<Response, Problem> {
-    let sign_in = SignIn::new(&wanted.username, &wanted.password)?;
-    let answer = state.client.sign_in(&sign_in).await;
-    let outcome = match &answer {
-        Ok(answer) if answer.is_success() => "ok",
-        Ok(_) => "upstream_error",
-        Err(e) => e.outcome(),
+    let desk = state.desk.clone();
+    let Json(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(problem) => {
+            let malformed = Failure::Refused(Word::InvalidRequest.into());
+            return Err(match desk.refuse(&asker, OPEN, &[], malformed).await {
+                Failure::Unrecorded(e) => e.into(),
+                _ => problem,
+            });
+        }
     };
-    state.metrics.remotepc("signin", outcome);
-    tracing::info!(outcome, "a one-time link to RemotePC was asked for");
-    let link = link(&answer?)?;
-    let ticket = state.sessions.put(link, state.clock.now(), &state.chance);
-    let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
-    let url = format!("/admin/remotepc/sessions/{}", ticket.code.expose_secret());
-    let opened = Opened { url: &url, expires_at: iso_millis::text(ticket.until) };
-    Ok(with_json(StatusCode::CREATED, "application/json", &opened))
+    let sign_in = match SignIn::new(&wanted.username, &wanted.password) {
+        Ok(sign_in) => sign_in,
+        Err(refusal) => {
+            return Err(desk.refuse(&asker, OPEN, &[wanted.username], refusal.into()).await.into());
+        }
+    };
+    let opened = desk.to_its_end(async move { state.open(&asker, &sign_in).await }).await;
+    opened.ok_or_else(Problem::internal)?
+}
+
+impl RemotePcSessionsState {
+    async fn open(&self, asker: &Asker, sign_in: &SignIn) -> Result<Response, Problem> {
+        let whom = [sign_in.username().to_owned()];
+        let entries = self.desk.trail.begin(asker, OPEN, &whom).await?;
+        let answer = self.desk.client.sign_in(sign_in).await.map_err(Failure::Call);
+        let outcome = outcome(&answer);
+        self.desk.metrics.remotepc("signin", outcome);
+        tracing::info!(outcome, "a one-time link to RemotePC was asked for");
+        let mut end = end(&answer);
+        let opened = answer.map_err(Problem::from).and_then(|answer| {
+            let link = link(&answer).inspect_err(|_| {
+                if answer.is_success() {
+                    end.outcome = "bad_response";
+                }
+            })?;
+            self.put_away(link, sign_in.username()).inspect_err(|_| end.outcome = "crowded")
+        });
+        entries.end(&end).await;
+        opened
+    }
+
+    /// Puts a link behind a code, and says where it is.
+    fn put_away(&self, link: SecretString, username: &str) -> Result<Response, Problem> {
+        let ticket = self.sessions.put(link, username, self.clock.now(), &self.chance);
+        let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
+        let url = format!("/admin/remotepc/sessions/{}", ticket.code.expose_secret());
+        let opened = Opened { url: &url, expires_at: iso_millis::text(ticket.until) };
+        Ok(with_json(StatusCode::CREATED, "application/json", &opened))
+    }
 }
 
 /// The link of an answer that holds one.
@@ -85,23 +124,49 @@ fn link(answer: &Answer) -> Result<SecretString, Problem> {
 /// `GET /admin/remotepc/sessions/{code}`: no key is needed, the code is one.
 pub(crate) async fn follow(
     State(state): State<Arc<RemotePcSessionsState>>,
+    asker: Asker,
     Path(code): Path<String>,
 ) -> Response {
-    let link = state.sessions.take(&code, state.clock.now());
-    let location = link.and_then(|link| {
-        let mut value = HeaderValue::from_str(link.expose_secret()).ok()?;
-        value.set_sensitive(true);
-        Some(value)
-    });
-    let Some(location) = location else {
-        // Unknown, used and too late look the same.
-        return refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
+    // Unknown, used and too late look the same, and none is written down: anybody may ask.
+    let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
+    let Some(waiting) = state.sessions.take(&code, state.clock.now()) else { return not_found() };
+    let asker = asker.with_a_link();
+    let whom = [waiting.username.clone()];
+    let entries = match state.desk.trail.begin(&asker, USE, &whom).await {
+        Ok(entries) => entries,
+        Err(e) => {
+            tracing::error!(error = %e, "the store did not do what a request needed");
+            state.sessions.put_back(&code, waiting);
+            return unavailable();
+        }
     };
+    let Some(location) = location(&waiting.link) else {
+        entries.end(&End { outcome: "bad_response", detail: None }).await;
+        return not_found();
+    };
+    entries.end(&End { outcome: "ok", detail: None }).await;
     let mut response = with_body(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, location);
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+fn location(link: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(link.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::TooLarge => Self::too_large("a body may be 1 MiB long"),
+            Failure::Unrecorded(e) => e.into(),
+            Failure::Call(e) => e.into(),
+        }
+    }
 }
 
 impl From<Refusal> for Problem {

@@ -9,15 +9,19 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::domain::{Cursor, Invalid, Limit, iso_millis};
+use crate::http::asker::Asker;
+use crate::http::desk::{Desk, Failure};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
-use crate::remotepc::{CallError, Directory, DirectoryError, SortBy, Totals, User, UserFilter};
+use crate::remotepc::{CallError, Directory, DirectoryError, Listing, SortBy, Totals, User, UserFilter};
 
 /// What the route needs.
 pub struct RemotePcUsersState {
     /// Who knows the users.
     pub directory: Arc<Directory>,
+    /// Who asks upstream.
+    pub desk: Desk,
 }
 
 /// A page of users. The totals are those of all that fit, on this page or not.
@@ -45,11 +49,12 @@ struct Query {
 /// `GET /v1/remotepc/users`
 pub(crate) async fn list(
     State(state): State<Arc<RemotePcUsersState>>,
+    asker: Asker,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
     let query = parse(params, &headers)?;
-    let listing = state.directory.list(query.refresh).await?;
+    let listing = state.listing(asker, query.refresh).await?;
     let users = listing.select(&query.filter, query.by, query.descending);
     if query.csv {
         return csv(&users);
@@ -63,6 +68,31 @@ pub(crate) async fn list(
         totals: Totals::of(&users),
         as_of: iso_millis::text(listing.as_of),
     }))
+}
+
+impl RemotePcUsersState {
+    /// The list, which is upstream's own when the kept one is too old. Only what is asked of upstream is written down.
+    async fn listing(&self, asker: Asker, refresh: bool) -> Result<Listing, Problem> {
+        let (desk, directory) = (self.desk.clone(), Arc::clone(&self.directory));
+        let work = async move {
+            let ask = async {
+                let answer = desk.ask(&asker, "remotepc.list", &[], desk.client.list()).await;
+                answer.map_err(Unlisted::Failure)
+            };
+            directory.list(refresh, ask).await
+        };
+        let listing = self.desk.to_its_end(work).await.ok_or_else(Problem::internal)?;
+        Ok(listing?)
+    }
+}
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+enum Unlisted {
+    #[error(transparent)]
+    Failure(Failure),
+    #[error(transparent)]
+    Unusable(#[from] DirectoryError),
 }
 
 fn parse(mut params: Params, headers: &HeaderMap) -> Result<Query, Problem> {
@@ -186,14 +216,12 @@ impl From<CallError> for Problem {
     }
 }
 
-impl From<DirectoryError> for Problem {
-    fn from(e: DirectoryError) -> Self {
+impl From<Unlisted> for Problem {
+    fn from(e: Unlisted) -> Self {
         tracing::warn!(error = %e, "RemotePC's users could not be listed");
         match e {
-            DirectoryError::Call(call) => call.into(),
-            DirectoryError::Refused(_) | DirectoryError::Shape => {
-                Self::upstream(StatusCode::BAD_GATEWAY, e.to_string())
-            }
+            Unlisted::Failure(failure) => failure.into(),
+            Unlisted::Unusable(e) => Self::upstream(StatusCode::BAD_GATEWAY, e.to_string()),
         }
     }
 }

@@ -26,6 +26,7 @@ macro_rules! common {
     };
 }
 
+pub(super) mod audit;
 pub(super) mod authentications;
 pub(super) mod consumers;
 pub(super) mod deliveries;
@@ -44,6 +45,7 @@ pub struct Dialect {
     pub(super) endpoints: endpoints::Dialect,
     pub(super) deliveries: deliveries::Dialect,
     pub(super) redelivery: redelivery::Dialect,
+    pub(super) audit: audit::Dialect,
 }
 
 pub(super) const SQLITE: Dialect = Dialect {
@@ -52,6 +54,7 @@ pub(super) const SQLITE: Dialect = Dialect {
     endpoints: endpoints::SQLITE,
     deliveries: deliveries::SQLITE,
     redelivery: redelivery::SQLITE,
+    audit: audit::SQLITE,
 };
 
 pub(super) const POSTGRES: Dialect = Dialect {
@@ -60,6 +63,7 @@ pub(super) const POSTGRES: Dialect = Dialect {
     endpoints: endpoints::POSTGRES,
     deliveries: deliveries::POSTGRES,
     redelivery: redelivery::POSTGRES,
+    audit: audit::POSTGRES,
 };
 
 impl Dialect {
@@ -74,6 +78,7 @@ impl Dialect {
             redelivery::COMMON,
             idempotency::COMMON,
             keys::COMMON,
+            audit::COMMON,
             upkeep::COMMON,
         ]
         .concat();
@@ -83,6 +88,7 @@ impl Dialect {
             self.endpoints.named(),
             self.deliveries.named(),
             self.redelivery.named(),
+            self.audit.named(),
         ]
         .concat();
         [common, own].concat()

@@ -38,6 +38,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/authentications/{uaid}", "authentications:write"),
     ("POST", "/v1/authentications/{uaid}/claim", "authentications:write"),
     ("POST", "/v1/authentications/{uaid}/ticket", "authentications:write"),
+    ("GET", "/v1/audit", "audit:read"),
     ("GET", "/v1/endpoints", "endpoints:read"),
     ("POST", "/v1/endpoints", "endpoints:write"),
     ("GET", "/v1/endpoints/{id}", "endpoints:read"),

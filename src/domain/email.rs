@@ -11,7 +11,8 @@ const LABEL_MAX: usize = 63;
 ///
 /// Letters beyond ASCII are let through on both sides (RFC 6531). Quoted local parts, comments, address literals
 /// and domains of one label are not: nobody signs up with one, and a pasted `Jane <jane@example.com>` is a mistake.
-pub(super) fn is_address(text: &str) -> bool {
+#[must_use]
+pub fn is_email_address(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     text.len() <= ADDRESS_MAX && local.len() <= LOCAL_MAX && is_local(local) && is_domain(domain)
 }
@@ -67,7 +68,7 @@ mod tests {
         )]
         text: &str,
     ) {
-        assert!(is_address(text));
+        assert!(is_email_address(text));
     }
 
     #[rstest::rstest]
@@ -109,26 +110,26 @@ mod tests {
         )]
         text: &str,
     ) {
-        assert!(!is_address(text));
+        assert!(!is_email_address(text));
     }
 
     #[test]
     fn lengths_end_where_mail_ends() {
         let domain = |label: usize| format!("{}.example", "d".repeat(label));
-        assert!(is_address(&format!("{}@example.com", "l".repeat(64))));
-        assert!(!is_address(&format!("{}@example.com", "l".repeat(65))));
-        assert!(is_address(&format!("jane@{}", domain(63))));
-        assert!(!is_address(&format!("jane@{}", domain(64))));
+        assert!(is_email_address(&format!("{}@example.com", "l".repeat(64))));
+        assert!(!is_email_address(&format!("{}@example.com", "l".repeat(65))));
+        assert!(is_email_address(&format!("jane@{}", domain(63))));
+        assert!(!is_email_address(&format!("jane@{}", domain(64))));
         let long = |rest: usize| format!("j@{0}.{0}.{0}.{1}", "d".repeat(60), "e".repeat(rest));
         assert_eq!(long(63).len(), 248);
-        assert!(is_address(&format!("{}@{}", "l".repeat(7), &long(63)[2..])));
-        assert!(!is_address(&format!("{}@{}", "l".repeat(8), &long(63)[2..])));
+        assert!(is_email_address(&format!("{}@{}", "l".repeat(7), &long(63)[2..])));
+        assert!(!is_email_address(&format!("{}@{}", "l".repeat(8), &long(63)[2..])));
     }
 
     proptest! {
         #[test]
         fn whatever_passes_has_one_at_and_no_space(text in "[a-z@. \u{e4}\t-]{0,20}") {
-            if is_address(&text) {
+            if is_email_address(&text) {
                 prop_assert_eq!(text.matches('@').count(), 1);
                 prop_assert!(!text.contains(char::is_whitespace));
             }

@@ -1,0 +1,120 @@
+//! Adds or invites the people of a file, one after the other, so that it can be broken off and gone on with.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+
+use super::password::Password;
+use super::person::{Kind, Told};
+use super::sheet::{FAILED, OK, Outcome, Results, Sheet};
+use super::{Bulk, result_file};
+use crate::cli::client::Client;
+use crate::cli::output;
+use crate::cli::progress::Progress;
+use crate::domain::{Clock, SystemClock, iso_millis};
+
+pub(super) async fn run(
+    kind: Kind,
+    bulk: &Bulk,
+    password: Option<&Password>,
+    connect: impl FnOnce() -> anyhow::Result<Client>,
+) -> anyhow::Result<()> {
+    let path = bulk.csv.as_deref().context("there is no file")?;
+    let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
+    let now = iso_millis::text(SystemClock.now());
+    let mut sheet = Sheet::read(path, kind, &now)?;
+    if let Some(result) = result.filter(|it| it.exists() && !is_same(it, path)) {
+        let earlier = Sheet::read(result, kind, &now)?;
+        sheet.go_on_from(earlier).with_context(|| format!("{} cannot be gone on from", result.display()))?;
+    }
+    let open = || sheet.rows.iter().filter(|row| !row.outcome.is_done());
+    let password = match password {
+        // A dry run asks nobody: a password that is to be asked for will be there.
+        Some(password) if open().any(|row| !row.has_password()) => {
+            Some(if bulk.dry_run { "asked for later".into() } else { password.get()? })
+        }
+        _ => None,
+    };
+    match result {
+        Some(result) if !bulk.dry_run => {
+            let failed = send(kind, &mut sheet, password.as_ref(), result, &connect()?).await?;
+            told(&sheet, failed, result)
+        }
+        _ => check(kind, &sheet, password.as_ref()),
+    }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().ok() == other.canonicalize().ok()
+}
+
+/// Says what is wrong, and what would be sent.
+fn check(kind: Kind, sheet: &Sheet, password: Option<&SecretString>) -> anyhow::Result<()> {
+    let (mut sent, mut faulty) = (0, 0);
+    for (number, row) in sheet.rows.iter().enumerate().filter(|(_, row)| !row.outcome.is_done()) {
+        let person = row.person(kind, sheet.columns(), password);
+        if person.faults().is_empty() {
+            sent += 1;
+            continue;
+        }
+        faulty += 1;
+        let name = output::field(&person.name().into());
+        output::line(&format!("row {}  {name}  {}", number + 1, person.faults().join(" ")))?;
+    }
+    let done = sheet.rows.len() - sent - faulty;
+    output::remark(&format!("{sent} would be sent, {done} are done already, {faulty} are faulty"));
+    if faulty > 0 {
+        bail!("{faulty} of {} rows are faulty", sheet.rows.len());
+    }
+    Ok(())
+}
+
+/// Sends what is not done yet. Gives the number of those that failed.
+async fn send(
+    kind: Kind,
+    sheet: &mut Sheet,
+    password: Option<&SecretString>,
+    result: &Path,
+    client: &Client,
+) -> anyhow::Result<usize> {
+    let mut results = Results::begin(result, sheet)?;
+    let progress = Progress::of(sheet.rows.len() as u64);
+    let columns = sheet.columns().to_vec();
+    let mut failed = 0;
+    for row in &mut sheet.rows {
+        if !row.outcome.is_done() {
+            let person = row.person(kind, &columns, password);
+            let told = person.send(client, Some(&row.outcome.at)).await;
+            let told = told.with_context(|| gone_on(result))?;
+            let (status, description) = match told {
+                Told::Done(word) => (OK, word),
+                Told::Failed(words) => (FAILED, words),
+                Told::Hopeless(words) => bail!("{words}: no row would fare better; {}", gone_on(result)),
+            };
+            failed += usize::from(status == FAILED);
+            let at = iso_millis::text(SystemClock.now());
+            row.outcome = Outcome { status: status.to_owned(), description, at };
+            results.add(row)?;
+        }
+        progress.add(1);
+    }
+    results.end(sheet)?;
+    Ok(failed)
+}
+
+fn gone_on(result: &Path) -> String {
+    format!("the same command goes on where {} ends", result.display())
+}
+
+fn told(sheet: &Sheet, failed: usize, result: &Path) -> anyhow::Result<()> {
+    let rows = sheet.rows.len();
+    if failed > 0 {
+        bail!(
+            "{failed} of {rows} rows failed, see {}; the same command tries them once more",
+            result.display()
+        );
+    }
+    output::remark(&format!("{rows} rows are done, see {}", result.display()));
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `remotepc list`: the users of the reseller account, as a table, as JSON or as CSV.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use crate::cli::client::{Client, Server};
+use crate::cli::output;
+use crate::domain::Page;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Options {
+    #[command(flatten)]
+    pub(super) server: Server,
+    /// Only those whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    find: Option<String>,
+    /// Only those who may sign in, or only the others
+    #[arg(long, value_name = "true|false")]
+    active: Option<bool>,
+    /// Ask RemotePC now, also when remgate asked a little while ago
+    #[arg(long)]
+    refresh: bool,
+    /// Print one JSON object a line
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV, with a header
+    #[arg(long)]
+    csv: bool,
+}
+
+const PATH: &str = "/v1/remotepc/users";
+
+/// A list may wait as long as the longest `remotepc.timeout`.
+const TIMEOUT: Duration = Duration::from_mins(11);
+
+pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()> {
+    let mut query = Vec::new();
+    query.extend(options.find.iter().map(|text| ("q", text.clone())));
+    query.extend(options.active.map(|active| ("active", active.to_string())));
+    if options.refresh {
+        query.push(("refresh", "1".to_owned()));
+    }
+    if options.csv {
+        query.push(("format", "csv".to_owned()));
+        let table = client.text(PATH, &query, TIMEOUT).await?;
+        return Ok(io::stdout().lock().write_all(&table)?);
+    }
+    if !options.json {
+        output::line(&row(&["USERNAME", "ACTIVE", "ALLOTTED", "USED", "CREATED"].map(str::to_owned)))?;
+    }
+    query.push(("limit", "1000".to_owned()));
+    let mut after = None;
+    loop {
+        let mut asked = query.clone();
+        asked.extend(after.map(|cursor: crate::domain::Cursor| ("after", cursor.to_string())));
+        let page: Page<Json> = client.get(PATH, &asked, TIMEOUT).await?;
+        for user in &page.data {
+            let cells = ["username", "active", "allotted_computers", "used_computers", "created_on"];
+            let line = if options.json {
+                user.to_string()
+            } else {
+                row(&cells.map(|name| output::field(&user[name])))
+            };
+            output::line(&line)?;
+        }
+        if !page.has_more {
+            return Ok(());
+        }
+        anyhow::ensure!(after != Some(page.cursor), "the server keeps answering with the same page");
+        after = Some(page.cursor);
+        // The pages are to be of one list.
+        query.retain(|(name, _)| *name != "refresh");
+    }
+}
+
+fn row(cells: &[String; 5]) -> String {
+    let [name, active, allotted, used, created] = cells;
+    format!("{name:<40}  {active:<6}  {allotted:>8}  {used:>6}  {created}")
+}

@@ -1,0 +1,174 @@
+//! `remotepc`: what a support desk does, by the internal door of a running remgate.
+//!
+//! Passwords come from a prompt, a file or a CSV column, since others on this machine can read a command line. None goes
+//! into a result file, an error or a progress bar.
+
+mod bulk;
+mod list;
+mod password;
+mod person;
+mod sheet;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::client::{Client, Server};
+use super::options::Global;
+use super::{Usage, output};
+use password::Password;
+use person::{Kind, Person, Told};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the users of the reseller account
+    List(list::Options),
+    /// Add a user, or the users of a CSV file
+    Add(Add),
+    /// Invite a user, or the users of a CSV file
+    Invite(Invite),
+    /// Make a link that signs a user in: it works once, for a minute
+    Signin(Signin),
+}
+
+/// Rows of a file instead of one person on the command line.
+#[derive(Debug, Args)]
+struct Bulk {
+    /// Take people from this file, whose header has upstream's field names; a result file will do
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write what became of each row into this file; if it is there already, go on where it ends
+    #[arg(long, value_name = "FILE", requires = "csv")]
+    result: Option<PathBuf>,
+    /// Only check the file, and say what would be sent
+    #[arg(long, requires = "csv")]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    #[command(flatten)]
+    server: Server,
+    /// Their e-mail address, which will be their user name
+    #[arg(required_unless_present = "csv", conflicts_with = "csv", requires_all = ["first_name", "last_name"])]
+    email: Option<String>,
+    /// Their first name
+    #[arg(long, value_name = "NAME", conflicts_with = "csv")]
+    first_name: Option<String>,
+    /// Their last name
+    #[arg(long, value_name = "NAME", conflicts_with = "csv")]
+    last_name: Option<String>,
+    /// How many computers they may set up
+    #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
+    computers: Option<u64>,
+    /// Let RemotePC tell them by e-mail
+    #[arg(long, conflicts_with = "csv")]
+    send_email: bool,
+    #[command(flatten)]
+    password: Password,
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Invite {
+    #[command(flatten)]
+    server: Server,
+    /// Their e-mail address
+    #[arg(required_unless_present = "csv", conflicts_with = "csv")]
+    email: Option<String>,
+    /// How many computers they may set up
+    #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
+    computers: Option<u64>,
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Signin {
+    #[command(flatten)]
+    server: Server,
+    /// Their user name, as a rule their e-mail address
+    username: String,
+    #[command(flatten)]
+    password: Password,
+    /// Print RemotePC's own link: whoever gets hold of it is that user
+    #[arg(long)]
+    direct: bool,
+}
+
+/// A call may wait as long as the longest `remotepc.timeout`.
+const TIMEOUT: Duration = Duration::from_mins(11);
+
+pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+    match command {
+        Command::List(options) => list::run(options, &Client::internal(&options.server, global)?).await,
+        Command::Add(options) => add(options, global).await,
+        Command::Invite(options) => invite(options, global).await,
+        Command::Signin(options) => sign_in(options, &Client::internal(&options.server, global)?).await,
+    }
+}
+
+async fn add(options: &Add, global: &Global) -> anyhow::Result<()> {
+    let connect = || Client::internal(&options.server, global);
+    let Some(email) = &options.email else {
+        return bulk::run(Kind::Add, &options.bulk, Some(&options.password), connect).await;
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let cells = [
+        ("firstName", text(&options.first_name)),
+        ("lastName", text(&options.last_name)),
+        ("invitedUserEmailId", email.clone()),
+        ("allotedComputers", options.computers.map(|it| it.to_string()).unwrap_or_default()),
+        ("sendEmailToUser", if options.send_email { "true".to_owned() } else { String::new() }),
+    ];
+    let person = Person::new(Kind::Add, &cells, Some(options.password.get()?));
+    one(&person, &connect()?).await
+}
+
+async fn invite(options: &Invite, global: &Global) -> anyhow::Result<()> {
+    let connect = || Client::internal(&options.server, global);
+    let Some(email) = &options.email else {
+        return bulk::run(Kind::Invite, &options.bulk, None, connect).await;
+    };
+    let computers = options.computers.map(|it| it.to_string()).unwrap_or_default();
+    let cells = [("invitedUserEmailId", email.clone()), ("allotedComputers", computers)];
+    one(&Person::new(Kind::Invite, &cells, None), &connect()?).await
+}
+
+async fn one(person: &Person, client: &Client) -> anyhow::Result<()> {
+    match person.send(client, None).await? {
+        Told::Done(word) => {
+            let name = output::field(&person.name().into());
+            Ok(output::line(&format!("{name}  {}", output::field(&word.into())))?)
+        }
+        Told::Failed(words) | Told::Hopeless(words) => bail!("RemotePC or remgate refused: {words}"),
+    }
+}
+
+async fn sign_in(options: &Signin, client: &Client) -> anyhow::Result<()> {
+    use secrecy::ExposeSecret;
+    let password = options.password.get()?;
+    let body = json!({"username": options.username, "password": password.expose_secret()});
+    if !options.direct {
+        let opened: Json = client.send(Method::POST, "/v1/remotepc/sessions", &body, TIMEOUT).await?;
+        let path = opened["url"].as_str().context("the answer holds no link")?;
+        output::line(client.absolute(path).as_str())?;
+        output::remark(&format!("it works once, until {}", output::field(&opened["expires_at"])));
+        return Ok(());
+    }
+    let (status, told) = client.exchange("/admin/remotepc/user/signin", &body, None, TIMEOUT).await?;
+    match told["message"]["rpc_redirect_link"].as_str() {
+        Some(link) if status.is_success() => Ok(output::line(link)?),
+        _ => bail!("RemotePC or remgate refused: {}", person::words(status, &told)),
+    }
+}
+
+/// What a file has to come with.
+fn result_file(bulk: &Bulk) -> Result<&PathBuf, Usage> {
+    bulk.result.as_ref().ok_or_else(|| Usage("--csv goes with --result FILE, or with --dry-run".to_owned()))
+}

@@ -1,0 +1,146 @@
+//! The audit trail: what was done, by whom, to whom, and what came of it.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AuditId, Cursor, Invalid, Limit, Order, iso_millis};
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// What nobody else has, such as a key's id.
+    pub id: String,
+    /// What people call them; two may have the same.
+    pub name: String,
+}
+
+/// Something that is about to be done.
+#[derive(Debug, Clone)]
+pub struct NewAuditEntry {
+    /// Its name.
+    pub id: AuditId,
+    /// When it began.
+    pub at: Timestamp,
+    /// Who does it.
+    pub who: Who,
+    /// What it is, such as `remotepc.invite`.
+    pub action: &'static str,
+    /// Whom or what it is done to; see [`named`].
+    pub whom: Option<String>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct AuditEnd {
+    /// Of which entry.
+    pub id: AuditId,
+    /// When it was over.
+    pub at: Timestamp,
+    /// In one word, such as `ok`.
+    pub outcome: &'static str,
+    /// The facts: an object. Never a password, a key or a link.
+    pub detail: Option<Value>,
+}
+
+/// An entry as it is shown. One whose `outcome` is `unknown` is under way, or its process died over it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// Its name.
+    pub id: AuditId,
+    /// Its place in the order of all entries.
+    pub cursor: Cursor,
+    /// When it began.
+    #[serde(with = "iso_millis")]
+    pub at: Timestamp,
+    /// Who did it.
+    pub who: Who,
+    /// What.
+    pub action: String,
+    /// To whom or what.
+    pub whom: Option<String>,
+    /// What came of it.
+    pub outcome: String,
+    /// The facts.
+    pub detail: Option<Value>,
+    /// When it was over.
+    #[serde(with = "iso_millis::option")]
+    pub finished_at: Option<Timestamp>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+}
+
+/// Which entries a reader asks for. An empty list means all.
+#[derive(Debug, Clone)]
+pub struct AuditFilter {
+    /// Which way, and from where.
+    pub order: Order,
+    /// At most so many.
+    pub limit: Limit,
+    /// Only these actions.
+    pub actions: Vec<AuditWord>,
+    /// Only these outcomes.
+    pub outcomes: Vec<AuditWord>,
+    /// Only by this one: an id or a name.
+    pub who: Option<String>,
+    /// Only to this one; see [`named`].
+    pub whom: Option<String>,
+    /// Only those begun then or later.
+    pub since: Option<Timestamp>,
+    /// Only those begun earlier than this.
+    pub until: Option<Timestamp>,
+}
+
+/// An action or an outcome that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditWord(String);
+
+impl FromStr for AuditWord {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'_');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new("such a word is 1 to 64 of a-z, `.` and `_`"))
+        }
+    }
+}
+
+/// How long the name of somebody may be, in characters.
+const NAME_MAX: usize = 320;
+
+/// Somebody's name as the trail has it: in lower case, so that it is found however it was written, and not endless.
+#[must_use]
+pub fn named(name: &str) -> String {
+    name.trim().to_lowercase().chars().take(NAME_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(" Jane@Example.COM ", "jane@example.com")]
+    #[case("ÄNNE@EXAMPLE.COM", "änne@example.com")]
+    fn names_are_found_however_they_are_written(#[case] name: &str, #[case] expected: &str) {
+        assert_eq!(named(name), expected);
+        assert_eq!(named(&"x".repeat(1000)).len(), NAME_MAX);
+    }
+
+    #[rstest::rstest]
+    #[case("remotepc.session.open", true)]
+    #[case("key_rejected", true)]
+    #[case("", false)]
+    #[case("Remotepc", false)]
+    #[case("a b", false)]
+    fn words(#[case] text: &str, #[case] is_word: bool) {
+        assert_eq!(text.parse::<AuditWord>().is_ok(), is_word);
+    }
+}

@@ -1,0 +1,198 @@
+//! What is done at RemotePC for people: written down before and after, and done to its end also when nobody waits.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+use super::asker::Asker;
+use super::trail::{End, Trail};
+use crate::domain::named;
+use crate::lifecycle::Lifecycle;
+use crate::remotepc::{Answer, CallError, Client, InviteResult, Refusal};
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
+
+/// Upstream, and what has to be done beside asking it.
+#[derive(Clone)]
+pub struct Desk {
+    /// Upstream.
+    pub client: Arc<Client>,
+    /// Where it is written down.
+    pub trail: Trail,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Who waits for work that its caller no longer waits for.
+    pub lifecycle: Lifecycle,
+}
+
+/// Why there is no answer of upstream's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the body is larger than it may be")]
+    TooLarge,
+    #[error("it could not be written down first: {0}")]
+    Unrecorded(StoreError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// How many faults of a request the trail keeps.
+const FAULTS_MAX: usize = 8;
+
+/// How many of those whom a refused request names the trail keeps: nothing was done to them.
+const REFUSED_MAX: usize = 100;
+
+impl Desk {
+    /// Does work to its end, also when its caller hangs up. Nothing comes back from work that panicked, or that had to be
+    /// dropped because the process ends.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let hard = self.lifecycle.hard().clone();
+        let work = async move {
+            // Nobody may be there to be told.
+            let _ = tell.send(work.await);
+        };
+        let work = async move {
+            hard.run_until_cancelled_owned(work).await;
+        };
+        self.lifecycle.spawn(work.in_current_span());
+        told.await.ok()
+    }
+
+    /// Makes a call that somebody asked for, unless it cannot be written down.
+    pub(super) async fn ask(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        whom: &[String],
+        call: impl Future<Output = Result<Answer, CallError>>,
+    ) -> Result<Answer, Failure> {
+        let entries = self.trail.begin(asker, action, whom).await.map_err(Failure::Unrecorded)?;
+        let result = call.await.map_err(Failure::Call);
+        entries.end_each(ends(&result, whom)).await;
+        result
+    }
+
+    /// Writes down what was refused without a call. Gives the reason back, or a better one.
+    pub(super) async fn refuse(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        whom: &[String],
+        failure: Failure,
+    ) -> Failure {
+        let whom = &whom[..whom.len().min(REFUSED_MAX)];
+        match self.trail.begin(asker, action, whom).await {
+            Ok(entries) => {
+                entries.end(&failure.end()).await;
+                failure
+            }
+            Err(e) => Failure::Unrecorded(e),
+        }
+    }
+}
+
+impl Failure {
+    /// The label that logs, metrics and the trail have for it.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::TooLarge => "refused",
+            Self::Unrecorded(_) => "unrecorded",
+            Self::Call(error) => error.outcome(),
+        }
+    }
+
+    /// The status of our answer, and the words in it.
+    pub(super) fn told(&self) -> (StatusCode, Vec<&'static str>) {
+        match self {
+            Self::Refused(refused) => {
+                (StatusCode::BAD_REQUEST, refused.words().iter().map(|word| word.as_str()).collect())
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, vec!["PAYLOAD_TOO_LARGE"]),
+            Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]),
+            Self::Call(error) => (error.status(), vec![error.word()]),
+        }
+    }
+
+    fn end(&self) -> End {
+        let mut detail = Map::new();
+        if let Self::Call(error) = self {
+            detail.extend(error.upstream_status().map(|it| ("status".to_owned(), it.as_u16().into())));
+        } else {
+            let words: BTreeSet<_> = self.told().1.into_iter().collect();
+            detail.insert("errors".to_owned(), json!(words));
+        }
+        End { outcome: self.outcome(), detail: (!detail.is_empty()).then(|| detail.into()) }
+    }
+}
+
+/// The label for how a call ended.
+pub(super) fn outcome(result: &Result<Answer, Failure>) -> &'static str {
+    match result {
+        Ok(answer) if answer.is_success() => "ok",
+        Ok(_) => "upstream_error",
+        Err(failure) => failure.outcome(),
+    }
+}
+
+/// What came of one call.
+pub(super) fn end(result: &Result<Answer, Failure>) -> End {
+    match result {
+        Ok(answer) => {
+            let words: Vec<_> = answer.error_words().iter().take(FAULTS_MAX).map(|it| word(it)).collect();
+            let mut detail = json!({"status": answer.status().as_u16()});
+            if !answer.is_success() {
+                detail["code"] = answer.code().into();
+                detail["errors"] = json!(words);
+            }
+            End { outcome: outcome(result), detail: Some(detail) }
+        }
+        Err(failure) => failure.end(),
+    }
+}
+
+/// What came of it for each whom it was done to: an invitation of many has a result for each.
+fn ends(result: &Result<Answer, Failure>, whom: &[String]) -> Vec<End> {
+    let all = end(result);
+    let results = result.as_ref().ok().and_then(|answer| answer.invite_results().ok()).unwrap_or_default();
+    let of = |it: &InviteResult| (named(it.username.as_str()), word(it.status.as_str()));
+    let by_name: HashMap<_, _> = results.iter().map(of).collect();
+    let one = |(place, name): (usize, &String)| {
+        let (name, mut end) = (named(name), all.clone());
+        let here = results.get(place).map(of).filter(|(it, _)| *it == name).map(|(_, status)| status);
+        let status = here.or_else(|| by_name.get(&name).cloned());
+        if let (Some(status), Some(Value::Object(detail))) = (status, &mut end.detail) {
+            detail.insert("result".to_owned(), status.into());
+        }
+        end
+    };
+    if whom.is_empty() { vec![all] } else { whom.iter().enumerate().map(one).collect() }
+}
+
+/// A word of upstream's. What looks like none may be anything, a password too, and is not kept.
+fn word(text: &str) -> String {
+    let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    if plain || text == "Forbidden" { text.to_owned() } else { "OTHER".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[rstest::rstest]
+    #[case("EMAIL_EXISTS", "EMAIL_EXISTS")]
+    #[case("Forbidden", "Forbidden")]
+    #[case("no such user: Pass-Word1", "OTHER")]
+    #[case("https://login.example/x", "OTHER")]
+    #[case("", "OTHER")]
+    fn only_words_are_kept(#[case] text: &str, #[case] kept: &str) {
+        assert_eq!(super::word(text), kept);
+    }
+}

@@ -1,0 +1,114 @@
+//! The audit trail.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::StoreError;
+use super::backend::{Backend, statement, within};
+use super::sql::{SqlStore, column, parsed, time, undecodable};
+use super::statements::audit::AUDIT_HEAD;
+use crate::domain::{AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page, Who};
+
+/// What was done, by whom. An entry is begun before the deed: where a process dies over it, its outcome is `unknown`.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Begins entries, all or none. They are on disk when this returns.
+    async fn begin_entries(&self, entries: &[NewAuditEntry]) -> Result<(), StoreError>;
+
+    /// Says what came of them.
+    async fn end_entries(&self, ends: &[AuditEnd]) -> Result<(), StoreError>;
+
+    /// One page. A reader that follows its cursors sees every entry once and in the order in which they began.
+    async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> AuditLog for SqlStore<B> {
+    async fn begin_entries(&self, entries: &[NewAuditEntry]) -> Result<(), StoreError> {
+        let rows = entries.iter().map(|it| {
+            let at = it.at.as_millisecond();
+            json!([it.id, at, it.who.id, it.who.name, it.action, it.whom, it.request_id])
+        });
+        let rows: Vec<_> = rows.collect();
+        let record = statement!(B, B::DIALECT.audit.record, json!(rows).to_string());
+        self.run_alone("write down what is to be done", record).await
+    }
+
+    async fn end_entries(&self, ends: &[AuditEnd]) -> Result<(), StoreError> {
+        let rows = ends.iter().map(|it| {
+            let detail = it.detail.as_ref().map(ToString::to_string);
+            json!([it.id, it.outcome, detail, it.at.as_millisecond()])
+        });
+        let rows: Vec<_> = rows.collect();
+        let end = statement!(B, B::DIALECT.audit.end, json!(rows).to_string());
+        self.run_alone("write down what was done", end).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError> {
+        within("read the audit trail", self.audit_page(filter)).await
+    }
+}
+
+impl<B: Backend> SqlStore<B> {
+    async fn audit_page(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, sqlx::Error> {
+        let head = self.read(|| statement!(B, AUDIT_HEAD)).await?;
+        let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
+        let texts = &B::DIALECT.audit;
+        let (text, from) = match (filter.order, &filter.whom) {
+            (Order::Ascending { after }, None) => (texts.entries_after, after.0),
+            (Order::Ascending { after }, Some(_)) => (texts.entries_after_of_whom, after.0),
+            (Order::Descending { before }, None) => (texts.entries_before, before.map_or(i64::MAX, |c| c.0)),
+            (Order::Descending { before }, Some(_)) => {
+                (texts.entries_before_of_whom, before.map_or(i64::MAX, |c| c.0))
+            }
+        };
+        let limit = filter.limit.get();
+        let query = || {
+            let query = statement!(
+                B,
+                text,
+                from,
+                head,
+                json!(filter.actions).to_string(),
+                json!(filter.outcomes).to_string(),
+                filter.who.clone(),
+                filter.since.map(Timestamp::as_millisecond),
+                filter.until.map(Timestamp::as_millisecond),
+                i64::try_from(limit + 1).unwrap_or(i64::MAX),
+            );
+            match &filter.whom {
+                Some(whom) => B::bind(query, whom.clone()),
+                None => query,
+            }
+        };
+        let mut data = self.read(query).await?.iter().map(entry::<B>).collect::<Result<Vec<_>, _>>()?;
+        let has_more = data.len() > limit;
+        data.truncate(limit);
+        let last = data.last().map(|it| it.cursor);
+        let cursor = match filter.order {
+            Order::Ascending { after } if !has_more => after.max(Cursor(head)),
+            Order::Ascending { after } => last.unwrap_or(after),
+            Order::Descending { before } => last.or(before).unwrap_or_default(),
+        };
+        Ok(Page { data, cursor, has_more })
+    }
+}
+
+fn entry<B: Backend>(row: &B::Row) -> Result<AuditEntry, sqlx::Error> {
+    let detail: Option<String> = column::<B, _>(row, "detail")?;
+    let detail = detail.map(|text| serde_json::from_str(&text)).transpose();
+    let finished: Option<i64> = column::<B, _>(row, "finished_at")?;
+    Ok(AuditEntry {
+        id: parsed("id", column::<B, String>(row, "id")?)?,
+        cursor: Cursor(column::<B, _>(row, "seq")?),
+        at: time("at", column::<B, _>(row, "at")?)?,
+        who: Who { id: column::<B, _>(row, "who_id")?, name: column::<B, _>(row, "who_name")? },
+        action: column::<B, _>(row, "action")?,
+        whom: column::<B, _>(row, "whom")?,
+        outcome: column::<B, _>(row, "outcome")?,
+        detail: detail.map_err(|e| undecodable("detail", e))?,
+        finished_at: finished.map(|at| time("finished_at", at)).transpose()?,
+        request_id: column::<B, _>(row, "request_id")?,
+    })
+}
