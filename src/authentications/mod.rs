@@ -198,14 +198,26 @@ impl Watching {
         self.all.parts.store.authentication(&self.ticket.name).await
     }
 
-    /// Waits for a reason to look again. Says `false` when there will be none.
-    pub async fn changed(&mut self) -> bool {
+    /// Waits for a reason to look again, at most for so long.
+    pub async fn changed(&mut self, quiet: Duration) -> Change {
         let parts = &self.all.parts;
         let end = self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX);
         tokio::select! {
-            () = self.watcher.woken() => true,
-            () = parts.clock.sleep_until(end) => false,
-            () = parts.lifecycle.soft().cancelled() => false,
+            () = self.watcher.woken() => Change::Perhaps,
+            () = parts.clock.sleep_until(end) => Change::Never,
+            () = parts.lifecycle.soft().cancelled() => Change::Never,
+            () = parts.clock.sleep(quiet) => Change::NotYet,
         }
     }
+}
+
+/// Whether it is worth looking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Something happened.
+    Perhaps,
+    /// Nothing has happened for long.
+    NotYet,
+    /// Nothing will: the ticket has run out, or remgate stops.
+    Never,
 }

@@ -96,7 +96,11 @@ pub fn public(
 
 /// Browsers that wait. A page of another origin may read it only if that origin is listed.
 fn waiting(authentications: Arc<Authentications>, cors_origins: &[String]) -> Router {
-    let router = Router::new().route("/wait/{ticket}", get(wait::wait)).with_state(authentications);
+    let router = Router::new()
+        .route("/wait/{ticket}", get(wait::wait))
+        // Here, so that a preflight meets the layer below before it.
+        .method_not_allowed_fallback(|| async { Envelope::wrong_method("GET, HEAD") })
+        .with_state(authentications);
     // The configuration has checked them.
     let origins: Vec<HeaderValue> = cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     if origins.is_empty() {
@@ -105,7 +109,7 @@ fn waiting(authentications: Arc<Authentications>, cors_origins: &[String]) -> Ro
     let cors = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET])
-        .allow_headers([header::CACHE_CONTROL, wait::LAST_EVENT_ID])
+        .allow_headers([header::CACHE_CONTROL, sse::LAST_EVENT_ID])
         .max_age(PREFLIGHT_LASTS);
     router.layer(cors)
 }

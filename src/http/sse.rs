@@ -13,6 +13,9 @@ use serde::Serialize;
 
 use super::respond::with_body;
 
+/// Where a reader that comes back says what it has heard last.
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// Asks the proxies that know it not to collect a stream before they pass it on.
 const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -36,6 +39,15 @@ impl Piece {
         // JSON as it is written here has no line breaks.
         let data = serde_json::to_string(data).expect("our own documents are JSON");
         self.line("id", id);
+        self.line("event", name);
+        self.line("data", data);
+        self.end()
+    }
+
+    /// Something that happened and leaves the reader where it was.
+    #[must_use]
+    pub(super) fn message(mut self, name: &str, data: &impl Serialize) -> Self {
+        let data = serde_json::to_string(data).expect("our own documents are JSON");
         self.line("event", name);
         self.line("data", data);
         self.end()

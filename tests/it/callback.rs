@@ -37,6 +37,7 @@ both_engines! {
         let event = json!({
             "id": id, "cursor": "1", "type": "remauth.authenticated", "service": "default", "uaid": SAMPLE,
             "trust": "none", "source_ip": "127.0.0.1", "received_at": received_at, "duplicates": 0,
+            "expected": false,
         });
         assert_eq!(page, json!({"data": [event], "cursor": "1", "has_more": false}));
         assert_eq!(service.internal.get(&format!("/v1/events/{id}")).await.expect(200).json(), event);

@@ -74,3 +74,5 @@ mod stream;
 mod stream_life;
 #[cfg(test)]
 mod verify;
+#[cfg(test)]
+mod wait;

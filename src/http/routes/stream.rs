@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
@@ -20,12 +20,10 @@ use crate::domain::{Cursor, EventFilter, Kept, Limit, Order, Standing};
 use crate::http::auth::Caller;
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
-use crate::http::sse::{self, Piece};
+use crate::http::sse::{self, LAST_EVENT_ID, Piece};
 use crate::store::StoreError;
 use crate::telemetry::WaiterGuard;
 use crate::wake::Watcher;
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// After so long without anything else there is a comment, and the place when it has moved.
 const PING: Duration = Duration::from_secs(15);

@@ -1,31 +1,28 @@
 //! `/wait/{ticket}`: a browser watches one authentication, and learns only how far it has come.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{Stream, unfold};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use crate::authentications::{Authentications, Crowded, Watching};
+use crate::authentications::{Authentications, Change, Crowded, Watching};
 use crate::domain::{AuthenticationStatus, BadTicket};
 use crate::http::envelope::Envelope;
 use crate::http::extract::Path;
 use crate::http::problem::Problem;
 use crate::http::respond::empty;
+use crate::http::sse::{self, LAST_EVENT_ID, Piece};
 
 /// How often a line is sent that says nothing: proxies cut connections that are silent for long.
 const PING: Duration = Duration::from_secs(15);
 
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Where a browser says what it has heard last.
-pub(in crate::http) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// `GET /wait/{ticket}`
 pub(crate) async fn wait(
@@ -52,13 +49,8 @@ pub(crate) async fn wait(
         Err(Crowded::Ticket) => return Problem::too_many(Crowded::Ticket.to_string()).into_response(),
         Err(Crowded::Door) => return Envelope::crowded().into_response(),
     };
-    let told = told(authentications.watch(admitted, place));
-    let mut response = Sse::new(told).keep_alive(KeepAlive::new().interval(PING)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Some proxies gather what they pass on until it is worth it.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    let watcher = Watcher { watching: authentications.watch(admitted, place), told: None, over: false };
+    sse::response(unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher))))
 }
 
 /// Only the last thing that is told has an id, which a browser says when it connects again.
@@ -68,30 +60,39 @@ fn has_heard_the_end(headers: &HeaderMap) -> bool {
     status.is_some_and(|status| status != AuthenticationStatus::Pending)
 }
 
-/// How far the watched authentication has come, each time that this changes, until it is over.
-fn told(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold(Some((watching, None)), async |state| {
-        let (mut watching, mut told) = state?;
-        loop {
-            // What cannot be known now is asked for again by the browser.
-            let found = watching.look().await.ok()?;
-            // Tickets are only made for what is expected: what is not there any more was pruned long after.
-            let status = found.map_or(AuthenticationStatus::Expired, |found| found.status);
-            if told != Some(status) {
-                let over = status != AuthenticationStatus::Pending;
-                let event = event(status, told.is_none(), over);
-                told = Some(status);
-                return Some((Ok(event), (!over).then_some((watching, told))));
-            }
-            if !watching.changed().await {
-                return None;
-            }
-        }
-    })
+/// Tells how far an authentication has come, each time that this changes, until it is over.
+struct Watcher {
+    watching: Watching,
+    told: Option<AuthenticationStatus>,
+    over: bool,
 }
 
-fn event(status: AuthenticationStatus, first: bool, over: bool) -> Event {
-    let event = Event::default().event("status").data(json!({"status": status}).to_string());
-    let event = if first { event.retry(RETRY) } else { event };
-    if over { event.id(status.as_str()) } else { event }
+impl Watcher {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.over {
+                return None;
+            }
+            // What cannot be known now is asked for again by the browser.
+            let found = self.watching.look().await.ok()?;
+            // Tickets are only made for what is expected: what is not there any more was pruned long after.
+            let status = found.map_or(AuthenticationStatus::Expired, |found| found.status);
+            if self.told != Some(status) {
+                return Some(self.tell(status).into());
+            }
+            match self.watching.changed(PING).await {
+                Change::Perhaps => {}
+                Change::NotYet => return Some(Piece::default().comment("ping").into()),
+                Change::Never => return None,
+            }
+        }
+    }
+
+    fn tell(&mut self, status: AuthenticationStatus) -> Piece {
+        let first = self.told.replace(status).is_none();
+        self.over = status != AuthenticationStatus::Pending;
+        let piece = if first { Piece::default().retry(RETRY) } else { Piece::default() };
+        let data = json!({"status": status});
+        if self.over { piece.event(status, "status", &data) } else { piece.message("status", &data) }
+    }
 }

@@ -148,7 +148,9 @@ fn routes_are_read_from_the_source() {
 /// A path without its placeholders: nothing has the name that stands there.
 fn real(path: &str) -> String {
     let parts = path.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part });
-    parts.collect::<Vec<_>>().join("/")
+    let path = parts.collect::<Vec<_>>().join("/");
+    // A stream that is let begin does not end.
+    if path.ends_with("/stream") { path + "?after=nowhere" } else { path }
 }
 
 /// Whoever may write may read, and an admin may everything.
