@@ -4,6 +4,7 @@
 //! rates are held to a bound as a ratio to `/livez`, which costs nothing but HTTP.
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
+#[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod support;
 
 use std::path::PathBuf;

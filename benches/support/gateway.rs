@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     show_log: bool,
     /// Where the public door will be.
     pub(crate) public: SocketAddr,
+    /// Where the internal door will be.
+    pub(crate) internal: SocketAddr,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -74,7 +76,7 @@ log_format = "json"
             secret.expose_secret(),
         );
         std::fs::write(folder.path().join("remgate.toml"), config)?;
-        Ok(Self { binary: binary.to_owned(), folder, show_log, public })
+        Ok(Self { binary: binary.to_owned(), folder, show_log, public, internal })
     }
 
     /// Starts it and asks without pause until a callback is answered with 200.

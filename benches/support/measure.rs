@@ -158,7 +158,8 @@ impl Subject {
     }
 }
 
-async fn new_database(server: &Server, name: &str) -> anyhow::Result<String> {
+/// A new, empty database on the server; its URL.
+pub(crate) async fn new_database(server: &Server, name: &str) -> anyhow::Result<String> {
     let mut admin = PgConnection::connect(&server.url("postgres")).await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
     admin.close().await?;
