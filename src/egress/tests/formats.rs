@@ -6,7 +6,7 @@ use super::{event, own_event, url};
 use crate::domain::{Event, EventType, Format, Trust};
 use crate::egress::{Rendered, Unsendable, render};
 
-const DATA: &str = r#"{"id":"evt_0199c0ffee00700080000000000000aa","type":"remauth.authenticated","service":"portal","uaid":"b83ee873a9b44f2083c130db24dfbe91","trust":"token","source_ip":"203.0.113.9","received_at":"2026-11-22T21:04:05.120Z"}"#;
+const DATA: &str = r#"{"id":"evt_0199c0ffee00700080000000000000aa","type":"remauth.authenticated","service":"portal","uaid":"b83ee873a9b44f2083c130db24dfbe91","trust":"token","source_ip":"203.0.113.9","received_at":"2026-11-22T21:04:05.120Z","expected":true,"subject":"j","state":{"cart":7}}"#;
 
 const OWN_DATA: &str = r#"{"id":"evt_0199c0ffee00700080000000000000aa","type":"remgate.endpoint.disabled","service":null,"uaid":null,"trust":"self","source_ip":null,"received_at":"2026-11-22T21:04:05.120Z"}"#;
 

@@ -60,9 +60,9 @@ fn event() -> Event {
         source_ip: Some("203.0.113.9".parse().unwrap()),
         received_at: "2026-11-22T21:04:05.120Z".parse().unwrap(),
         duplicates: 3,
-        expected: Some(false),
-        subject: None,
-        state: None,
+        expected: Some(true),
+        subject: Some("j".to_owned()),
+        state: Some(serde_json::json!({"cart": 7})),
         late: false,
         detail: None,
     }
@@ -76,6 +76,9 @@ fn own_event() -> Event {
         uaid: None,
         trust: Trust::Own,
         source_ip: None,
+        expected: None,
+        subject: None,
+        state: None,
         ..event()
     }
 }
