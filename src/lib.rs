@@ -5,6 +5,7 @@
 pub mod authentications;
 pub mod cli;
 pub mod config;
+pub mod desk;
 pub mod dispatch;
 pub mod domain;
 pub mod egress;

@@ -17,6 +17,14 @@ pub struct Who {
     pub name: String,
 }
 
+impl Who {
+    /// Somebody who is known by one word.
+    #[must_use]
+    pub fn word(word: &str) -> Self {
+        Self { id: word.to_owned(), name: word.to_owned() }
+    }
+}
+
 /// Something that is about to be done.
 #[derive(Debug, Clone)]
 pub struct NewAuditEntry {

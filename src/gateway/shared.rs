@@ -7,14 +7,15 @@ use axum::Router;
 use super::Seams;
 use crate::authentications::{Authentications, Expiry, Follower, Parts};
 use crate::config::Config;
+use crate::desk::{Desk, Trail};
 use crate::dispatch::{Driver, DriverParts, lease_for};
 use crate::domain::{RetryPolicy, ServiceName};
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
-    AuditState, AuthenticationsState, CallbackState, DeliveriesState, Desk, EndpointsState, EventsState,
-    Gate, GateRule, HealthState, Idempotency, InternalStates, RemotePcParts, RemotePcSessionsState,
-    RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults, Streams, Trail, TrustedProxies,
+    AuditState, AuthenticationsState, CallbackState, DeliveriesState, EndpointsState, EventsState, Gate,
+    GateRule, HealthState, Idempotency, InternalStates, RemotePcParts, RemotePcSessionsState, RemotePcState,
+    RemotePcUsersState, RequestIds, SendingDefaults, Streams, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;

@@ -1,4 +1,4 @@
-//! Who asks, and by which request: what is written down about whoever does something.
+//! Finds out who asks, and by which request.
 
 use std::convert::Infallible;
 
@@ -6,23 +6,8 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::auth::Caller;
+use crate::desk::Asker;
 use crate::domain::Who;
-
-/// Whoever asks for something.
-#[derive(Debug, Clone)]
-pub(super) struct Asker {
-    /// By their key.
-    pub(super) who: Who,
-    /// The request's name in logs.
-    pub(super) request_id: Option<String>,
-}
-
-impl Asker {
-    /// Somebody who needs no key, because what they have is one.
-    pub(super) fn with_a_link(self) -> Self {
-        Self { who: who("link"), ..self }
-    }
-}
 
 impl<S: Sync> FromRequestParts<S> for Asker {
     type Rejection = Infallible;
@@ -37,11 +22,6 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 fn caller(parts: &Parts) -> Who {
     match parts.extensions.get::<Caller>() {
         Some(caller) => Who { id: caller.id().to_owned(), name: caller.name().to_owned() },
-        None => who("open"),
+        None => Who::word("open"),
     }
-}
-
-/// Somebody who is known by one word.
-pub(super) fn who(word: &str) -> Who {
-    Who { id: word.to_owned(), name: word.to_owned() }
 }

@@ -6,7 +6,6 @@
 mod asker;
 mod auth;
 mod client_addr;
-mod desk;
 mod door;
 mod envelope;
 mod extract;
@@ -17,7 +16,6 @@ mod problem;
 mod respond;
 mod routes;
 mod sse;
-mod trail;
 mod unread;
 
 use std::sync::Arc;
@@ -34,7 +32,6 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
-pub use desk::Desk;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
@@ -51,7 +48,6 @@ pub use routes::remotepc::{RemotePcParts, RemotePcState};
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
 pub use routes::stream::Streams;
-pub use trail::Trail;
 
 use crate::authentications::Authentications;
 use auth::guard;

@@ -13,6 +13,7 @@ const PLAN: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "http",
+            "desk",
             "authentications",
             "dispatch",
             "intake",
@@ -31,6 +32,7 @@ const PLAN: &[(&str, &[&str])] = &[
         "http",
         &[
             "authentications",
+            "desk",
             "intake",
             "remotepc",
             "egress",
@@ -41,6 +43,7 @@ const PLAN: &[(&str, &[&str])] = &[
             "lifecycle",
         ],
     ),
+    ("desk", &["remotepc", "store", "domain", "telemetry", "lifecycle"]),
     ("authentications", &["store", "wake", "domain", "telemetry", "lifecycle"]),
     ("dispatch", &["egress", "store", "wake", "handover", "domain", "telemetry", "lifecycle"]),
     ("intake", &["store", "wake", "handover", "domain", "telemetry", "lifecycle"]),

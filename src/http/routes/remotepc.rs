@@ -17,9 +17,8 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 
+use crate::desk::{Asker, Desk, Failure, outcome};
 use crate::domain::Clock;
-use crate::http::asker::Asker;
-use crate::http::desk::{Desk, Failure, outcome};
 use crate::http::idempotency::Idempotency;
 use crate::http::respond::with_body;
 use crate::remotepc::{Answer, Directory, Operation, error_envelope};

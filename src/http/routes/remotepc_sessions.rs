@@ -11,13 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::remotepc::{refusal, unavailable};
+use crate::desk::{Asker, Desk, End, Failure, end, outcome};
 use crate::domain::{Chance, Clock, iso_millis};
-use crate::http::asker::Asker;
-use crate::http::desk::{Desk, Failure, end, outcome};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{with_body, with_json};
-use crate::http::trail::End;
 use crate::remotepc::{Answer, Refusal, Sessions, SignIn, Word};
 
 /// What these routes need.

@@ -8,9 +8,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::desk::{Asker, Desk, Failure};
 use crate::domain::{Cursor, Invalid, Limit, iso_millis};
-use crate::http::asker::Asker;
-use crate::http::desk::{Desk, Failure};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};

@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 
-use crate::http::desk::Failure;
+use crate::desk::Failure;
 use crate::remotepc::{
     AddUser, Answer, CallError, Client, InviteUsers, Operation, Refusal, SignIn, Word, named_in,
 };

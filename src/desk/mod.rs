@@ -1,5 +1,8 @@
 //! What is done at RemotePC for people: written down before and after, and done to its end also when nobody waits.
 
+mod asker;
+mod trail;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -8,8 +11,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::asker::Asker;
-use super::trail::{End, Trail};
+pub use asker::Asker;
+pub use trail::{End, Entries, Trail};
+
 use crate::domain::named;
 use crate::lifecycle::Lifecycle;
 use crate::remotepc::{Answer, CallError, Client, InviteResult, Refusal};
@@ -31,13 +35,17 @@ pub struct Desk {
 
 /// Why there is no answer of upstream's.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
+    /// What was asked for is against the document.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What was asked for is too much at once.
     #[error("the body is larger than it may be")]
     TooLarge,
+    /// What cannot be written down is not done.
     #[error("it could not be written down first: {0}")]
     Unrecorded(StoreError),
+    /// Upstream gave none.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -51,7 +59,7 @@ const REFUSED_MAX: usize = 100;
 impl Desk {
     /// Does work to its end, also when its caller hangs up. Nothing comes back from work that panicked, or that had to be
     /// dropped because the process ends.
-    pub(super) async fn to_its_end<T: Send + 'static>(
+    pub async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
@@ -69,7 +77,7 @@ impl Desk {
     }
 
     /// Makes a call that somebody asked for, unless it cannot be written down.
-    pub(super) async fn ask(
+    pub async fn ask(
         &self,
         asker: &Asker,
         action: &'static str,
@@ -83,7 +91,7 @@ impl Desk {
     }
 
     /// Writes down what was refused without a call. Gives the reason back, or a better one.
-    pub(super) async fn refuse(
+    pub async fn refuse(
         &self,
         asker: &Asker,
         action: &'static str,
@@ -103,7 +111,8 @@ impl Desk {
 
 impl Failure {
     /// The label that logs, metrics and the trail have for it.
-    pub(super) fn outcome(&self) -> &'static str {
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
         match self {
             Self::Refused(_) | Self::TooLarge => "refused",
             Self::Unrecorded(_) => "unrecorded",
@@ -112,7 +121,8 @@ impl Failure {
     }
 
     /// The status of our answer, and the words in it.
-    pub(super) fn told(&self) -> (StatusCode, Vec<&'static str>) {
+    #[must_use]
+    pub fn told(&self) -> (StatusCode, Vec<&'static str>) {
         match self {
             Self::Refused(refused) => {
                 (StatusCode::BAD_REQUEST, refused.words().iter().map(|word| word.as_str()).collect())
@@ -136,7 +146,7 @@ impl Failure {
 }
 
 /// The label for how a call ended.
-pub(super) fn outcome(result: &Result<Answer, Failure>) -> &'static str {
+pub fn outcome(result: &Result<Answer, Failure>) -> &'static str {
     match result {
         Ok(answer) if answer.is_success() => "ok",
         Ok(_) => "upstream_error",
@@ -145,7 +155,7 @@ pub(super) fn outcome(result: &Result<Answer, Failure>) -> &'static str {
 }
 
 /// What came of one call.
-pub(super) fn end(result: &Result<Answer, Failure>) -> End {
+pub fn end(result: &Result<Answer, Failure>) -> End {
     match result {
         Ok(answer) => {
             let words: Vec<_> = answer.error_words().iter().take(FAULTS_MAX).map(|it| word(it)).collect();

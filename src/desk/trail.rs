@@ -21,20 +21,22 @@ pub struct Trail {
 
 /// What came of a deed, in one word, and the facts: an object. Never a password, a key or a link.
 #[derive(Debug, Clone)]
-pub(super) struct End {
-    pub(super) outcome: &'static str,
-    pub(super) detail: Option<Value>,
+pub struct End {
+    /// The word.
+    pub outcome: &'static str,
+    /// The facts.
+    pub detail: Option<Value>,
 }
 
 /// Entries that were begun and have no end yet. Dropped, they stay `unknown`.
-pub(super) struct Entries {
+pub struct Entries {
     trail: Trail,
     ids: Vec<AuditId>,
 }
 
 impl Trail {
     /// Begins an entry for each of these, or one that names nobody. What cannot be written down must not be done.
-    pub(super) async fn begin(
+    pub async fn begin(
         &self,
         asker: &Asker,
         action: &'static str,
@@ -60,13 +62,13 @@ impl Trail {
 
 impl Entries {
     /// Ends all of them alike.
-    pub(super) async fn end(self, end: &End) {
+    pub async fn end(self, end: &End) {
         let ends = vec![end.clone(); self.ids.len()];
         self.end_each(ends).await;
     }
 
     /// Ends each in its way, in the order in which they were begun.
-    pub(super) async fn end_each(self, ends: Vec<End>) {
+    pub async fn end_each(self, ends: Vec<End>) {
         let at = self.trail.clock.now();
         let ends = self.ids.into_iter().zip(ends);
         let ends = ends.map(|(id, End { outcome, detail })| AuditEnd { id, at, outcome, detail });
