@@ -11,10 +11,10 @@ use super::reader::{Bad, Reader};
 use super::schema;
 use super::value::{Layer, Table, Value};
 use super::{
-    Authentications, Config, Delivery, Internal, Public, RemotePc, Retention, Service, Telemetry, endpoint,
-    rules,
+    Authentications, Config, Delivery, Internal, Provisioning, Public, RemotePc, Retention, Service,
+    Telemetry, endpoint, rules,
 };
-use crate::domain::{EndpointSettings, ServiceName};
+use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName};
 
 /// The configuration, or every problem that it has.
 pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> Result<Config, Bad> {
@@ -27,6 +27,7 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
     let endpoints = building.endpoints(services.as_deref().ok());
     let delivery = building.delivery();
     let remotepc = building.remotepc();
+    let provisioning = building.provisioning(services.as_deref().ok(), remotepc.as_ref().ok());
     let authentications = building.single("authentications", |r, _| {
         Ok(Authentications { claim_within: r.required("claim_within", rules::fresh)? })
     });
@@ -44,6 +45,7 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
         endpoints: endpoints?,
         delivery: delivery?,
         remotepc: remotepc?,
+        provisioning: provisioning?,
         authentications: authentications?,
         retention: retention?,
         telemetry: telemetry?,
@@ -260,6 +262,32 @@ impl Building<'_> {
                 proxy: proxy?,
                 ca_file: ca_file?,
             })
+        })
+    }
+
+    fn provisioning(
+        &mut self,
+        services: Option<&[Service]>,
+        remotepc: Option<&RemotePc>,
+    ) -> Result<Provisioning, Bad> {
+        let known: Option<Vec<&str>> =
+            services.map(|services| services.iter().map(|it| it.name.as_str()).collect());
+        self.single("provisioning", |r, _| {
+            let mode = r.required("mode", rules::provisioning_mode);
+            let services = r.list("services", |text| rules::service(text, known.as_deref()));
+            let computers = r.number("computers", &(0..=10_000));
+            let schedule = r.list("schedule", rules::wait);
+            let (mode, schedule) = (mode?, schedule?);
+            if schedule.len() > 100 {
+                r.note("schedule", "it has more than 100 waits");
+                return Err(Bad);
+            }
+            if mode == ProvisioningMode::On && remotepc.is_some_and(|it| it.api_key.is_none()) {
+                r.note("mode", "nobody can be invited without remotepc.api_key");
+                return Err(Bad);
+            }
+            let computers = u32::try_from(computers?).map_err(|_| Bad)?;
+            Ok(Provisioning { mode, services: services?, computers, schedule })
         })
     }
 

@@ -25,8 +25,8 @@ pub use doors::{OpenDoor, Unlocked};
 pub use load::{DEFAULTS, Loaded};
 pub use problem::{ConfigError, Problem};
 pub use sections::{
-    AllowedNetwork, Authentications, Config, Database, Delivery, Internal, LogFormat, Public, RemotePc,
-    Retention, Service, Telemetry,
+    AllowedNetwork, Authentications, Config, Database, Delivery, Internal, LogFormat, Provisioning, Public,
+    RemotePc, Retention, Service, Telemetry,
 };
 pub use show::Effective;
 pub use sources::Sources;

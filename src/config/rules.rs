@@ -15,7 +15,7 @@ use super::merge::read_text;
 use super::reader::Ruled;
 use super::schema::near_miss;
 use super::{AllowedNetwork, Database, LogFormat};
-use crate::domain::{HumanDuration, ServiceName};
+use crate::domain::{HumanDuration, ProvisioningMode, ServiceName};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -44,6 +44,11 @@ pub(super) fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Ruled<T> {
 
 pub(super) fn log_format(text: &str) -> Ruled<LogFormat> {
     one_of(text, &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)])
+}
+
+pub(super) fn provisioning_mode(text: &str) -> Ruled<ProvisioningMode> {
+    let all: Vec<_> = ProvisioningMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect();
+    one_of(text, &all)
 }
 
 pub(super) fn listen(text: &str) -> Ruled<SocketAddr> {

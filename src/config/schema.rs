@@ -118,6 +118,8 @@ const CA_FILE: &str = "the path of a readable file with certificates in PEM";
 const HTTP_URL: &str =
     "a URL that begins with http:// or https://, without user information, query or fragment";
 const SCHEDULE: &str = r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#;
+const MODE: &str = r#""off", "dry_run" or "on""#;
+const COMPUTERS: &str = "a whole number from 0 to 10000";
 const IN_FLIGHT: &str = "a whole number from 1 to 10000";
 
 /// Every section, in the order of the file.
@@ -218,6 +220,16 @@ pub(super) const SECTIONS: &[Section] = &[
             text("list_cache", r#"a duration such as "1m", at most "1d"; "0s" keeps nothing"#),
             text("proxy", PROXY).shown(Shown::SecretUrl),
             text("ca_file", CA_FILE),
+        ],
+    },
+    Section {
+        name: "provisioning",
+        repeated: false,
+        keys: &[
+            text("mode", MODE),
+            list("services", "a list of names of configured services"),
+            number("computers", COMPUTERS),
+            list("schedule", SCHEDULE),
         ],
     },
     Section { name: "authentications", repeated: false, keys: &[text("claim_within", FRESH)] },

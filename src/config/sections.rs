@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{EndpointSettings, ServiceName};
+use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName};
 
 /// All that an operator decides.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// The reseller API.
     pub remotepc: RemotePc,
+    /// Who is invited to `RemotePC` when they sign up.
+    pub provisioning: Provisioning,
     /// What apps wait for.
     pub authentications: Authentications,
     /// How long things are kept.
@@ -161,6 +163,19 @@ pub struct RemotePc {
     pub proxy: Option<SecretString>,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Who is invited to `RemotePC` when they sign up.
+#[derive(Debug, Clone)]
+pub struct Provisioning {
+    /// Whether anybody is.
+    pub mode: ProvisioningMode,
+    /// Only who signed up at these services; empty = at any.
+    pub services: Vec<ServiceName>,
+    /// How many computers each may set up.
+    pub computers: u32,
+    /// The waits after attempt 1, 2, ...
+    pub schedule: Vec<Duration>,
 }
 
 /// What apps wait for.

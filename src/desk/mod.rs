@@ -189,7 +189,8 @@ fn ends(result: &Result<Answer, Failure>, whom: &[String]) -> Vec<End> {
 }
 
 /// A word of upstream's. What looks like none may be anything, a password too, and is not kept.
-fn word(text: &str) -> String {
+#[must_use]
+pub fn word(text: &str) -> String {
     let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     if plain || text == "Forbidden" { text.to_owned() } else { "OTHER".to_owned() }
 }

@@ -21,6 +21,7 @@ mod health;
 mod ids;
 mod key;
 mod page;
+mod provisioning;
 mod retry;
 mod sending;
 mod service;
@@ -52,6 +53,9 @@ pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
+pub use provisioning::{
+    Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
+};
 pub use retry::{Retry, RetryPolicy};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;

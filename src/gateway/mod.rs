@@ -2,6 +2,7 @@
 
 mod locks;
 mod shared;
+mod works;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::authentications::{Expiry, Follower};
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::Driver;
 use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
@@ -25,6 +25,7 @@ use crate::wake::Wake;
 use crate::{http, store};
 use locks::stored_admin_keys;
 use shared::Shared;
+use works::Works;
 
 pub use locks::check_locks;
 
@@ -60,8 +61,7 @@ pub struct Gateway {
     public: Bound,
     internal: Bound,
     driver: Driver,
-    expiry: Expiry,
-    follower: Follower,
+    works: Works,
     handed: Taker,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -112,11 +112,12 @@ impl Gateway {
         let recorder = shared.recorder(config, giver);
         let authentications = shared.authentications(config).await?;
         let public_router = shared.public(config, recorder.clone(), Arc::clone(&authentications));
+        let reseller = shared.reseller(config)?;
+        let works = shared.works(config, &reseller).await?;
         let endpoints = shared.endpoints(config, declared_in, guard, sender);
-        let internal_router = shared.internal(config, endpoints, authentications, recorder)?;
+        let internal_router = shared.internal(config, endpoints, authentications, recorder, reseller);
         Ok(Self {
-            expiry: shared.expiry(),
-            follower: shared.follower(),
+            works,
             public: Bound { listener: public, address: public_address, router: public_router },
             internal: Bound { listener: internal, address: internal_address, router: internal_router },
             driver,
@@ -151,20 +152,8 @@ impl Gateway {
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self {
-            public,
-            internal,
-            driver,
-            expiry,
-            follower,
-            handed,
-            store,
-            clock,
-            wake,
-            metrics,
-            lifecycle,
-            ..
-        } = self;
+        let Self { public, internal, driver, works, handed, store, clock, wake, metrics, lifecycle, .. } =
+            self;
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
@@ -182,8 +171,7 @@ impl Gateway {
             lifecycle.clone(),
         ));
         lifecycle.spawn(driver.run(handed));
-        lifecycle.spawn(expiry.run());
-        lifecycle.spawn(follower.run());
+        works.begin(&lifecycle);
         let (listening, stop_listening) = (Arc::clone(&store), lifecycle.soft().clone());
         lifecycle.spawn(async move { listening.listen(&wake, &stop_listening).await });
         let until_soft = lifecycle.soft().clone();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::Seams;
+use super::works::Works;
 use crate::authentications::{Authentications, Expiry, Follower, Parts};
 use crate::config::Config;
 use crate::desk::{Desk, Trail};
 use crate::dispatch::{Driver, DriverParts, lease_for};
-use crate::domain::{RetryPolicy, ServiceName};
+use crate::domain::{ProvisioningMode, ProvisioningRule, RetryPolicy, ServiceName};
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
@@ -19,10 +20,12 @@ use crate::http::{
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
+use crate::provisioning::Provisioner;
+use crate::retention::Retention;
 use crate::store::{EventStore, Store};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
-use crate::{http, intake, remotepc};
+use crate::{http, intake, provisioning, remotepc};
 
 /// What the rooms share.
 pub(super) struct Shared {
@@ -31,6 +34,12 @@ pub(super) struct Shared {
     pub(super) wake: Wake,
     pub(super) metrics: Metrics,
     pub(super) lifecycle: Lifecycle,
+}
+
+/// Upstream, for all who do something there.
+pub(super) struct Reseller {
+    desk: Desk,
+    directory: Arc<remotepc::Directory>,
 }
 
 impl Shared {
@@ -89,7 +98,17 @@ impl Shared {
         Ok(Arc::new(Authentications::open(parts).await?))
     }
 
-    pub(super) fn expiry(&self) -> Expiry {
+    /// What goes on by itself.
+    pub(super) async fn works(&self, config: &Config, reseller: &Reseller) -> anyhow::Result<Works> {
+        Ok(Works {
+            expiry: self.expiry(),
+            follower: self.follower(),
+            provisioner: self.provisioner(config, reseller).await?,
+            retention: self.retention(config),
+        })
+    }
+
+    fn expiry(&self) -> Expiry {
         Expiry {
             store: Arc::clone(&self.store),
             wake: self.wake.clone(),
@@ -100,7 +119,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn follower(&self) -> Follower {
+    fn retention(&self, config: &Config) -> Retention {
+        Retention {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.seams.clock),
+            audit: config.retention.audit,
+            lifecycle: self.lifecycle.clone(),
+        }
+    }
+
+    fn follower(&self) -> Follower {
         Follower {
             store: Arc::clone(&self.store),
             wake: self.wake.clone(),
@@ -160,19 +188,8 @@ impl Shared {
         endpoints: EndpointsState,
         authentications: Arc<Authentications>,
         recorder: Recorder,
-    ) -> anyhow::Result<Router> {
-        let settings = remotepc::Settings {
-            base_url: config.remotepc.base_url.clone(),
-            api_key: config.remotepc.api_key.clone(),
-            timeout: config.remotepc.timeout,
-            max_in_flight: config.remotepc.max_in_flight,
-            proxy: config.remotepc.proxy.clone(),
-            ca_file: config.remotepc.ca_file.clone(),
-        };
-        let client = Arc::new(remotepc::Client::new(settings)?);
-        let clock = || Arc::clone(&self.seams.clock);
-        let directory = Arc::new(remotepc::Directory::new(clock(), config.remotepc.list_cache));
-        let desk = self.desk(client);
+        Reseller { desk, directory }: Reseller,
+    ) -> Router {
         let states = InternalStates {
             keys: self.keys(config),
             api_keys: self.api_keys(config),
@@ -194,10 +211,10 @@ impl Shared {
                 idempotency: self.idempotency(),
                 timeout: config.remotepc.timeout,
                 directory,
-                clock: clock(),
+                clock: Arc::clone(&self.seams.clock),
             }),
         };
-        Ok(http::internal(states, self.request_ids()))
+        http::internal(states, self.request_ids())
     }
 
     fn events(&self, config: &Config) -> EventsState {
@@ -237,6 +254,49 @@ impl Shared {
             lifecycle: self.lifecycle.clone(),
             metrics: self.metrics.clone(),
         }
+    }
+
+    /// What is done at `RemotePC` goes through this, whoever asks for it.
+    pub(super) fn reseller(&self, config: &Config) -> anyhow::Result<Reseller> {
+        let settings = remotepc::Settings {
+            base_url: config.remotepc.base_url.clone(),
+            api_key: config.remotepc.api_key.clone(),
+            timeout: config.remotepc.timeout,
+            max_in_flight: config.remotepc.max_in_flight,
+            proxy: config.remotepc.proxy.clone(),
+            ca_file: config.remotepc.ca_file.clone(),
+        };
+        let client = Arc::new(remotepc::Client::new(settings)?);
+        let clock = Arc::clone(&self.seams.clock);
+        let directory = Arc::new(remotepc::Directory::new(clock, config.remotepc.list_cache));
+        Ok(Reseller { desk: self.desk(client), directory })
+    }
+
+    /// Who invites people when they sign up, unless nobody shall.
+    async fn provisioner(&self, config: &Config, reseller: &Reseller) -> anyhow::Result<Option<Provisioner>> {
+        let settings = &config.provisioning;
+        if settings.mode == ProvisioningMode::Off {
+            self.store.end_provisioning().await?;
+            return Ok(None);
+        }
+        let parts = provisioning::Parts {
+            store: Arc::clone(&self.store),
+            desk: reseller.desk.clone(),
+            directory: Arc::clone(&reseller.directory),
+            wake: self.wake.clone(),
+            clock: Arc::clone(&self.seams.clock),
+            chance: self.seams.chance.clone(),
+            metrics: self.metrics.clone(),
+            lifecycle: self.lifecycle.clone(),
+            rule: ProvisioningRule {
+                dry_run: settings.mode == ProvisioningMode::DryRun,
+                services: settings.services.clone(),
+                computers: settings.computers,
+            },
+            policy: RetryPolicy::new(settings.schedule.clone()),
+            timeout: config.remotepc.timeout,
+        };
+        Ok(Some(Provisioner::open(parts).await?))
     }
 
     fn desk(&self, client: Arc<remotepc::Client>) -> Desk {

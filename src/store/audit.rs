@@ -7,7 +7,7 @@ use serde_json::json;
 use super::StoreError;
 use super::backend::{Backend, statement, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
-use super::statements::audit::AUDIT_HEAD;
+use super::statements::audit::{AUDIT_HEAD, FORGET_ENTRIES};
 use crate::domain::{AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page, Who};
 
 /// What was done, by whom. An entry is begun before the deed: where a process dies over it, its outcome is `unknown`.
@@ -18,6 +18,9 @@ pub trait AuditLog: Send + Sync {
 
     /// Says what came of them.
     async fn end_entries(&self, ends: &[AuditEnd]) -> Result<(), StoreError>;
+
+    /// Forgets the oldest entries of those begun before, at most `most`. Says how many.
+    async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError>;
 
     /// One page. A reader that follows its cursors sees every entry once and in the order in which they began.
     async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError>;
@@ -43,6 +46,17 @@ impl<B: Backend> AuditLog for SqlStore<B> {
         let rows: Vec<_> = rows.collect();
         let end = statement!(B, B::DIALECT.audit.end, json!(rows).to_string());
         self.run_alone("write down what was done", end).await
+    }
+
+    async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError> {
+        within("forget old entries of the audit trail", async {
+            let mut lane = self.at.rest.alone().await?;
+            let forget = statement!(B, FORGET_ENTRIES, before.as_millisecond(), most);
+            let forgotten = B::run(lane.connection(), forget).await?;
+            lane.end();
+            Ok(forgotten)
+        })
+        .await
     }
 
     async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError> {

@@ -18,6 +18,7 @@ mod lane;
 mod management;
 mod migrations;
 mod postgres;
+mod provisionings;
 mod redelivery;
 mod sql;
 mod sqlite;
@@ -42,6 +43,7 @@ pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
 pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
+pub use provisionings::ProvisioningStore;
 pub use redelivery::{Redelivery, Stretch, Window};
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
@@ -55,6 +57,7 @@ pub trait Store:
     + DeliveryStore
     + Redelivery
     + AuthenticationStore
+    + ProvisioningStore
     + IdempotencyStore
     + KeyStore
     + AuditLog
@@ -70,6 +73,7 @@ impl<T> Store for T where
         + DeliveryStore
         + Redelivery
         + AuthenticationStore
+        + ProvisioningStore
         + IdempotencyStore
         + KeyStore
         + AuditLog

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Backend, Scalar, Statement, late, statement, within};
 use super::lane::Connections;
 use super::statements::deliveries::RELEASE_ALL;
+use super::statements::provisionings::RELEASE_WISHES;
 use super::statements::upkeep::PROBE;
 use super::{StoreError, Upkeep};
 use crate::wake::Wake;
@@ -116,6 +117,7 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         within("release old leases", async {
             let mut tx = self.at.dispatch.begin(B::BEGIN).await?;
             let released = B::run(tx.connection(), statement!(B, RELEASE_ALL, now.as_millisecond())).await?;
+            B::run(tx.connection(), statement!(B, RELEASE_WISHES, now.as_millisecond())).await?;
             tx.commit().await?;
             Ok(released)
         })

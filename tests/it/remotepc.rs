@@ -9,6 +9,7 @@ mod documented;
 mod failures;
 mod idempotency;
 mod leaks;
+mod provisioning;
 mod refused;
 mod secrecy;
 mod sessions;

@@ -11,6 +11,9 @@ macro_rules! entry_columns {
 common! {
     /// The newest place. On PostgreSQL everything up to it is visible, since entries are begun under a lock.
     AUDIT_HEAD = "SELECT COALESCE(MAX(seq), 0) AS seq FROM audit";
+    /// At most $2 of those begun before $1.
+    FORGET_ENTRIES =
+        "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
 }
 
 /// Entries out of $1, one JSON array each.

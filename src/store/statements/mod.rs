@@ -34,6 +34,7 @@ pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod idempotency;
 pub(super) mod keys;
+pub(super) mod provisionings;
 pub(super) mod redelivery;
 pub(super) mod upkeep;
 
@@ -45,6 +46,7 @@ pub struct Dialect {
     pub(super) endpoints: endpoints::Dialect,
     pub(super) deliveries: deliveries::Dialect,
     pub(super) redelivery: redelivery::Dialect,
+    pub(super) provisionings: provisionings::Dialect,
     pub(super) audit: audit::Dialect,
 }
 
@@ -54,6 +56,7 @@ pub(super) const SQLITE: Dialect = Dialect {
     endpoints: endpoints::SQLITE,
     deliveries: deliveries::SQLITE,
     redelivery: redelivery::SQLITE,
+    provisionings: provisionings::SQLITE,
     audit: audit::SQLITE,
 };
 
@@ -63,6 +66,7 @@ pub(super) const POSTGRES: Dialect = Dialect {
     endpoints: endpoints::POSTGRES,
     deliveries: deliveries::POSTGRES,
     redelivery: redelivery::POSTGRES,
+    provisionings: provisionings::POSTGRES,
     audit: audit::POSTGRES,
 };
 
@@ -76,6 +80,7 @@ impl Dialect {
             endpoints::COMMON,
             deliveries::COMMON,
             redelivery::COMMON,
+            provisionings::COMMON,
             idempotency::COMMON,
             keys::COMMON,
             audit::COMMON,
@@ -88,6 +93,7 @@ impl Dialect {
             self.endpoints.named(),
             self.deliveries.named(),
             self.redelivery.named(),
+            self.provisionings.named(),
             self.audit.named(),
         ]
         .concat();

@@ -37,6 +37,21 @@ pub(super) async fn gated() -> (String, CancellationToken, tokio::sync::mpsc::Un
 }
 
 both_engines! {
+    async fn what_is_old_is_forgotten(engine: Engine) {
+        let upstream = upstream("invite", 200, ok(&json!([]))).await;
+        let desk = Desk::before(&engine, &upstream.uri(), "retention.audit = \"2d\"").await;
+        desk.ask("invite", &invited(&["old@example.com"])).await.expect(200);
+        desk.running.clock.advance(Duration::from_hours(47));
+        desk.ask("invite", &invited(&["new@example.com"])).await.expect(200);
+        assert_eq!(desk.deeds("").await.len(), 2);
+        desk.running.clock.advance(Duration::from_hours(2));
+        within("the old entry to be forgotten", async { while desk.deeds("").await.len() > 1 {} }).await;
+        assert_eq!(desk.deeds("").await, ["remotepc.invite new@example.com ok"]);
+        // Its cursors go on where they were.
+        desk.ask("invite", &invited(&["newer@example.com"])).await.expect(200);
+        assert_eq!(desk.trail("after=2").await["data"][0]["cursor"], "3");
+    }
+
     async fn every_action_writes_a_row(engine: Engine) {
         let upstream = upstream("add", 200, ok(&json!("SUCCESS"))).await;
         let results = json!([{"username": "a@example.com", "status": "EXISTS"}, {"username": "B@example.com", "status": "INVITED"}]);

@@ -1,0 +1,153 @@
+//! The provisioning rule: who has signed up is invited to `RemotePC`. Which events ask for that, and what is kept of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::event::text_enum;
+use super::{AuthenticationName, Event, EventId, EventType, NewEvent, ServiceName, Trust, is_email_address};
+
+text_enum! {
+    /// Whether the rule acts.
+    ProvisioningMode, "a mode" {
+        /// It does not look at events.
+        Off = "off",
+        /// It only says whom it would invite.
+        DryRun = "dry_run",
+        /// It invites.
+        On = "on",
+    }
+}
+
+/// Whom the rule invites, and to what.
+#[derive(Debug, Clone)]
+pub struct ProvisioningRule {
+    /// Whether it only says what it would do.
+    pub dry_run: bool,
+    /// Only who signed up at these; empty = at any.
+    pub services: Vec<ServiceName>,
+    /// How many computers each may set up.
+    pub computers: u32,
+}
+
+/// A wish that somebody be invited. `Debug` does not show whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Provisioning {
+    /// The authentication that asks for it. It is acted on once, however many events it has.
+    pub name: AuthenticationName,
+    /// The event that asks for it.
+    pub event: EventId,
+    /// Whom to invite.
+    pub email: String,
+    /// How many computers they may set up.
+    pub computers: u32,
+    /// Whether it is only to be said what would be done.
+    pub dry_run: bool,
+}
+
+/// A wish that somebody is acting on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvisioningAttempt {
+    /// The wish.
+    pub wish: Provisioning,
+    /// Which attempt it is, from 1.
+    pub number: u32,
+    /// Whether an earlier one may have reached `RemotePC` without anybody knowing.
+    pub in_doubt: bool,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProvisioningEnd {
+    /// Nothing more is to be done.
+    Settled {
+        /// What came of it, in one word.
+        outcome: &'static str,
+        /// What is said of it.
+        event: Option<NewEvent>,
+    },
+    /// Another attempt.
+    Again {
+        /// Not before then.
+        at: Timestamp,
+        /// Whether this one may have reached `RemotePC` without anybody knowing.
+        in_doubt: bool,
+    },
+}
+
+impl ProvisioningRule {
+    /// The events that it looks at.
+    pub const TYPES: [EventType; 2] = [EventType::Registricated, EventType::Subscribed];
+
+    /// What an event asks for: it has to be one of those that say that somebody signed up, nobody can have forged it, and
+    /// the app had said whose address it is.
+    #[must_use]
+    pub fn wish(&self, event: &Event) -> Option<Provisioning> {
+        let (service, uaid) = event.service.clone().zip(event.uaid)?;
+        let email = event.subject.as_deref().filter(|subject| is_email_address(subject))?;
+        let asks = Self::TYPES.contains(&event.event_type)
+            && matches!(event.trust, Trust::Token | Trust::Address)
+            && event.expected == Some(true)
+            && (self.services.is_empty() || self.services.contains(&service));
+        asks.then(|| Provisioning {
+            name: AuthenticationName { service, uaid },
+            event: event.id.clone(),
+            email: email.to_owned(),
+            computers: self.computers,
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+impl fmt::Debug for Provisioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioning").field("event", &self.event).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn event() -> Event {
+        serde_json::from_value(serde_json::json!({
+            "id": "evt_0199c0ffee00700080000000000000aa", "cursor": "7", "type": "remauth.registricated",
+            "service": "portal", "uaid": "b83ee873a9b44f2083c130db24dfbe91", "trust": "token", "source_ip": null,
+            "received_at": "2026-11-22T21:04:05.123Z", "duplicates": 0, "expected": true, "subject": "jane@example.com",
+        }))
+        .unwrap()
+    }
+
+    fn rule(services: &[&str]) -> ProvisioningRule {
+        let services = services.iter().map(|it| it.parse().unwrap()).collect();
+        ProvisioningRule { dry_run: false, services, computers: 2 }
+    }
+
+    #[test]
+    fn who_signed_up_is_wished_for() {
+        let wish = rule(&[]).wish(&event()).unwrap();
+        assert_eq!((wish.email.as_str(), wish.computers, wish.dry_run), ("jane@example.com", 2, false));
+        assert_eq!(Some(wish.name.uaid), event().uaid);
+        assert!(!format!("{wish:?}").contains("jane"));
+        assert!(rule(&["shop", "portal"]).wish(&event()).is_some());
+        assert!(rule(&["shop"]).wish(&event()).is_none());
+    }
+
+    #[rstest]
+    #[case(Event { event_type: EventType::Subscribed, ..event() }, true)]
+    #[case(Event { trust: Trust::Address, ..event() }, true)]
+    #[case(Event { late: true, ..event() }, true)]
+    #[case(Event { event_type: EventType::Authenticated, ..event() }, false)]
+    #[case(Event { event_type: EventType::Expired, ..event() }, false)]
+    #[case(Event { trust: Trust::None, ..event() }, false)]
+    #[case(Event { trust: Trust::Own, ..event() }, false)]
+    #[case(Event { expected: Some(false), ..event() }, false)]
+    #[case(Event { subject: None, ..event() }, false)]
+    #[case(Event { subject: Some("jane".to_owned()), ..event() }, false)]
+    #[case(Event { uaid: None, ..event() }, false)]
+    fn only_some_events_ask(#[case] event: Event, #[case] asks: bool) {
+        assert_eq!(rule(&[]).wish(&event).is_some(), asks);
+    }
+}

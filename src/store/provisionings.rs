@@ -1,0 +1,192 @@
+//! Whom the provisioning rule invites: who asked for it, who is acting on it, and what came of it.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::backend::{Backend, Statement, bind, statement, within};
+use super::events::uaid;
+use super::sql::{SqlStore, column, parsed, time, undecodable};
+use super::statements::provisionings::{
+    BEGIN_RULE, END_RULE, END_WISH, FORGET_WISHES, LEASE_WISH, MOVE_RULE, NEXT_WISH, RULE_PLACE, WISH,
+};
+use crate::domain::{
+    AuthenticationName, Cursor, LeaseToken, Provisioning, ProvisioningAttempt, ProvisioningEnd,
+};
+
+/// What the rule's place is kept under.
+const RULE: &str = "provisioning";
+
+/// Wishes to invite somebody. Each authentication has one at most, and it is acted on by one process at a time.
+#[async_trait]
+pub trait ProvisioningStore: Send + Sync {
+    /// Where the rule has read the events to. The first time that is the newest: what came before is not its business.
+    async fn begin_provisioning(&self) -> Result<Cursor, StoreError>;
+
+    /// Forgets where the rule stood, so that it begins anew at the newest event.
+    async fn end_provisioning(&self) -> Result<(), StoreError>;
+
+    /// Keeps what the events up to a place have asked for. A wish that is there already stays as it is.
+    async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError>;
+
+    /// When there is something to be done, by somebody who does `all` or only what is dry.
+    async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Leases the wish that has been due the longest.
+    async fn claim_wish(
+        &self,
+        all: bool,
+        token: &LeaseToken,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<ProvisioningAttempt>, StoreError>;
+
+    /// Ends a lease and stores what is said of it, in one transaction. Says how many deliveries that owes; nothing when the
+    /// lease was lost, and then nothing was stored.
+    async fn end_wish(
+        &self,
+        name: &AuthenticationName,
+        token: &LeaseToken,
+        end: &ProvisioningEnd,
+        now: Timestamp,
+    ) -> Result<Option<usize>, StoreError>;
+
+    /// Forgets what was settled before. Says how many.
+    async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError>;
+}
+
+#[async_trait]
+impl<B: Backend> ProvisioningStore for SqlStore<B> {
+    async fn begin_provisioning(&self) -> Result<Cursor, StoreError> {
+        within("begin to provision", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            B::run(tx.connection(), statement!(B, BEGIN_RULE, RULE.to_owned())).await?;
+            let rows = B::rows(tx.connection(), statement!(B, RULE_PLACE, RULE.to_owned())).await?;
+            tx.commit().await?;
+            let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+            column::<B, _>(row, "place").map(Cursor)
+        })
+        .await
+    }
+
+    async fn end_provisioning(&self) -> Result<(), StoreError> {
+        self.run_alone("end to provision", statement!(B, END_RULE, RULE.to_owned())).await
+    }
+
+    async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError> {
+        within("keep wishes", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            for wish in wishes {
+                let Provisioning { event, email, computers, dry_run, .. } = wish.clone();
+                let (event, computers) = (event.to_string(), i64::from(computers));
+                let insert = of::<B>(WISH, &wish.name);
+                let insert = bind!(B, insert, event, email, computers, dry_run, now.as_millisecond());
+                B::run(tx.connection(), insert).await?;
+            }
+            B::run(tx.connection(), statement!(B, MOVE_RULE, RULE.to_owned(), upto.0)).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError> {
+        within("look for wishes", async {
+            let rows = self.look(|| statement!(B, NEXT_WISH, all)).await?;
+            let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
+            next.map(|millis| time("next", millis)).transpose()
+        })
+        .await
+    }
+
+    async fn claim_wish(
+        &self,
+        all: bool,
+        token: &LeaseToken,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<ProvisioningAttempt>, StoreError> {
+        within("lease a wish", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            let claimable = statement!(B, B::DIALECT.provisionings.claimable, now.as_millisecond(), all);
+            let rows = B::rows(tx.connection(), claimable).await?;
+            let attempt = rows.first().map(attempt::<B>).transpose()?;
+            if let Some(attempt) = &attempt {
+                let lease = of::<B>(LEASE_WISH, &attempt.wish.name);
+                let lease = bind!(B, lease, until.as_millisecond(), token.to_string(), attempt.in_doubt);
+                B::run(tx.connection(), lease).await?;
+            }
+            tx.commit().await?;
+            Ok(attempt)
+        })
+        .await
+    }
+
+    async fn end_wish(
+        &self,
+        name: &AuthenticationName,
+        token: &LeaseToken,
+        end: &ProvisioningEnd,
+        now: Timestamp,
+    ) -> Result<Option<usize>, StoreError> {
+        let end_wish = bind!(B, of::<B>(END_WISH, name), token.to_string());
+        let (end_wish, said) = match end {
+            ProvisioningEnd::Settled { outcome, event } => {
+                let (at, outcome) = (Some(now.as_millisecond()), Some((*outcome).to_owned()));
+                (bind!(B, end_wish, None::<i64>, false, at, outcome), event.as_slice())
+            }
+            ProvisioningEnd::Again { at, in_doubt } => {
+                let at = Some(at.as_millisecond());
+                (bind!(B, end_wish, at, *in_doubt, None::<i64>, None::<String>), &[][..])
+            }
+        };
+        within("end a wish", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            if B::run(tx.connection(), end_wish).await? == 0 {
+                tx.commit().await?;
+                return Ok(None);
+            }
+            let owed = match said {
+                [] => 0,
+                said => self.append_within(&mut tx, said, now).await?.deliveries,
+            };
+            tx.commit().await?;
+            Ok(Some(owed))
+        })
+        .await
+    }
+
+    async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError> {
+        within("forget old wishes", async {
+            let mut lane = self.at.rest.alone().await?;
+            let forget = statement!(B, FORGET_WISHES, before.as_millisecond());
+            let forgotten = B::run(lane.connection(), forget).await?;
+            lane.end();
+            Ok(forgotten)
+        })
+        .await
+    }
+}
+
+/// A statement about the wish of an authentication, which is its first two parameters.
+fn of<B: Backend>(text: &'static str, name: &AuthenticationName) -> Statement<B> {
+    statement!(B, text, name.uaid.as_bytes().to_vec(), name.service.to_string())
+}
+
+fn attempt<B: Backend>(row: &B::Row) -> Result<ProvisioningAttempt, sqlx::Error> {
+    let number =
+        |name: &'static str| u32::try_from(column::<B, i64>(row, name)?).map_err(|e| undecodable(name, e));
+    Ok(ProvisioningAttempt {
+        wish: Provisioning {
+            name: AuthenticationName {
+                service: parsed("service", column::<B, String>(row, "service")?)?,
+                uaid: uaid(column::<B, _>(row, "uaid")?)?,
+            },
+            event: parsed("event_id", column::<B, String>(row, "event_id")?)?,
+            email: column::<B, _>(row, "email")?,
+            computers: number("computers")?,
+            dry_run: column::<B, _>(row, "dry_run")?,
+        },
+        number: number("attempt_count")?.saturating_add(1),
+        in_doubt: column::<B, _>(row, "in_doubt")?,
+    })
+}
