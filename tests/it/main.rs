@@ -50,6 +50,8 @@ mod keys;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod redelivery;

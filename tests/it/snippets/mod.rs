@@ -1,30 +1,22 @@
 //! The code of `docs/verifying.md`, run against a real remgate with the real libraries.
 
-mod clients;
 #[expect(unreachable_pub, reason = "it stands on the page as it would in somebody's crate")]
 mod verify;
 
 use http::Method;
 use remgate::domain::{AsymmetricKey, Chance, Clock, SigningSecret, SystemClock};
 use serde_json::json;
-use std::path::Path;
 
 use crate::endpoints::{at, make};
+use crate::support::clients;
 use crate::support::engine::Engine;
 use crate::support::http::Client;
 use crate::support::process::Process;
 use crate::support::receiver::{Received, Receiver};
 use crate::support::service::{Service, delivery, uaid};
 
-/// The first block in `language` below a heading.
 fn snippet(heading: &str, language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verifying.md");
-    let page = std::fs::read_to_string(path).expect("the page is there");
-    let (_, rest) =
-        page.split_once(&format!("\n### {heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
-    let section = rest.split("\n#").next().unwrap_or_default();
-    let (_, rest) = section.split_once(&format!("```{language}\n")).expect("code stands below it");
-    rest.split_once("```").expect("it ends").0.to_owned()
+    clients::snippet("verifying.md", heading, language)
 }
 
 /// A way to verify that the page shows, and what it is given to verify with.
@@ -198,7 +190,8 @@ async fn python() {
     for (number, variant) in (2..).zip(&PYTHON) {
         let verify = snippet(variant.heading, "python");
         let files = [("receiver.py", receiver.as_str()), ("verify.py", &verify)];
-        let running = clients::python(&files, environment(&scene, variant.knows));
+        let (name, value) = environment(&scene, variant.knows);
+        let running = clients::python(&files, &[]).env("PORT", "0").env(name, value).spawn();
         scene.act(number, variant.knows, &running).await;
     }
 }
@@ -208,9 +201,11 @@ async fn typescript() {
     let scene = Scene::set().await;
     let receiver = snippet("TypeScript, a whole receiver", "ts");
     let verifiers = TYPESCRIPT.map(|variant| snippet(variant.heading, "ts"));
-    let compiled = clients::typescript(&receiver, &verifiers).await;
+    let programs = verifiers.each_ref().map(|it| [("receiver.ts", receiver.as_str()), ("verify.ts", it)]);
+    let compiled = clients::typescript(&programs.each_ref().map(|it| &it[..])).await;
     for (index, (number, variant)) in (2..).zip(&TYPESCRIPT).enumerate() {
-        let running = compiled.run(index, environment(&scene, variant.knows));
+        let (name, value) = environment(&scene, variant.knows);
+        let running = compiled.launch(index, &[]).env("PORT", "0").env(name, value).spawn();
         scene.act(number, variant.knows, &running).await;
     }
 }

@@ -3,9 +3,11 @@
 //! Everything is loopback, on ports of its own, in folders of its own; everything has a bound, and says what it
 //! waited for when the bound is reached.
 
+pub(crate) mod clients;
 pub(crate) mod engine;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod junction;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod raw;
