@@ -14,9 +14,9 @@ use tracing::Instrument;
 pub use asker::Asker;
 pub use trail::{End, Entries, Trail};
 
-use crate::domain::named;
+use crate::domain::{named, plain_word};
 use crate::lifecycle::Lifecycle;
-use crate::remotepc::{Answer, CallError, Client, InviteResult, Refusal};
+use crate::remotepc::{Answer, CallError, Client, InviteResult, Operation, Refusal};
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 
@@ -50,9 +50,6 @@ pub enum Failure {
     Call(#[from] CallError),
 }
 
-/// How many faults of a request the trail keeps.
-const FAULTS_MAX: usize = 8;
-
 /// How many of those whom a refused request names the trail keeps: nothing was done to them.
 const REFUSED_MAX: usize = 100;
 
@@ -80,13 +77,19 @@ impl Desk {
     pub async fn ask(
         &self,
         asker: &Asker,
-        action: &'static str,
+        operation: Operation,
         whom: &[String],
         call: impl Future<Output = Result<Answer, CallError>>,
     ) -> Result<Answer, Failure> {
-        let entries = self.trail.begin(asker, action, whom).await.map_err(Failure::Unrecorded)?;
-        let result = call.await.map_err(Failure::Call);
-        entries.end_each(ends(&result, whom)).await;
+        let result = match self.trail.begin(asker, action(operation), whom).await {
+            Ok(entries) => {
+                let result = call.await.map_err(Failure::Call);
+                entries.end_each(ends(&result, whom)).await;
+                result
+            }
+            Err(e) => Err(Failure::Unrecorded(e)),
+        };
+        self.metrics.remotepc(operation.as_str(), outcome(&result));
         result
     }
 
@@ -94,18 +97,43 @@ impl Desk {
     pub async fn refuse(
         &self,
         asker: &Asker,
+        operation: Operation,
+        whom: &[String],
+        failure: Failure,
+    ) -> Failure {
+        self.refuse_as(asker, action(operation), operation, whom, failure).await
+    }
+
+    /// The same for something that has a name of its own in the trail.
+    pub async fn refuse_as(
+        &self,
+        asker: &Asker,
         action: &'static str,
+        operation: Operation,
         whom: &[String],
         failure: Failure,
     ) -> Failure {
         let whom = &whom[..whom.len().min(REFUSED_MAX)];
-        match self.trail.begin(asker, action, whom).await {
+        let failure = match self.trail.begin(asker, action, whom).await {
             Ok(entries) => {
                 entries.end(&failure.end()).await;
                 failure
             }
             Err(e) => Failure::Unrecorded(e),
-        }
+        };
+        self.metrics.remotepc(operation.as_str(), failure.outcome());
+        failure
+    }
+}
+
+/// What the trail calls an operation.
+#[must_use]
+pub fn action(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Add => "remotepc.add",
+        Operation::Invite => "remotepc.invite",
+        Operation::SignIn => "remotepc.signin",
+        Operation::List => "remotepc.list",
     }
 }
 
@@ -158,7 +186,7 @@ pub fn outcome(result: &Result<Answer, Failure>) -> &'static str {
 pub fn end(result: &Result<Answer, Failure>) -> End {
     match result {
         Ok(answer) => {
-            let words: Vec<_> = answer.error_words().iter().take(FAULTS_MAX).map(|it| word(it)).collect();
+            let words = answer.error_words();
             let mut detail = json!({"status": answer.status().as_u16()});
             if !answer.is_success() {
                 detail["code"] = answer.code().into();
@@ -174,7 +202,7 @@ pub fn end(result: &Result<Answer, Failure>) -> End {
 fn ends(result: &Result<Answer, Failure>, whom: &[String]) -> Vec<End> {
     let all = end(result);
     let results = result.as_ref().ok().and_then(|answer| answer.invite_results().ok()).unwrap_or_default();
-    let of = |it: &InviteResult| (named(it.username.as_str()), word(it.status.as_str()));
+    let of = |it: &InviteResult| (named(it.username.as_str()), plain_word(it.status.as_str()).to_owned());
     let by_name: HashMap<_, _> = results.iter().map(of).collect();
     let one = |(place, name): (usize, &String)| {
         let (name, mut end) = (named(name), all.clone());
@@ -186,24 +214,4 @@ fn ends(result: &Result<Answer, Failure>, whom: &[String]) -> Vec<End> {
         end
     };
     if whom.is_empty() { vec![all] } else { whom.iter().enumerate().map(one).collect() }
-}
-
-/// A word of upstream's. What looks like none may be anything, a password too, and is not kept.
-#[must_use]
-pub fn word(text: &str) -> String {
-    let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    if plain || text == "Forbidden" { text.to_owned() } else { "OTHER".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    #[rstest::rstest]
-    #[case("EMAIL_EXISTS", "EMAIL_EXISTS")]
-    #[case("Forbidden", "Forbidden")]
-    #[case("no such user: Pass-Word1", "OTHER")]
-    #[case("https://login.example/x", "OTHER")]
-    #[case("", "OTHER")]
-    fn only_words_are_kept(#[case] text: &str, #[case] kept: &str) {
-        assert_eq!(super::word(text), kept);
-    }
 }

@@ -124,10 +124,18 @@ impl FromStr for AuditWord {
 /// How long the name of somebody may be, in characters.
 const NAME_MAX: usize = 320;
 
-/// Somebody's name as the trail has it: in lower case, so that it is found however it was written, and not endless.
+/// A word of upstream's. What looks like none may be anything, a password too, and is not repeated.
+#[must_use]
+pub fn plain_word(text: &str) -> &str {
+    let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    if plain || text == "Forbidden" { text } else { "OTHER" }
+}
+
+/// Somebody's name as the trail has it: in lower case, so that it is found however it was written, without control
+/// characters, which not every engine can keep, and not endless.
 #[must_use]
 pub fn named(name: &str) -> String {
-    name.trim().to_lowercase().chars().take(NAME_MAX).collect()
+    name.trim().to_lowercase().chars().filter(|c| !c.is_control()).take(NAME_MAX).collect()
 }
 
 #[cfg(test)]
@@ -137,9 +145,20 @@ mod tests {
     #[rstest::rstest]
     #[case(" Jane@Example.COM ", "jane@example.com")]
     #[case("ÄNNE@EXAMPLE.COM", "änne@example.com")]
+    #[case("a\u{0}b\n", "ab")]
     fn names_are_found_however_they_are_written(#[case] name: &str, #[case] expected: &str) {
         assert_eq!(named(name), expected);
         assert_eq!(named(&"x".repeat(1000)).len(), NAME_MAX);
+    }
+
+    #[rstest::rstest]
+    #[case("EMAIL_EXISTS", "EMAIL_EXISTS")]
+    #[case("Forbidden", "Forbidden")]
+    #[case("no such user: Pass-Word1", "OTHER")]
+    #[case("https://login.example/x", "OTHER")]
+    #[case("", "OTHER")]
+    fn only_words_are_repeated(#[case] text: &str, #[case] kept: &str) {
+        assert_eq!(plain_word(text), kept);
     }
 
     #[rstest::rstest]

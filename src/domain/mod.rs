@@ -32,7 +32,7 @@ mod verification;
 
 pub use assertion::{ASSERTION_LASTS, AssertionKey};
 pub use asymmetric::{AsymmetricKey, PublicKey};
-pub use audit::{AuditEnd, AuditEntry, AuditFilter, AuditWord, NewAuditEntry, Who, named};
+pub use audit::{AuditEnd, AuditEntry, AuditFilter, AuditWord, NewAuditEntry, Who, named, plain_word};
 pub use authentication::{
     AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
 };

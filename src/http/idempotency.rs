@@ -49,7 +49,8 @@ impl Idempotency {
             Err(problem) if request.method() == Method::POST => return problem.into_response(),
             _ => return next.run(request).await,
         };
-        match self.identified(asker, key, request, next).await {
+        // Boxed, so that those who have no key, and may wait for long, do not carry it along.
+        match Box::pin(self.identified(asker, key, request, next)).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         }

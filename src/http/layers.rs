@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::HeaderValue;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::{MakeSpan, TraceLayer};
 use tracing::Span;
 use tracing::field::Empty;
 
+use super::before::Before;
 use crate::domain::{Chance, Clock};
 
 /// How long the path and query of a request may be, in bytes.
@@ -32,28 +33,38 @@ pub(super) struct Refusals {
     pub(super) panicked: fn() -> Response,
 }
 
-/// Puts the layers around a door's routes.
-pub(super) fn around(router: Router, name: &'static str, refusals: Refusals, ids: RequestIds) -> Router {
+/// Puts the layers around a door's routes; what is done with the request id that a caller brings comes first. They are one
+/// to the router, which makes a box for each: they are around those who wait, too.
+pub(super) fn around(
+    router: Router,
+    name: &'static str,
+    refusals: Refusals,
+    ids: RequestIds,
+    brought: fn(Request) -> Request,
+) -> Router {
     let panicked = refusals.panicked;
     let catch = CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| panicked().map(Body::new));
-    router
-        .layer(catch)
-        .layer(from_fn_with_state(refusals, limit_uri))
-        .layer(from_fn_with_state(refusals, one_host))
-        .layer(TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(ids))
-}
-
-async fn limit_uri(State(refusals): State<Refusals>, request: Request, next: Next) -> Response {
-    let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
-    if length > MAX_URI { (refusals.uri_too_long)() } else { next.run(request).await }
+    router.layer((
+        MapRequestLayer::new(brought),
+        SetRequestIdLayer::x_request_id(ids),
+        PropagateRequestIdLayer::x_request_id(),
+        TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()),
+        catch,
+        Before(move |request: &Request| unfit(request, refusals)),
+    ))
 }
 
 /// Two `Host` lines are two opinions about who is meant: RFC 9112 asks for 400.
-async fn one_host(State(refusals): State<Refusals>, request: Request, next: Next) -> Response {
+fn unfit(request: &Request, refusals: Refusals) -> Option<Response> {
+    let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
     let hosts = request.headers().get_all(http::header::HOST).iter().count();
-    if hosts > 1 { (refusals.two_hosts)() } else { next.run(request).await }
+    if hosts > 1 {
+        Some((refusals.two_hosts)())
+    } else if length > MAX_URI {
+        Some((refusals.uri_too_long)())
+    } else {
+        None
+    }
 }
 
 /// Names requests by time and chance. A name that a caller brings is kept if it is short and plain, so that a request
@@ -84,7 +95,7 @@ impl MakeRequestId for RequestIds {
 }
 
 /// Drops a request id that a caller made unfit for a log, so that a fresh one is made.
-pub(super) async fn plain_request_id(mut request: Request, next: Next) -> Response {
+pub(super) fn plain_request_id(mut request: Request) -> Request {
     let plain = |value: &HeaderValue| {
         let bytes = value.as_bytes();
         (1..=64).contains(&bytes.len())
@@ -93,13 +104,13 @@ pub(super) async fn plain_request_id(mut request: Request, next: Next) -> Respon
     if request.headers().get("x-request-id").is_some_and(|value| !plain(value)) {
         request.headers_mut().remove("x-request-id");
     }
-    next.run(request).await
+    request
 }
 
 /// Drops a request id that a stranger brought.
-pub(super) async fn own_request_id(mut request: Request, next: Next) -> Response {
+pub(super) fn own_request_id(mut request: Request) -> Request {
     request.headers_mut().remove("x-request-id");
-    next.run(request).await
+    request
 }
 
 /// The span of a request names the route and never the address: the callback's address holds the token.

@@ -5,6 +5,7 @@
 
 mod asker;
 mod auth;
+mod before;
 mod client_addr;
 mod door;
 mod envelope;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use http::{HeaderValue, Method, header};
@@ -87,7 +88,7 @@ pub fn public(
         uri_too_long: || Envelope::uri_too_long().into_response(),
         panicked: || Envelope::internal().into_response(),
     };
-    around(router, "public", refusals, ids).layer(from_fn(own_request_id))
+    around(router, "public", refusals, ids, own_request_id)
 }
 
 /// Browsers that wait. A page of another origin may read it only if that origin is listed.
@@ -181,7 +182,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         uri_too_long: || Problem::uri_too_long().into_response(),
         panicked: || Problem::internal().into_response(),
     };
-    around(router, "internal", refusals, ids).layer(from_fn(plain_request_id))
+    around(router, "internal", refusals, ids, plain_request_id)
 }
 
 /// What asks for no key.

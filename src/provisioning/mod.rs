@@ -13,13 +13,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::desk::{Asker, Desk, End, Failure};
+use crate::desk::{Asker, Desk, End, Failure, action};
 use crate::domain::{
     Chance, Clock, Cursor, EventFilter, EventId, EventType, LeaseToken, Limit, NewEvent, Order, Provisioning,
     ProvisioningAttempt, ProvisioningEnd, ProvisioningRule, Retry, RetryPolicy, Trust, named,
 };
 use crate::lifecycle::Lifecycle;
-use crate::remotepc::{Answer, Directory, Invitation, InviteUsers};
+use crate::remotepc::{Answer, Directory, Invitation, InviteUsers, Operation};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::wake::Wake;
@@ -157,7 +157,12 @@ impl Provisioner {
     /// Writes down whom it would have invited.
     async fn say(&self, wish: &Provisioning) -> Verdict {
         let asker = Asker::rule(WHO);
-        match self.parts.desk.trail.begin(&asker, "remotepc.invite", std::slice::from_ref(&wish.email)).await
+        match self
+            .parts
+            .desk
+            .trail
+            .begin(&asker, action(Operation::Invite), std::slice::from_ref(&wish.email))
+            .await
         {
             Ok(entries) => {
                 let detail = Some(json!({ "computers": wish.computers }));
@@ -185,7 +190,7 @@ impl Provisioner {
         }
         let (asker, whom) = (Asker::rule(WHO), std::slice::from_ref(&wish.email));
         let call = self.parts.desk.client.invite(&users);
-        let result = self.parts.desk.ask(&asker, "remotepc.invite", whom, call).await;
+        let result = self.parts.desk.ask(&asker, Operation::Invite, whom, call).await;
         self.parts.directory.forget().await;
         judge(&result, attempt)
     }
@@ -193,7 +198,7 @@ impl Provisioner {
     /// Whether upstream's list has this address: an attempt before may have reached it without our knowing.
     async fn is_listed(&self, email: &str) -> Result<bool, Verdict> {
         let call = self.parts.desk.client.list();
-        let result = self.parts.desk.ask(&Asker::rule(WHO), "remotepc.list", &[], call).await;
+        let result = self.parts.desk.ask(&Asker::rule(WHO), Operation::List, &[], call).await;
         let users = match &result {
             Ok(answer) if answer.is_success() => answer.users().ok(),
             _ => None,

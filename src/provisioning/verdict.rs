@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
-use crate::desk::{Failure, word};
-use crate::domain::{ProvisioningAttempt, named};
+use crate::desk::Failure;
+use crate::domain::{ProvisioningAttempt, named, plain_word};
 use crate::remotepc::{CallError, InviteStatus};
 use crate::store::StoreError;
 
@@ -88,7 +88,7 @@ fn done(answer: &Answer, attempt: &ProvisioningAttempt) -> Verdict {
         // It says that all is well and not what it did: the list will tell.
         return Verdict::Again { in_doubt: true, hint: None, facts: facts("error", "REMOTEPC_BAD_RESPONSE") };
     };
-    let facts = facts("result", word(result.status.as_str()));
+    let facts = facts("result", plain_word(result.status.as_str()));
     match result.status {
         InviteStatus::Invited => Verdict::Invited(facts),
         // An attempt of ours that nobody knew the end of has arrived.
@@ -119,8 +119,7 @@ fn facts(name: &str, fact: impl Into<Value>) -> Facts {
 }
 
 fn refused(answer: &Answer) -> Facts {
-    let words: Vec<_> = answer.error_words().iter().take(8).map(|it| word(it)).collect();
-    let mut facts = facts("errors", json!(words));
+    let mut facts = facts("errors", json!(answer.error_words()));
     facts.insert("status".to_owned(), answer.status().as_u16().into());
     facts
 }

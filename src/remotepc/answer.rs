@@ -76,8 +76,9 @@ impl Answer {
     #[must_use]
     pub fn is_final(&self) -> bool {
         let (status, code) = (i64::from(self.status.as_u16()), self.code);
-        let passing =
-            |number: i64| !(200..500).contains(&number) || [401, 403, 408, 425, 429].contains(&number);
+        let passing = |number: i64| {
+            !(200..500).contains(&number) || [401, 403, 404, 405, 408, 425, 429].contains(&number)
+        };
         self.is_success() || !passing(status) && !passing(code)
     }
 

@@ -1,8 +1,9 @@
 //! The users of our reseller account as people want to see them: kept for a while, filtered, sorted, counted.
 
-use std::cmp::Ordering;
+use std::cmp;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -16,13 +17,17 @@ use crate::domain::Clock;
 pub struct Directory {
     clock: Arc<dyn Clock>,
     keep: Duration,
-    kept: Mutex<Option<Kept>>,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    last: Mutex<Option<Last>>,
 }
 
+/// The call that was made last.
 #[derive(Debug)]
-struct Kept {
-    listing: Listing,
-    read_at: Instant,
+struct Last {
+    number: u64,
+    /// What came of it; nothing when it failed.
+    listing: Option<Listing>,
 }
 
 /// One user, in our own spelling. `Debug` shows neither name nor anything else of theirs.
@@ -97,6 +102,9 @@ pub enum DirectoryError {
     /// Upstream refused, in these words.
     #[error("upstream refused to list users: {}", .0.join(", "))]
     Refused(Vec<String>),
+    /// A call that others had begun has just failed.
+    #[error("upstream could not list users a moment ago")]
+    Failed,
     /// Upstream's list is not what its document shows.
     #[error("upstream's list does not have the documented shape")]
     Shape,
@@ -106,43 +114,57 @@ impl Directory {
     /// A directory that keeps a list for so long; no time at all = every look asks upstream.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
-        Self { clock, keep, kept: Mutex::new(None) }
+        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { clock, keep, begun, ended, last: Mutex::new(None) }
     }
 
     /// The list: the kept one as long as it is fresh, and upstream's own when `refresh` asks for it: only then `ask` is
-    /// begun. What went wrong is not kept.
+    /// begun. Those who ask while a call is under way share what comes of it, also a failure: however many ask, upstream in
+    /// trouble is asked once. A refresh is content with a call that was begun after it was asked for.
     pub async fn list<E: From<DirectoryError>>(
         &self,
         refresh: bool,
         ask: impl Future<Output = Result<Answer, E>>,
     ) -> Result<Listing, E> {
-        let asked_at = self.clock.instant();
-        let mut kept = self.kept.lock().await;
-        if let Some(known) = kept.as_ref() {
-            let age = Duration::try_from(self.clock.now().duration_since(known.listing.as_of));
-            // A clock that was set back makes it old: nobody knows how old it is.
-            let fresh = age.is_ok_and(|age| age < self.keep);
-            // One that came while we waited for our turn is as good as one of our own.
-            if (!refresh && fresh) || known.read_at > asked_at {
-                return Ok(known.listing.clone());
+        let (begun, ended) = (self.begun.load(Ordering::SeqCst), self.ended.load(Ordering::SeqCst));
+        let mut last = self.last.lock().await;
+        match last.as_ref() {
+            Some(Last { number, listing: Some(listing) })
+                if *number > begun || !refresh && (*number > ended || self.is_fresh(listing)) =>
+            {
+                return Ok(listing.clone());
             }
+            Some(Last { number, listing: None }) if *number > ended => {
+                return Err(DirectoryError::Failed.into());
+            }
+            _ => {}
         }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let as_of = self.clock.now();
-        let answer = ask.await?;
-        if !answer.is_success() {
-            return Err(DirectoryError::Refused(answer.error_words()).into());
-        }
-        let users = answer.users().map_err(|_| DirectoryError::Shape)?;
-        let users: Arc<[User]> = users.into_iter().map(User::from).collect();
-        let listing = Listing { users, as_of };
-        *kept = Some(Kept { listing: listing.clone(), read_at: self.clock.instant() });
-        Ok(listing)
+        let outcome = ask.await.and_then(|answer| Ok(listing(&answer, as_of)?));
+        *last = Some(Last { number, listing: outcome.as_ref().ok().cloned() });
+        self.ended.store(number, Ordering::SeqCst);
+        outcome
+    }
+
+    fn is_fresh(&self, listing: &Listing) -> bool {
+        // A clock that was set back makes it old: nobody knows how old it is.
+        let age = Duration::try_from(self.clock.now().duration_since(listing.as_of));
+        age.is_ok_and(|age| age < self.keep)
     }
 
     /// Forgets what is kept: somebody was added or invited.
     pub async fn forget(&self) {
-        *self.kept.lock().await = None;
+        *self.last.lock().await = None;
     }
+}
+
+fn listing(answer: &Answer, as_of: Timestamp) -> Result<Listing, DirectoryError> {
+    if !answer.is_success() {
+        return Err(DirectoryError::Refused(answer.error_words()));
+    }
+    let users = answer.users().map_err(|_| DirectoryError::Shape)?;
+    Ok(Listing { users: users.into_iter().map(User::from).collect(), as_of })
 }
 
 impl From<ResellerUser> for User {
@@ -176,9 +198,9 @@ impl Listing {
 }
 
 impl SortBy {
-    fn compare(self, a: &User, b: &User) -> Ordering {
+    fn compare(self, a: &User, b: &User) -> cmp::Ordering {
         let by_key = match self {
-            Self::Username => Ordering::Equal,
+            Self::Username => cmp::Ordering::Equal,
             Self::Allotted => a.allotted_computers.cmp(&b.allotted_computers),
             Self::Used => a.used_computers.cmp(&b.used_computers),
             Self::Created => a.created_on.cmp(&b.created_on),

@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::request::{COMPUTERS, EMAIL, FIRST_NAME, LAST_NAME, SEND_EMAIL};
 use super::{AddUser, Answer, InviteUsers};
 
-/// These always count.
+/// These count unless they are the password.
 const DOCUMENTED: [&str; 5] = [FIRST_NAME, LAST_NAME, EMAIL, COMPUTERS, SEND_EMAIL];
 
 impl AddUser {
@@ -78,10 +78,14 @@ fn count(hash: &mut Sha256, object: &[u8], password: Option<&SecretString>) {
 /// A field that the document does not know may hold the password once more, or another one.
 fn may_count(name: &str, value: &RawValue, password: Option<&SecretString>) -> bool {
     if DOCUMENTED.contains(&name) {
-        return true;
+        // Who has taken the password for a name has the wrong name, and leaves no trace of the password all the same.
+        let text: Result<String, _> = serde_json::from_str(value.get());
+        return password.is_none_or(|it| text.as_deref().ok() != Some(it.expose_secret()));
     }
     let lower = name.to_lowercase();
-    let secret = ["pass", "secret", "pin", "otp"].iter().any(|word| lower.contains(word));
+    let secret = ["pass", "pwd", "secret", "credential", "token", "pin", "otp", "key"]
+        .iter()
+        .any(|word| lower.contains(word));
     let value: Value = serde_json::from_str(value.get()).unwrap_or_default();
     !secret && password.is_none_or(|password| !holds(&value, password))
 }

@@ -7,24 +7,24 @@ use super::fields::Fields;
 use super::request::{EMAIL, USERNAME};
 use crate::domain::is_email_address;
 
-/// The addresses or the user name in a body, as they are written. Where an address is wanted, what is none is left out:
-/// it may be a password in the wrong place.
+/// The addresses in a body, as they are written. What is no address is left out: it may be a password in the wrong place,
+/// where a user name is wanted, too.
 #[must_use]
 pub fn named_in(operation: Operation, body: &[u8]) -> Vec<String> {
     match operation {
-        Operation::Add => text(body, EMAIL).filter(|it| is_email_address(it)).into_iter().collect(),
+        Operation::Add => address(body, EMAIL).into_iter().collect(),
         Operation::Invite => {
             let entries: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
-            let texts = entries.iter().filter_map(|entry| text(entry.get().as_bytes(), EMAIL));
-            texts.filter(|it| is_email_address(it)).collect()
+            entries.iter().filter_map(|entry| address(entry.get().as_bytes(), EMAIL)).collect()
         }
-        Operation::SignIn => text(body, USERNAME).into_iter().collect(),
+        Operation::SignIn => address(body, USERNAME).into_iter().collect(),
         Operation::List => Vec::new(),
     }
 }
 
-fn text(json: &[u8], name: &str) -> Option<String> {
-    Fields::read(json).ok()?.optional(name).ok()?
+fn address(json: &[u8], name: &str) -> Option<String> {
+    let text: String = Fields::read(json).ok()?.optional(name).ok()??;
+    is_email_address(&text).then_some(text)
 }
 
 #[cfg(test)]
@@ -42,7 +42,8 @@ mod tests {
         &["a@example.com", "c@example.com"]
     )]
     #[case(Operation::Invite, "{", &[])]
-    #[case(Operation::SignIn, r#"{"username":"jane"}"#, &["jane"])]
+    #[case(Operation::SignIn, r#"{"username":"jane@example.com"}"#, &["jane@example.com"])]
+    #[case(Operation::SignIn, r#"{"username":"pass-word"}"#, &[])]
     #[case(Operation::List, r#"{"username":"jane"}"#, &[])]
     fn whom_a_body_names(#[case] operation: Operation, #[case] body: &str, #[case] expected: &[&str]) {
         assert_eq!(named_in(operation, body.as_bytes()), expected);

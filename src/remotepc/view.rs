@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Answer;
+use crate::domain::plain_word;
 
 /// The answer is no success, or its `message` is not what the document shows. It never quotes what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -90,23 +91,36 @@ impl From<InviteStatus> for String {
 pub struct ResellerUser {
     /// Their name.
     pub username: Username,
-    /// How many computers they may set up.
+    /// How many computers they may set up; 0 if upstream does not say so in a way that can be read.
+    #[serde(default, deserialize_with = "read_count")]
     pub alloted_computers: u64,
-    /// How many they have set up.
+    /// How many they have set up; the same.
+    #[serde(default, deserialize_with = "read_count")]
     pub utilized_computers: u64,
-    /// Since when they have been there, if upstream says so; `MM-DD-YYYY` on the wire, without a time zone.
+    /// Since when they have been there, if upstream says so in a way that can be read; `MM-DD-YYYY` on the wire, without a time zone.
     #[serde(default, deserialize_with = "read_date", serialize_with = "write_date")]
     pub created_date: Option<Date>,
     /// Whether they may sign in.
-    #[serde(rename = "isActive")]
+    #[serde(rename = "isActive", default, deserialize_with = "read_flag")]
     pub is_active: bool,
 }
 
+/// How many words of an error are looked at.
+const WORDS_MAX: usize = 8;
+
 const DATE: &str = "%m-%d-%Y";
 
+fn read_count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    Ok(serde_json::Value::deserialize(from)?.as_u64().unwrap_or_default())
+}
+
+fn read_flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(serde_json::Value::deserialize(from)?.as_bool().unwrap_or_default())
+}
+
 fn read_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
-    Date::strptime(DATE, text).map(Some).map_err(|_| serde::de::Error::custom("a date is MM-DD-YYYY"))
+    let said = serde_json::Value::deserialize(from)?;
+    Ok(said.as_str().and_then(|text| Date::strptime(DATE, text).ok()))
 }
 
 #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes the field as it is")]
@@ -128,9 +142,11 @@ impl Answer {
         #[derive(Deserialize)]
         struct Wire {
             #[serde(rename = "resellerUsersList")]
-            users: Vec<ResellerUser>,
+            users: Vec<serde_json::Value>,
         }
-        self.message().map(|Wire { users }| users)
+        // One that cannot be read at all, such as one without a name, does not hide the others.
+        let Wire { users } = self.message()?;
+        Ok(users.into_iter().filter_map(|user| serde_json::from_value(user).ok()).collect())
     }
 
     /// The link of a sign-in: whoever has it is that user.
@@ -154,7 +170,8 @@ impl Answer {
             .errors
             .and_then(|errors| serde_json::from_str(errors.get()).ok())
             .unwrap_or_default();
-        entries.into_iter().map(|Entry { description }| description.trim().to_owned()).collect()
+        let words = entries.iter().map(|entry| plain_word(entry.description.trim()).to_owned());
+        words.take(WORDS_MAX).collect()
     }
 
     fn message<T: serde::de::DeserializeOwned>(&self) -> Result<T, ViewError> {
@@ -226,14 +243,27 @@ mod tests {
 
     #[rstest::rstest]
     #[case(json!("02-29-2024"), true)]
-    #[case(json!(null), true)]
+    #[case(json!(null), false)]
+    #[case(json!(""), false)]
     #[case(json!("02-30-2024"), false)]
     #[case(json!("2024-02-29"), false)]
     #[case(json!(20_240_229), false)]
-    fn dates_have_the_month_first(#[case] date: Value, #[case] reads: bool) {
-        let user = json!({"alloted_computers": 0, "created_date": date, "isActive": true,
+    fn dates_have_the_month_first(#[case] said: Value, #[case] reads: bool) {
+        let user = json!({"alloted_computers": 0, "created_date": said, "isActive": true,
             "utilized_computers": 0, "username": "jane@example.com"});
-        assert_eq!(ok(&json!({"resellerUsersList": [user]})).users().is_ok(), reads);
+        let users = ok(&json!({"resellerUsersList": [user]})).users().unwrap();
+        assert_eq!(users[0].created_date, reads.then(|| date(2024, 2, 29)));
+    }
+
+    #[test]
+    fn an_odd_user_does_not_hide_the_others() {
+        let odd = json!({"username": "odd@example.com", "alloted_computers": -1, "isActive": "yes"});
+        let users = ok(&json!({"resellerUsersList": [{"alloted_computers": 1}, 7, odd]})).users().unwrap();
+        assert_eq!(users.len(), 1);
+        assert_eq!(
+            (users[0].alloted_computers, users[0].utilized_computers, users[0].is_active),
+            (0, 0, false)
+        );
     }
 
     #[test]

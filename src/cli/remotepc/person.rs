@@ -141,12 +141,14 @@ impl Person {
         // The same row may still be under way, from a run that was broken off.
         for _ in 0..60 {
             let (status, told) = client.exchange(self.kind.path(), &body, key.as_deref(), TIMEOUT).await?;
-            if status != StatusCode::CONFLICT {
+            // Only we say that, and only of a key that we have sent: nothing else may be asked for again.
+            if key.is_none() || words(status, &told) != IN_USE {
                 return Ok(self.told(status, &told));
             }
             SystemClock.sleep(Duration::from_secs(1)).await;
         }
-        Ok(Told::Failed("IDEMPOTENCY_KEY_IN_USE".to_owned()))
+        // It has no outcome, so it keeps its key: with another one it could be done beside itself.
+        Ok(Told::Hopeless(IN_USE.to_owned()))
     }
 
     fn body(&self) -> Json {
@@ -168,6 +170,12 @@ impl Person {
         format!("csv-{}", digits.concat())
     }
 
+    /// What upstream said, unless it repeats the password.
+    fn safe(&self, words: String) -> String {
+        let repeats = |password: &SecretString| words.contains(password.expose_secret());
+        if self.password.as_ref().is_some_and(repeats) { "OTHER".to_owned() } else { words }
+    }
+
     fn told(&self, status: StatusCode, told: &Json) -> Told {
         let word = match self.kind {
             Kind::Add => &told["message"],
@@ -181,11 +189,14 @@ impl Person {
                 }
                 _ => Told::Done(output::field(&word.into())),
             },
-            _ if is_hopeless(status, told) => Told::Hopeless(words(status, told)),
-            _ => Told::Failed(words(status, told)),
+            _ if is_hopeless(status, told) => Told::Hopeless(self.safe(words(status, told))),
+            _ => Told::Failed(self.safe(words(status, told))),
         }
     }
 }
+
+/// The same request is still under way.
+const IN_USE: &str = "IDEMPOTENCY_KEY_IN_USE";
 
 /// Whether it is about keys, addresses or settings, and so not about the person.
 fn is_hopeless(status: StatusCode, told: &Json) -> bool {

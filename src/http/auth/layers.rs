@@ -20,7 +20,8 @@ pub(in crate::http) async fn guard(
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let asked = access(request.method(), route);
-    match let_in(&keys, request.headers(), asked).await {
+    // Boxed, so that who is in does not carry it along: some wait for long.
+    match Box::pin(let_in(&keys, request.headers(), asked)).await {
         Ok(caller) => {
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);

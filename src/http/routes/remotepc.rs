@@ -65,7 +65,7 @@ impl RemotePcState {
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(failure) => {
-                let refused = self.desk.refuse(&asker, action(operation), &whom, failure).await;
+                let refused = self.desk.refuse(&asker, operation, &whom, failure).await;
                 return self.tell(operation, started, Err(refused));
             }
         };
@@ -107,11 +107,12 @@ impl RemotePcState {
             self.once.settle(ticket, answer).await;
             result
         };
-        let result = self.desk.ask(asker, action(operation), whom, call).await;
+        let result = self.desk.ask(asker, operation, whom, call).await;
         if let Err(Failure::Unrecorded(_)) = result {
             self.once.settle(ticket, None).await;
         }
-        if wanted.changes_users() && result.is_ok() {
+        // After a failure, too: nobody knows what came of it.
+        if wanted.changes_users() && !matches!(result, Err(Failure::Unrecorded(_))) {
             let directory = Arc::clone(&self.directory);
             self.desk.lifecycle.spawn(async move { directory.forget().await });
         }
@@ -121,7 +122,6 @@ impl RemotePcState {
     fn tell(&self, operation: Operation, started: Instant, result: Result<Answer, Failure>) -> Response {
         let elapsed = self.clock.instant().saturating_duration_since(started);
         log(operation, &result, elapsed);
-        self.desk.metrics.remotepc(operation.as_str(), outcome(&result));
         match result {
             Ok(answer) => passed_on(&answer),
             Err(failure) => failed(&failure),
@@ -135,16 +135,6 @@ impl RemotePcState {
             outcome,
             "a request to RemotePC was answered by its Idempotency-Key"
         );
-    }
-}
-
-/// What the trail calls an operation.
-fn action(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Add => "remotepc.add",
-        Operation::Invite => "remotepc.invite",
-        Operation::SignIn => "remotepc.signin",
-        Operation::List => "remotepc.list",
     }
 }
 

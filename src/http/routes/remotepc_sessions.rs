@@ -6,17 +6,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::remotepc::{refusal, unavailable};
-use crate::desk::{Asker, Desk, End, Failure, end, outcome};
-use crate::domain::{Chance, Clock, iso_millis};
+use crate::desk::{Asker, Desk, End, Failure, end};
+use crate::domain::{Chance, Clock, is_email_address, iso_millis};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
-use crate::http::respond::{with_body, with_json};
-use crate::remotepc::{Answer, Refusal, Sessions, SignIn, Word};
+use crate::http::respond::{empty, with_body, with_json};
+use crate::remotepc::{Answer, Operation, Refusal, Sessions, SignIn, Word};
 
 /// What these routes need.
 pub struct RemotePcSessionsState {
@@ -58,7 +58,7 @@ pub(crate) async fn open(
         Ok(wanted) => wanted,
         Err(problem) => {
             let malformed = Failure::Refused(Word::InvalidRequest.into());
-            return Err(match desk.refuse(&asker, OPEN, &[], malformed).await {
+            return Err(match desk.refuse_as(&asker, OPEN, Operation::SignIn, &[], malformed).await {
                 Failure::Unrecorded(e) => e.into(),
                 _ => problem,
             });
@@ -67,7 +67,8 @@ pub(crate) async fn open(
     let sign_in = match SignIn::new(&wanted.username, &wanted.password) {
         Ok(sign_in) => sign_in,
         Err(refusal) => {
-            return Err(desk.refuse(&asker, OPEN, &[wanted.username], refusal.into()).await.into());
+            let whom = addresses(&wanted.username);
+            return Err(desk.refuse_as(&asker, OPEN, Operation::SignIn, &whom, refusal.into()).await.into());
         }
     };
     let opened = desk.to_its_end(async move { state.open(&asker, &sign_in).await }).await;
@@ -76,12 +77,8 @@ pub(crate) async fn open(
 
 impl RemotePcSessionsState {
     async fn open(&self, asker: &Asker, sign_in: &SignIn) -> Result<Response, Problem> {
-        let whom = [sign_in.username().to_owned()];
-        let entries = self.desk.trail.begin(asker, OPEN, &whom).await?;
+        let entries = self.desk.trail.begin(asker, OPEN, &addresses(sign_in.username())).await?;
         let answer = self.desk.client.sign_in(sign_in).await.map_err(Failure::Call);
-        let outcome = outcome(&answer);
-        self.desk.metrics.remotepc("signin", outcome);
-        tracing::info!(outcome, "a one-time link to RemotePC was asked for");
         let mut end = end(&answer);
         let opened = answer.map_err(Problem::from).and_then(|answer| {
             let link = link(&answer).inspect_err(|_| {
@@ -91,6 +88,8 @@ impl RemotePcSessionsState {
             })?;
             self.put_away(link, sign_in.username()).inspect_err(|_| end.outcome = "crowded")
         });
+        self.desk.metrics.remotepc("signin", end.outcome);
+        tracing::info!(outcome = end.outcome, "a one-time link to RemotePC was asked for");
         entries.end(&end).await;
         opened
     }
@@ -105,7 +104,12 @@ impl RemotePcSessionsState {
     }
 }
 
-/// The link of an answer that holds one.
+/// A user name for the audit trail: what is no address may be a password in the wrong place.
+fn addresses(username: &str) -> Vec<String> {
+    if is_email_address(username) { vec![username.to_owned()] } else { Vec::new() }
+}
+
+/// The link of an answer that holds one, and that can be followed.
 fn link(answer: &Answer) -> Result<SecretString, Problem> {
     if !answer.is_success() {
         let words = answer.error_words();
@@ -115,21 +119,28 @@ fn link(answer: &Answer) -> Result<SecretString, Problem> {
             _ => Problem::upstream(StatusCode::BAD_GATEWAY, detail),
         });
     }
-    let link = answer.redirect_link();
-    link.map_err(|e| Problem::upstream(StatusCode::BAD_GATEWAY, format!("REMOTEPC_BAD_RESPONSE: {e}")))
+    let link = answer.redirect_link().ok().filter(|link| location(link).is_some());
+    link.ok_or_else(|| {
+        let detail = "REMOTEPC_BAD_RESPONSE: upstream's answer holds no link that can be followed";
+        Problem::upstream(StatusCode::BAD_GATEWAY, detail.to_owned())
+    })
 }
 
 /// `GET /admin/remotepc/sessions/{code}`: no key is needed, the code is one.
 pub(crate) async fn follow(
     State(state): State<Arc<RemotePcSessionsState>>,
     asker: Asker,
+    headers: HeaderMap,
     Path(code): Path<String>,
 ) -> Response {
+    if is_prefetch(&headers) {
+        return empty(StatusCode::NO_CONTENT);
+    }
     // Unknown, used and too late look the same, and none is written down: anybody may ask.
     let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
     let Some(waiting) = state.sessions.take(&code, state.clock.now()) else { return not_found() };
     let asker = asker.with_a_link();
-    let whom = [waiting.username.clone()];
+    let whom = addresses(&waiting.username);
     let entries = match state.desk.trail.begin(&asker, USE, &whom).await {
         Ok(entries) => entries,
         Err(e) => {
@@ -150,7 +161,23 @@ pub(crate) async fn follow(
     response
 }
 
+/// Whether a browser asks for it before anybody has followed it.
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-moz"].into_iter().any(|name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.contains("prefetch"))
+    })
+}
+
+/// How long a link may be.
+const LINK_MAX: usize = 8 * 1024;
+
 fn location(link: &SecretString) -> Option<HeaderValue> {
+    if link.expose_secret().len() > LINK_MAX {
+        return None;
+    }
     let mut value = HeaderValue::from_str(link.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some(value)

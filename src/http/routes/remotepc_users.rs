@@ -13,7 +13,9 @@ use crate::domain::{Cursor, Invalid, Limit, iso_millis};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
-use crate::remotepc::{CallError, Directory, DirectoryError, Listing, SortBy, Totals, User, UserFilter};
+use crate::remotepc::{
+    CallError, Directory, DirectoryError, Listing, Operation, SortBy, Totals, User, UserFilter,
+};
 
 /// What the route needs.
 pub struct RemotePcUsersState {
@@ -75,7 +77,7 @@ impl RemotePcUsersState {
         let (desk, directory) = (self.desk.clone(), Arc::clone(&self.directory));
         let work = async move {
             let ask = async {
-                let answer = desk.ask(&asker, "remotepc.list", &[], desk.client.list()).await;
+                let answer = desk.ask(&asker, Operation::List, &[], desk.client.list()).await;
                 answer.map_err(Unlisted::Failure)
             };
             directory.list(refresh, ask).await
