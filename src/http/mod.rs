@@ -143,9 +143,10 @@ pub struct InternalStates {
 pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
     let sessions = Arc::new(states.remotepc_sessions);
     let key_set = authentications::key_set(Arc::clone(&states.authentications.authentications));
+    let expected = Arc::new(states.authentications);
     let v1 = Router::new()
         .merge(events::routes(states.events))
-        .merge(authentications::routes(states.authentications))
+        .merge(authentications::routes(Arc::clone(&expected)))
         .merge(endpoints::routes(states.endpoints))
         .merge(
             Router::new()
@@ -156,7 +157,9 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .merge(Router::new().route("/v1/audit", get(audit::list)).with_state(Arc::new(states.audit)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
-        // Not under the layer above, which keeps answers: a key or a link is kept nowhere, and no trace of a password.
+        // Not under the layer above, which is about POST alone.
+        .merge(authentications::waiting(expected))
+        // Nor these, since it keeps answers: a key or a link is kept nowhere, and no trace of a password.
         .merge(keys::routes(states.api_keys))
         .merge(
             Router::new()

@@ -221,3 +221,42 @@ impl Totals {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::{FutureExt, future::join_all};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::domain::ManualClock;
+
+    #[tokio::test]
+    async fn those_who_ask_at_once_share_a_failure() {
+        let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
+        let directory = Directory::new(clock, Duration::from_mins(1));
+        let (calls, over) = (AtomicUsize::new(0), Notify::new());
+        let ask = |refresh| {
+            directory.list(refresh, async {
+                calls.fetch_add(1, Ordering::SeqCst);
+                over.notified().await;
+                Err(DirectoryError::Shape)
+            })
+        };
+        let mut asked: Vec<_> = [false, true, false, true].map(|refresh| Box::pin(ask(refresh))).into();
+        // All are there before the first of them is answered.
+        assert!(asked.iter_mut().all(|it| it.now_or_never().is_none()));
+        over.notify_one();
+        let told: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap_err).collect();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert!(matches!(
+            told[..],
+            [DirectoryError::Shape, DirectoryError::Failed, DirectoryError::Failed, DirectoryError::Failed]
+        ));
+        // Who comes later asks anew.
+        over.notify_one();
+        assert!(matches!(ask(false).await, Err(DirectoryError::Shape)));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+}

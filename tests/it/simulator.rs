@@ -1,8 +1,10 @@
 //! Every request, answer and error of RemotePC's document, through our own door to the simulated account.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::engine::{Engine, both_engines};
+use crate::support::http::Client;
 use crate::support::process::{Launch, Process};
 use crate::support::service::Service;
 
@@ -129,6 +131,8 @@ fn sign_ins() -> Vec<(&'static str, Value, (u16, Value))> {
         ("signin", refused("sim-suspended"), bad(&["ACTION_PARENT_ACCOUNT_SUSPENDED"])),
         ("signin", refused("sim-blocked"), bad(&["IP_ADDRESS_BLOCKED"])),
         ("signin", refused("sim-cancelled"), bad(&["CANCELLED_ACCOUNT"])),
+        ("signin", refused("sim-emailid"), bad(&["EMAILID_REQUIRED"])),
+        ("signin", refused("sim-email"), bad(&["INVALID_EMAIL"])),
         ("signin", refused("sim-unauthorized"), key_rejected()),
         ("signin", refused("sim-error"), server_error()),
         ("signin", refused("sim-forbidden"), error(403, "Forbidden", &["Forbidden "])),
@@ -168,4 +172,39 @@ both_engines! {
             assert_eq!(desk.ask("list", &Value::Null).await, expected, "{trouble}");
         }
     }
+}
+
+/// Without remgate in between: what the account itself says, and whom it knows.
+#[tokio::test]
+async fn the_whole_document_at_the_account_itself() {
+    let (_simulator, config) = simulator(&[]).await;
+    let base = config.split('"').nth(1).expect("the base comes first").to_owned();
+    let ask = async |key: &str, operation: &str, body: &Value| {
+        let client = Client::at(&base).bearer(key);
+        let answer = client
+            .request(Method::POST, &format!("/user/{operation}"), (!body.is_null()).then_some(body))
+            .await;
+        (answer.status, answer.json())
+    };
+    // What we say where it says nothing that can be passed on.
+    let ours = ["REMOTEPC_TIMEOUT", "REMOTEPC_UNREACHABLE", "REMOTEPC_BAD_RESPONSE"];
+    let unauthorized = |word: &str| error(401, "UNAUTHORIZED", &[word]);
+    for (operation, body, expected) in [additions(), invitations(), sign_ins()].concat() {
+        let word = expected.1["errors"][0]["description"].as_str().unwrap_or_default();
+        if ours.contains(&word) {
+            continue;
+        }
+        let expected =
+            if word == "REMOTEPC_KEY_REJECTED" { unauthorized("NOT_AUTHORIZED") } else { expected };
+        assert_eq!(ask(KEY, operation, &body).await, expected, "{operation} {body}");
+    }
+    for operation in ["add", "invite", "signin"] {
+        assert_eq!(ask("another-key", operation, &json!({})).await, unauthorized("NOT_AUTHORIZED"));
+    }
+    assert_eq!(ask("another-key", "list", &Value::Null).await, unauthorized("UNAUTHORIZED_ACCESS"));
+    let (status, listed) = ask(KEY, "list", &Value::Null).await;
+    let users = listed["message"]["resellerUsersList"].as_array().expect("a list");
+    let names: Vec<_> = users[0].as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!((status, users.len()), (200, 2));
+    assert_eq!(names, ["alloted_computers", "created_date", "isActive", "username", "utilized_computers"]);
 }

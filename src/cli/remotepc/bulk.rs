@@ -24,8 +24,12 @@ pub(super) async fn run(
     let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
     let now = iso_millis::text(SystemClock.now());
     let mut sheet = Sheet::read(path, kind, &now)?;
+    if let Some(result) = result.filter(|it| is_same(it, path)) {
+        sheet.ensure_result(result)?;
+    }
     if let Some(result) = result.filter(|it| it.exists() && !is_same(it, path)) {
         let earlier = Sheet::read(result, kind, &now)?;
+        earlier.ensure_result(result)?;
         sheet.go_on_from(earlier).with_context(|| format!("{} cannot be gone on from", result.display()))?;
     }
     let open = || sheet.rows.iter().filter(|row| !row.outcome.is_done());

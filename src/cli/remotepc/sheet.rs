@@ -25,6 +25,8 @@ pub(super) const FAILED: &str = "failed";
 pub(super) struct Sheet {
     columns: Vec<String>,
     pub(super) rows: Vec<Row>,
+    /// Whether an earlier run has written it.
+    is_result: bool,
 }
 
 /// One person, and how far it has come.
@@ -76,6 +78,16 @@ impl Sheet {
         &self.columns
     }
 
+    /// Refuses to be written over: what somebody has written by hand, passwords too, would be lost.
+    pub(super) fn ensure_result(&self, path: &Path) -> anyhow::Result<()> {
+        ensure!(
+            self.is_result,
+            "{} is there and no result of an earlier run (it has no column `status`); name another file for the result",
+            path.display()
+        );
+        Ok(())
+    }
+
     /// Reads people, or the result of an earlier run. Those that were not done are pending since then, or since `now`.
     pub(super) fn read(path: &Path, kind: Kind, now: &str) -> anyhow::Result<Self> {
         let text =
@@ -92,7 +104,7 @@ impl Sheet {
         check(&headers, kind, is_result)?;
         let is_input = |name: &str| !ADDED.contains(&name) && name != PASSWORD;
         let columns = headers.iter().filter(|it| is_input(it)).map(str::to_owned).collect();
-        let mut sheet = Self { columns, rows: Vec::new() };
+        let mut sheet = Self { columns, rows: Vec::new(), is_result };
         let records = reader.records().collect::<Result<Vec<_>, _>>()?;
         let last = records.len().saturating_sub(1);
         for (number, record) in records.iter().enumerate() {

@@ -34,13 +34,18 @@ pub struct AuthenticationsState {
 
 type Shared = State<Arc<AuthenticationsState>>;
 
-/// Everything below `/v1/authentications`.
-pub(crate) fn routes(state: AuthenticationsState) -> Router {
+/// Where apps wait, for long and in great numbers: what stands around it is carried by each of them.
+pub(crate) fn waiting(state: Arc<AuthenticationsState>) -> Router {
+    Router::new().route("/v1/authentications/{uaid}", get(show)).with_state(state)
+}
+
+/// Everything else below `/v1/authentications`.
+pub(crate) fn routes(state: Arc<AuthenticationsState>) -> Router {
     Router::new()
-        .route("/v1/authentications/{uaid}", put(expect).get(show))
+        .route("/v1/authentications/{uaid}", put(expect))
         .route("/v1/authentications/{uaid}/claim", post(claim))
         .route("/v1/authentications/{uaid}/ticket", post(ticket))
-        .with_state(Arc::new(state))
+        .with_state(state)
 }
 
 /// The key set, for whoever is shown an assertion.

@@ -133,6 +133,32 @@ both_engines! {
         assert_eq!(shell.rows("password.csv"), [head, "a@example.com,1,pending,", "b@example.com,,pending,"]);
     }
 
+    async fn a_file_that_is_no_result_is_not_written_over(engine: Engine) {
+        let shell = Shell::open(&engine, &[]).await;
+        for name in ["people.csv", "others.csv"] {
+            shell.write(name, PEOPLE);
+        }
+        for result in ["people.csv", "others.csv"] {
+            let refused = shell.run(&["invite", "--csv", "people.csv", "--result", result]).await;
+            assert!(refused.code == Some(1) && refused.stderr.contains("no column `status`"), "{refused:?}");
+            assert_eq!(std::fs::read_to_string(shell.folder().join(result)).unwrap(), PEOPLE);
+        }
+        assert_eq!(shell.seen("invite"), 0);
+    }
+
+    async fn files_come_from_all_kinds_of_programs(engine: Engine) {
+        let shell = Shell::open(&engine, &[]).await;
+        // A byte order mark, CRLF, an empty line, quotes, somebody twice, other order, no line end at the end.
+        shell.write("people.csv", "\u{feff}allotedComputers,invitedUserEmailId\r\n1,\"a@example.com\"\r\n\r\n,b@example.com\r\n1,a@example.com");
+        let done = shell.run(&["invite", "--csv", "people.csv", "--result", "result.csv"]).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(shell.rows("result.csv"), ["allotedComputers,invitedUserEmailId,status,description",
+            "1,a@example.com,ok,INVITED", ",b@example.com,ok,INVITED", "1,a@example.com,ok,INVITED"]);
+        shell.write("broken.csv", "invitedUserEmailId,allotedComputers\n\"a\nb@example.com\",1\nc@example.com\n");
+        let broken = shell.run(&["invite", "--csv", "broken.csv", "--dry-run"]).await;
+        assert!(broken.code == Some(1) && broken.stderr.contains("row 2 has 1 columns"), "{broken:?}");
+    }
+
     async fn people_are_added_without_their_passwords_being_kept(engine: Engine) {
         let shell = Shell::open(&engine, &[]).await;
         let head = "firstName,lastName,invitedUserEmailId,password,allotedComputers,sendEmailToUser";

@@ -53,6 +53,48 @@ async fn a_link_is_followed_once_and_without_a_key() {
 }
 
 #[tokio::test]
+async fn a_prefetch_does_not_use_a_link_up() {
+    let (gateway, url) = opened().await;
+    for (name, value) in
+        [("sec-purpose", "prefetch;prerender"), ("purpose", "prefetch"), ("x-moz", "prefetch")]
+    {
+        let browser = gateway.running.internal.clone().header(name, value);
+        assert!(browser.get(&url).await.expect(204).headers.get("location").is_none());
+    }
+    gateway.running.internal.get(&url).await.expect(303);
+}
+
+#[tokio::test]
+async fn of_two_who_follow_a_link_at_once_one_comes_in() {
+    let (gateway, url) = opened().await;
+    let anybody = &gateway.running.internal;
+    let asked = futures_util::future::join_all((0..20).map(|_| anybody.get(&url))).await;
+    let statuses: Vec<_> = asked.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|it| **it == 303).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|it| [303, 404].contains(it)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_link_that_cannot_be_followed_is_no_success() {
+    for link in [
+        "https://login.example/planted\nlink".to_owned(),
+        format!("https://login.example/{}", "x".repeat(9000)),
+    ] {
+        let upstream =
+            upstream(200, &json!({"status": "OK", "code": 200, "message": {"rpc_redirect_link": link}}))
+                .await;
+        let (_gateway, client) = desk(&upstream).await;
+        let wanted = json!({"username": "jane@example.com", "password": "planted-password"});
+        let refused = client.post("/v1/remotepc/sessions", &wanted).await.expect(502);
+        assert!(
+            refused.text().contains("REMOTEPC_BAD_RESPONSE") && !refused.text().contains("planted"),
+            "{}",
+            refused.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_link_is_gone_after_a_minute() {
     let (gateway, url) = opened().await;
     gateway.running.clock.advance(Duration::from_mins(1));

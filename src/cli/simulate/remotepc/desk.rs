@@ -34,6 +34,8 @@ const BY_ADDRESS: &[(&str, Special)] = &[
     ("sim-suspended", Special::Refused("ACTION_PARENT_ACCOUNT_SUSPENDED")),
     ("sim-blocked", Special::Refused("IP_ADDRESS_BLOCKED")),
     ("sim-cancelled", Special::Refused("CANCELLED_ACCOUNT")),
+    ("sim-emailid", Special::Refused("EMAILID_REQUIRED")),
+    ("sim-email", Special::Refused("INVALID_EMAIL")),
     ("sim-unknown", Special::Refused("USERNAME_DOES_NOT_EXIST")),
     ("sim-unauthorized", Special::Trouble(Trouble::KeyRejected)),
     ("sim-forbidden", Special::Trouble(Trouble::Forbidden)),

@@ -33,7 +33,7 @@ const BASE: &str = "/rpc-api/reseller/private";
 #[derive(Debug, Args)]
 #[command(
     after_help = "Addresses that ask for an answer by their name, at any domain: sim-exists, sim-suspended, \
-sim-blocked, sim-cancelled, sim-unknown (refused with upstream's words); sim-unauthorized (401), sim-forbidden (403), \
+sim-blocked, sim-cancelled, sim-emailid, sim-email, sim-unknown (refused with upstream's words); sim-unauthorized (401), sim-forbidden (403), \
 sim-error (500), sim-slow, sim-down, sim-garbage, sim-redirect. For example sim-slow@example.com."
 )]
 pub(in crate::cli) struct Options {
