@@ -39,7 +39,7 @@ struct Options {
     #[arg(long, default_value_t = 10_000)]
     waiters: usize,
     /// How many callbacks are followed, at 20 a second; the crowd waits for a minute at the most
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 400)]
     followed: usize,
     /// Where the stores are put: a folder on the disk to be measured
     #[arg(long, default_value = "/var/tmp")]

@@ -19,6 +19,7 @@ pub struct Wake {
     due: watch::Sender<u64>,
     others: watch::Sender<u64>,
     named: named::Named,
+    waiting: watch::Sender<u64>,
     soonest: watch::Sender<Timestamp>,
 }
 
@@ -31,6 +32,7 @@ impl Wake {
             due: watch::Sender::new(0),
             others: watch::Sender::new(0),
             named: named::Named::default(),
+            waiting: watch::Sender::new(0),
             soonest: watch::Sender::new(Timestamp::MAX),
         }
     }
@@ -86,7 +88,18 @@ impl Wake {
     /// Watches for the end of one authentication from now on.
     #[must_use]
     pub fn watch_authentication(&self, name: &AuthenticationName) -> NamedWatcher {
-        self.named.watch(name)
+        let first = self.named.is_empty();
+        let watcher = self.named.watch(name);
+        if first {
+            bump(&self.waiting);
+        }
+        watcher
+    }
+
+    /// Watches for somebody who waits for an authentication where nobody did before.
+    #[must_use]
+    pub fn watch_waiting(&self) -> Watcher {
+        Watcher(self.waiting.subscribe())
     }
 
     /// Watches for expectations that run out sooner than those before.

@@ -27,11 +27,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 impl Follower {
     /// Works until the soft stop.
     pub async fn run(self) {
-        let mut others = self.wake.watch_others();
+        let (mut others, mut waiting) = (self.wake.watch_others(), self.wake.watch_waiting());
         let mut place = None;
         loop {
             tokio::select! {
                 () = others.woken() => {}
+                // At once: all who wait when it begins to follow have to look again.
+                () = waiting.woken() => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = self.lifecycle.soft().cancelled() => return,
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::Driver;
@@ -35,6 +35,10 @@ const GRACE: Duration = Duration::from_secs(6);
 
 /// How long the store may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
+
+/// How many connections the system makes before they are accepted; it may allow fewer. Where this is used up, callers wait for
+/// a second before they try again: too long when thousands of apps connect anew, and for a callback.
+const BACKLOG: u32 = 4096;
 
 /// How often observations are folded into the figures.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -194,7 +198,11 @@ async fn keep_up(metrics: Metrics) {
 
 async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listening = async {
-        let listener = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As the usual way to bind does: a restart need not wait for the connections of before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok::<_, std::io::Error>((listener, address))
     };

@@ -194,3 +194,21 @@ async fn without_its_file_it_lives_but_is_not_ready() {
     service.internal.get("/readyz").await.expect(200);
     service.store(&uaid(2)).await;
 }
+
+/// A burst of connections is not turned away by the system while remgate is busy with something else.
+#[tokio::test]
+async fn a_burst_of_connections_waits_to_be_accepted() {
+    const MANY: usize = 500;
+    let engine = Engine::sqlite();
+    let service = Service::start(&engine, "").await;
+    service.process.signal(rustix::process::Signal::STOP);
+    let mut all = Vec::new();
+    for _ in 0..MANY {
+        all.push(Connection::open(service.process.public_addr()).await);
+    }
+    service.process.signal(rustix::process::Signal::CONT);
+    for connection in &mut all {
+        connection.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(connection.answer().await.starts_with("HTTP/1.1 200 "));
+    }
+}
