@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::Pool;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Scalar, Statement, late, statement, within};
@@ -19,11 +20,14 @@ use crate::wake::Wake;
 pub struct SqlStore<B: Backend> {
     pub(super) at: Connections<B>,
     pub(super) process: String,
+    /// As many as there are connections for those who ask from outside.
+    turns: Semaphore,
 }
 
 impl<B: Backend> SqlStore<B> {
     pub(super) fn new(at: Connections<B>, process: &str) -> Self {
-        Self { at, process: process.to_owned() }
+        let turns = at.readers.options().get_max_connections();
+        Self { at, process: process.to_owned(), turns: Semaphore::new(turns as usize) }
     }
 
     /// Runs one statement that reads, for those who ask from outside.
@@ -31,7 +35,9 @@ impl<B: Backend> SqlStore<B> {
         &self,
         query: impl Fn() -> Statement<B> + Send,
     ) -> Result<Vec<B::Row>, sqlx::Error> {
-        read_from(&self.at.readers, query).await
+        // Thousands may come at once. While they wait for a connection they carry no more along than this turn.
+        let _turn = self.turns.acquire().await.expect("nobody closes this semaphore");
+        Box::pin(read_from(&self.at.readers, query)).await
     }
 
     /// Runs one statement that reads, for dispatch: however many ask from outside, it does not stand in their queue.
