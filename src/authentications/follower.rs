@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{AuthenticationName, Cursor, EventFilter, Limit, Order};
+use crate::domain::{AuthenticationName, Cursor, EventFilter, Order};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError};
 use crate::wake::Wake;
@@ -51,14 +51,14 @@ impl Follower {
 
     async fn follow(&self, place: &mut Option<Cursor>) -> Result<(), StoreError> {
         let Some(mut after) = *place else {
-            let newest = filter(Order::Descending { before: None });
+            let newest = EventFilter::new(Order::Descending { before: None });
             *place = Some(self.store.events(&newest).await?.data.first().map_or(Cursor(0), |it| it.cursor));
             // They may have waited already while nobody followed.
             self.wake.authentications_over();
             return Ok(());
         };
         loop {
-            let page = self.store.events(&filter(Order::Ascending { after })).await?;
+            let page = self.store.events(&EventFilter::new(Order::Ascending { after })).await?;
             for event in page.data {
                 if let Some((service, uaid)) = event.service.zip(event.uaid) {
                     self.wake.authentication_over(&AuthenticationName { service, uaid });
@@ -70,17 +70,5 @@ impl Follower {
                 return Ok(());
             }
         }
-    }
-}
-
-fn filter(order: Order) -> EventFilter {
-    EventFilter {
-        order,
-        limit: Limit::default(),
-        types: Vec::new(),
-        services: Vec::new(),
-        uaid: None,
-        since: None,
-        until: None,
     }
 }

@@ -212,7 +212,7 @@ impl Building<'_> {
 
     fn delivery(&mut self) -> Result<Delivery, Bad> {
         self.single("delivery", |r, dir| {
-            let schedule = r.list("schedule", rules::wait);
+            let schedule = r.schedule();
             let connect_timeout = r.required("connect_timeout", rules::timeout);
             let timeout = r.required("timeout", rules::timeout);
             let max_in_flight = r.number("max_in_flight", &(1..=10_000));
@@ -221,11 +221,7 @@ impl Building<'_> {
             let allow_private_networks = r.list("allow_private_networks", rules::allowed_network);
             let proxy = r.optional("proxy", rules::proxy);
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
-            let (schedule, connect_timeout, timeout) = (schedule?, connect_timeout?, timeout?);
-            if schedule.len() > 100 {
-                r.note("schedule", "it has more than 100 waits");
-                return Err(Bad);
-            }
+            let (schedule, connect_timeout, timeout) = (schedule?.waits(), connect_timeout?, timeout?);
             if connect_timeout > timeout {
                 r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part");
                 return Err(Bad);
@@ -276,12 +272,8 @@ impl Building<'_> {
             let mode = r.required("mode", rules::provisioning_mode);
             let services = r.list("services", |text| rules::service(text, known.as_deref()));
             let computers = r.number("computers", &(0..=10_000));
-            let schedule = r.list("schedule", rules::wait);
-            let (mode, schedule) = (mode?, schedule?);
-            if schedule.len() > 100 {
-                r.note("schedule", "it has more than 100 waits");
-                return Err(Bad);
-            }
+            let schedule = r.schedule();
+            let (mode, schedule) = (mode?, schedule?.waits());
             if mode == ProvisioningMode::On && remotepc.is_some_and(|it| it.api_key.is_none()) {
                 r.note("mode", "nobody can be invited without remotepc.api_key");
                 return Err(Bad);

@@ -68,10 +68,5 @@ fn schedule(r: &mut Reader<'_>) -> Result<Option<Schedule>, Bad> {
     if !r.table.values.contains_key("schedule") {
         return Ok(None);
     }
-    let waits = r.list("schedule", rules::wait)?;
-    let waits: Vec<_> = waits.into_iter().map(HumanDuration).collect();
-    Schedule::try_from(waits).map(Some).map_err(|_| {
-        r.note("schedule", "it has more than 100 waits");
-        Bad
-    })
+    r.schedule().map(Some)
 }

@@ -3,8 +3,10 @@
 use std::ops::RangeInclusive;
 
 use super::problem::Problem;
+use super::rules;
 use super::schema::{Key, Section};
 use super::value::{Found, Table, Value};
+use crate::domain::{HumanDuration, Schedule};
 
 /// Nothing can be made of a value; the problem has been noted.
 pub(super) struct Bad;
@@ -64,6 +66,16 @@ impl Reader<'_> {
             }
         }
         if values.len() == elements.len() { Ok(values) } else { Err(Bad) }
+    }
+
+    /// The waits between attempts; there may be none.
+    pub(super) fn schedule(&mut self) -> Result<Schedule, Bad> {
+        let waits = self.list("schedule", rules::wait)?;
+        let waits: Vec<_> = waits.into_iter().map(HumanDuration).collect();
+        Schedule::try_from(waits).map_err(|_| {
+            self.note("schedule", "it has more than 100 waits");
+            Bad
+        })
     }
 
     /// A switch, which is off unless it is there.

@@ -56,7 +56,7 @@ pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
 pub use provisioning::{
     Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
 };
-pub use retry::{Retry, RetryPolicy};
+pub use retry::{Retry, RetryPolicy, retry_after};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};

@@ -106,6 +106,22 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
 }
 
+impl EventFilter {
+    /// All events in this order, as many at once as a reader gets who does not say.
+    #[must_use]
+    pub fn new(order: Order) -> Self {
+        Self {
+            order,
+            limit: Limit::default(),
+            types: Vec::new(),
+            services: Vec::new(),
+            uaid: None,
+            since: None,
+            until: None,
+        }
+    }
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {

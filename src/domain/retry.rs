@@ -1,6 +1,6 @@
 //! When to try again: pure, so that a table can say all there is to say.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
@@ -24,6 +24,19 @@ const MAX_JITTER: f64 = 0.2;
 
 /// The longest that a receiver can put us off by `Retry-After`.
 const MAX_HINT: Duration = Duration::from_hours(24);
+
+/// How long a `Retry-After` asks to wait (RFC 9110): seconds or a date, and no time at all for one that has passed; nothing when it
+/// cannot be read.
+#[must_use]
+pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let hint = text.trim();
+    if !hint.is_empty() && hint.bytes().all(|b| b.is_ascii_digit()) {
+        // More than that many seconds is longer than anybody waits.
+        return Some(Duration::from_secs(hint.parse::<u32>().unwrap_or(u32::MAX).into()));
+    }
+    let then = httpdate::parse_http_date(hint).ok()?;
+    Some(then.duration_since(SystemTime::from(now)).unwrap_or_default())
+}
 
 impl RetryPolicy {
     /// A policy that waits as the schedule says.
@@ -79,6 +92,25 @@ mod tests {
         let next =
             policy(&[1, 5]).next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), chance);
         assert_eq!(wait(next), Duration::from_millis(millis));
+    }
+
+    #[rstest::rstest]
+    #[case(" 120 ", Some(120))]
+    #[case("99999999999", Some(u64::from(u32::MAX)))]
+    #[case("Thu, 01 Jan 1970 00:01:00 GMT", Some(60))]
+    #[case("Wed, 31 Dec 1969 23:59:59 GMT", None)]
+    #[case("-1", None)]
+    #[case("", None)]
+    #[case("soon", None)]
+    fn hints(#[case] text: &str, #[case] seconds: Option<u64>) {
+        let hint = retry_after(text, Timestamp::UNIX_EPOCH);
+        assert_eq!(hint, seconds.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_date_that_has_passed_is_no_time_at_all() {
+        let now = Timestamp::from_second(120).unwrap();
+        assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now), Some(Duration::ZERO));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{Extensions, HeaderMap, Response, StatusCode};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::Unsendable;
 use super::connect::Unconnected;
 use super::line::Seen;
-use crate::domain::AttemptError;
+use crate::domain::{AttemptError, retry_after};
 
 /// The most of an answer that is read and kept.
 const MAX_KEPT: usize = 16 * 1024;
@@ -32,7 +32,7 @@ impl Answer {
     /// Reads the beginning of the body, for no longer than `patience`, and lets go of the rest with its connection.
     pub(super) async fn read(mut response: Response<Incoming>, patience: Duration, now: Timestamp) -> Self {
         let status = response.status();
-        let retry_after = retry_after(status, response.headers(), now);
+        let retry_after = hint(status, response.headers(), now);
         let mut kept = Vec::new();
         let reading = async {
             // The head has decided already: a body that breaks is one that ends.
@@ -77,17 +77,11 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// How long a receiver that is overloaded asks us to wait; nothing when it does not say so in a readable way.
-fn retry_after(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn hint(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let hint = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !hint.is_empty() && hint.bytes().all(|b| b.is_ascii_digit()) {
-        // More than that many seconds is longer than anybody waits.
-        return Some(Duration::from_secs(hint.parse::<u32>().unwrap_or(u32::MAX).into()));
-    }
-    let then = httpdate::parse_http_date(hint).ok()?;
-    Some(then.duration_since(SystemTime::from(now)).unwrap_or_default())
+    retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 /// An attempt that got no answer.

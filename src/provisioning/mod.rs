@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::desk::{Asker, Desk, End, Failure, action};
 use crate::domain::{
-    Chance, Clock, Cursor, EventFilter, EventId, EventType, LeaseToken, Limit, NewEvent, Order, Provisioning,
+    Chance, Clock, Cursor, EventFilter, EventId, EventType, LeaseToken, NewEvent, Order, Provisioning,
     ProvisioningAttempt, ProvisioningEnd, ProvisioningRule, Retry, RetryPolicy, Trust, named,
 };
 use crate::lifecycle::Lifecycle;
@@ -122,8 +122,8 @@ impl Provisioner {
         loop {
             let page = self.parts.store.events(&filter(self.place)).await?;
             let wishes: Vec<_> = page.data.iter().filter_map(|event| self.parts.rule.wish(event)).collect();
-            // A place behind events that ask for nothing is not worth a write: they are passed over again.
-            if !wishes.is_empty() {
+            // What asked for nothing is passed for good, also when the rule is another after the next start.
+            if page.cursor > self.place {
                 self.parts.store.wish(&wishes, page.cursor, self.parts.clock.now()).await?;
             }
             self.place = page.cursor;
@@ -179,7 +179,7 @@ impl Provisioner {
             [Invitation { email: wish.email.clone(), computers: Some(u64::from(wish.computers)) }];
         let users = match InviteUsers::try_from(&invitation[..]) {
             Ok(users) => users,
-            Err(refusal) => return judge(&Err(Failure::Refused(refusal)), attempt),
+            Err(refusal) => return judge(&Err(Failure::Refused(refusal)), attempt, self.parts.clock.now()),
         };
         if attempt.in_doubt {
             match self.is_listed(&wish.email).await {
@@ -191,8 +191,10 @@ impl Provisioner {
         let (asker, whom) = (Asker::rule(WHO), std::slice::from_ref(&wish.email));
         let call = self.parts.desk.client.invite(&users);
         let result = self.parts.desk.ask(&asker, Operation::Invite, whom, call).await;
-        self.parts.directory.forget().await;
-        judge(&result, attempt)
+        // Beside this: who asks for the list at the moment may hold it for as long as upstream takes.
+        let directory = Arc::clone(&self.parts.directory);
+        self.parts.lifecycle.spawn(async move { directory.forget().await });
+        judge(&result, attempt, self.parts.clock.now())
     }
 
     /// Whether upstream's list has this address: an attempt before may have reached it without our knowing.
@@ -203,7 +205,7 @@ impl Provisioner {
             Ok(answer) if answer.is_success() => answer.users().ok(),
             _ => None,
         };
-        let users = users.ok_or_else(|| Verdict::still_in_doubt(&result))?;
+        let users = users.ok_or_else(|| Verdict::still_in_doubt(&result, self.parts.clock.now()))?;
         Ok(users.iter().any(|user| named(user.username.as_str()) == named(email)))
     }
 
@@ -264,13 +266,5 @@ impl Provisioner {
 
 /// The events after a place that may ask for something.
 fn filter(after: Cursor) -> EventFilter {
-    EventFilter {
-        order: Order::Ascending { after },
-        limit: Limit::default(),
-        types: ProvisioningRule::TYPES.to_vec(),
-        services: Vec::new(),
-        uaid: None,
-        since: None,
-        until: None,
-    }
+    EventFilter { types: ProvisioningRule::TYPES.to_vec(), ..EventFilter::new(Order::Ascending { after }) }
 }

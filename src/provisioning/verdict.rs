@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
 use crate::desk::Failure;
-use crate::domain::{ProvisioningAttempt, named, plain_word};
+use crate::domain::{ProvisioningAttempt, named, plain_word, retry_after};
 use crate::remotepc::{CallError, InviteStatus};
 use crate::store::StoreError;
 
@@ -48,24 +49,28 @@ impl Verdict {
     }
 
     /// Upstream's list could not be had, so nobody knows more than before.
-    pub(super) fn still_in_doubt(result: &Result<Answer, Failure>) -> Self {
+    pub(super) fn still_in_doubt(result: &Result<Answer, Failure>, now: Timestamp) -> Self {
         match result {
             Err(Failure::Unrecorded(e)) => Self::unrecorded(e, true),
             Err(failure) => Self::Again { in_doubt: true, hint: None, facts: told(failure) },
-            Ok(answer) => Self::Again { in_doubt: true, hint: hint(answer), facts: refused(answer) },
+            Ok(answer) => Self::Again { in_doubt: true, hint: hint(answer, now), facts: refused(answer) },
         }
     }
 }
 
 /// What an invitation came to.
-pub(super) fn judge(result: &Result<Answer, Failure>, attempt: &ProvisioningAttempt) -> Verdict {
+pub(super) fn judge(
+    result: &Result<Answer, Failure>,
+    attempt: &ProvisioningAttempt,
+    now: Timestamp,
+) -> Verdict {
     match result {
         Ok(answer) if answer.is_success() => done(answer, attempt),
         Ok(answer) if answer.is_final() => Verdict::Failed(refused(answer)),
         Ok(answer) => {
             // Who answers with an error of their own may have done it before they failed.
             let in_doubt = attempt.in_doubt || answer.status().is_server_error() || answer.code() >= 500;
-            Verdict::Again { in_doubt, hint: hint(answer), facts: refused(answer) }
+            Verdict::Again { in_doubt, hint: hint(answer, now), facts: refused(answer) }
         }
         Err(Failure::Unrecorded(e)) => Verdict::unrecorded(e, attempt.in_doubt),
         Err(failure @ Failure::Call(error)) => Verdict::Again {
@@ -109,9 +114,8 @@ fn may_have_arrived(error: &CallError) -> bool {
     }
 }
 
-fn hint(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.retry_after()?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+fn hint(answer: &Answer, now: Timestamp) -> Option<Duration> {
+    retry_after(answer.retry_after()?.to_str().ok()?, now)
 }
 
 fn facts(name: &str, fact: impl Into<Value>) -> Facts {

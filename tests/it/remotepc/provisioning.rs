@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use super::desk::{Desk, bad, ok};
 use crate::support::engine::{Engine, both_engines};
@@ -103,6 +104,22 @@ async fn next(desk: &Desk, upstream: &mut Receiver) -> Received {
     tokio::select! {
         asked = upstream.next() => asked,
         () = passing => unreachable!("time passes for ever"),
+    }
+}
+
+/// Where the rule stands in the store.
+async fn place(engine: &Engine) -> i64 {
+    let query = "SELECT place FROM places";
+    if engine.name() == "sqlite" {
+        sqlx::query_scalar(query)
+            .fetch_one(&mut SqliteConnection::connect(engine.url()).await.unwrap())
+            .await
+            .unwrap()
+    } else {
+        sqlx::query_scalar(query)
+            .fetch_one(&mut PgConnection::connect(engine.url()).await.unwrap())
+            .await
+            .unwrap()
     }
 }
 
@@ -226,6 +243,20 @@ both_engines! {
                 said(&desk, usize::try_from(number).unwrap().div_ceil(2)).await;
             }
         }
+        upstream.expect_none();
+    }
+
+    async fn what_a_rule_has_passed_over_is_left_out_by_the_next_as_well(engine: Engine) {
+        let mut upstream = upstream("INVITED").await;
+        let portal = "provisioning.services = [\"portal\"]\n[[service]]\nname = \"portal\"\ntokens = [\"another-token-of-this-test-0123\"]\n";
+        let narrow = rule(1, &engine, &upstream, &(ON.to_owned() + portal)).await;
+        signs_up(&narrow, 1, "before@example.com").await;
+        within("the event to be passed", async { while place(&engine).await < 1 {} }).await;
+        drop(narrow);
+        let wide = rule(2, &engine, &upstream, ON).await;
+        signs_up(&wide, 2, "after@example.com").await;
+        assert_eq!(whom(&upstream.next().await), "after@example.com");
+        said(&wide, 1).await;
         upstream.expect_none();
     }
 
