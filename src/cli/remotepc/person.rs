@@ -185,9 +185,9 @@ impl Person {
         match word.as_str() {
             Some(word) if status.is_success() && (200..300).contains(&code) => match self.kind {
                 Kind::Invite if !["INVITED", "ALREADY_INVITED", "EXISTS"].contains(&word) => {
-                    Told::Failed(output::field(&word.into()))
+                    Told::Failed(self.safe(output::field(&word.into())))
                 }
-                _ => Told::Done(output::field(&word.into())),
+                _ => Told::Done(self.safe(output::field(&word.into()))),
             },
             _ if is_hopeless(status, told) => Told::Hopeless(self.safe(words(status, told))),
             _ => Told::Failed(self.safe(words(status, told))),

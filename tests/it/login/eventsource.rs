@@ -11,26 +11,9 @@ use crate::support::service::uaid;
 
 const FOLLOW: &str = include_str!("follow.mjs");
 
-/// The lines of what it heard, without those of the connection itself.
-fn heard(follower: &Process) -> Vec<String> {
-    let log = follower.log();
-    log.lines()
-        .filter(|line| line.starts_with("remauth.") || line.starts_with("status "))
-        .map(str::to_owned)
-        .collect()
-}
-
+/// Waits until it has heard so much; the lines of that, without those of the connection itself.
 async fn hears(follower: &Process, count: usize) -> Vec<String> {
-    let mut last = String::new();
-    for _ in 0..count {
-        let known = heard(follower).len();
-        if known >= count {
-            break;
-        }
-        last = follower.line(|_| heard(follower).len() > known).await;
-    }
-    assert!(heard(follower).len() >= count, "{last}");
-    heard(follower)
+    follower.lines(count, |line| line.starts_with("remauth.") || line.starts_with("status ")).await
 }
 
 both_engines! {
@@ -93,7 +76,7 @@ both_engines! {
         confirmed(&second, 1).await;
         // It asks once more, and is told by a 204 that there is nothing to come.
         assert_eq!(follower.wait().await, Some(0));
-        let told = heard(&follower);
+        let told = hears(&follower, 3).await;
         assert_eq!(told, ["status  {\"status\":\"pending\"}", "status  {\"status\":\"pending\"}", "status completed {\"status\":\"completed\"}"]);
         assert!(follower.log().ends_with("closed 204"), "{}", follower.log());
     }
@@ -106,7 +89,7 @@ both_engines! {
         let written = javascript(&[&[("follow.mjs", FOLLOW)]]);
         let follower = written.launch(0, &[&url, "status"]).spawn();
         assert_eq!(follower.wait().await, Some(0));
-        assert_eq!(heard(&follower).last().unwrap(), "status expired {\"status\":\"expired\"}");
+        assert_eq!(hears(&follower, 1).await.last().unwrap(), "status expired {\"status\":\"expired\"}");
         let end = follower.log().lines().last().unwrap().to_owned();
         assert!(end == "closed 204" || end == "closed 410", "{end}");
     }

@@ -169,6 +169,19 @@ impl Process {
         lines.into_iter().find(|line| fits(line)).expect("the wait ended because there is one")
     }
 
+    /// Waits for so many lines that fit; gives all that do. `fits` must not look at this process's lines itself: it is asked
+    /// while nobody can add one.
+    pub(crate) async fn lines(&self, count: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = self.lines.clone();
+        let enough = lines.wait_for(|lines| lines.iter().filter(|line| fits(line)).count() >= count);
+        let Ok(Ok(lines)) =
+            tokio::time::timeout(BOUND, enough).await.map(|enough| enough.map(|lines| lines.clone()))
+        else {
+            panic!("fewer than {count} of the lines waited for came:\n{}", self.log());
+        };
+        lines.into_iter().filter(|line| fits(line)).collect()
+    }
+
     /// Sends a signal; nothing happens when the process has ended already.
     pub(crate) fn signal(&self, signal: Signal) {
         // While the lock is held nobody takes the exit status, so the number cannot belong to another process.
