@@ -2,11 +2,11 @@
 //!
 //! An error says what is to be told besides what is allowed, and never repeats the text.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::{Host, Url};
@@ -79,12 +79,25 @@ pub(super) fn origin(text: &str) -> Ruled<String> {
     if url.path() == "/" { Ok(origin) } else { told("an origin has no path") }
 }
 
-/// A network; an address counts as the network of that address alone.
+/// A network; an address counts as the network of that address alone. IPv4-mapped ones become the IPv4 network that they
+/// stand for, since addresses are compared in that form.
 pub(super) fn net(text: &str) -> Ruled<IpNet> {
-    if let Ok(net) = text.parse::<IpNet>() {
-        return Ok(net.trunc());
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net.trunc(),
+        Err(_) => IpNet::from(plain(text.parse::<IpAddr>())?.to_canonical()),
+    };
+    let mapped: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+    match (net, net.prefix_len().checked_sub(96)) {
+        (IpNet::V6(v6), Some(prefix)) => match v6.network().to_ipv4_mapped() {
+            Some(network) => plain(Ipv4Net::new(network, prefix)).map(IpNet::V4),
+            None => Ok(net),
+        },
+        // All of IPv6 is a network of its own; anything between would match IPv6 addresses alone, unlike it reads.
+        (IpNet::V6(v6), None) if v6.prefix_len() > 0 && v6.contains(&mapped) => told(
+            "it holds all IPv4-mapped addresses; write the IPv4 networks that are meant, such as 203.0.113.0/24",
+        ),
+        _ => Ok(net),
     }
-    plain(text.parse::<IpAddr>()).map(IpNet::from)
 }
 
 /// A network, an address or a host's name.

@@ -1,11 +1,14 @@
 //! Whose request it is, when proxies stand in front.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+#[cfg(test)]
+use std::net::SocketAddr;
 
 use http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use super::door::Peer;
+use super::forwarded;
 
 /// The proxies whose word about the client's address is believed.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +30,9 @@ impl TrustedProxies {
     #[must_use]
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
         let peer = peer.0.ip().to_canonical();
-        let chains =
-            (chain(headers, "x-forwarded-for", plain), chain(headers, header::FORWARDED.as_str(), forwarded));
-        match chains {
+        let x_forwarded_for = lines(headers, "x-forwarded-for").map(forwarded::x_forwarded_for);
+        let forwarded = lines(headers, header::FORWARDED.as_str()).and_then(forwarded::forwarded);
+        match (x_forwarded_for, forwarded) {
             (None, None) => Client { seen: peer, certain: true },
             (Some(chain), None) | (None, Some(chain)) => self.walk(peer, &chain),
             (Some(one), Some(other)) => {
@@ -41,6 +44,10 @@ impl TrustedProxies {
 
     fn walk(&self, peer: IpAddr, chain: &[Option<IpAddr>]) -> Client {
         let mut seen = peer;
+        // A header that names no hop at all, sent by a proxy that is believed, says nothing about the client.
+        if chain.is_empty() {
+            return Client { seen, certain: !self.trusts(peer) };
+        }
         for hop in chain.iter().rev() {
             if !self.trusts(seen) {
                 break;
@@ -75,27 +82,10 @@ impl Client {
     }
 }
 
-type Parse = fn(&str) -> Option<IpAddr>;
-
-/// The hops that a header names, client first. `None` when the header is not there.
-fn chain(headers: &HeaderMap, name: &str, parse: Parse) -> Option<Vec<Option<IpAddr>>> {
-    let mut lines = headers.get_all(name).iter().peekable();
-    lines.peek()?;
-    let hops = lines.flat_map(|line| line.to_str().unwrap_or("?").split(','));
-    Some(hops.map(|hop| parse(hop.trim()).map(|address| address.to_canonical())).collect())
-}
-
-/// `203.0.113.9`, `203.0.113.9:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
-fn plain(hop: &str) -> Option<IpAddr> {
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
-    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
-}
-
-/// `for=203.0.113.9;proto=https`, `For="[2001:db8::1]:4711"`.
-fn forwarded(hop: &str) -> Option<IpAddr> {
-    let pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, value)| value);
-    plain(values.next()?.trim_matches('"'))
+/// The values of all lines of a header; nothing when the header is not there.
+fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Option<Vec<&'h [u8]>> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+    (!lines.is_empty()).then_some(lines)
 }
 
 #[cfg(test)]
@@ -121,6 +111,12 @@ mod tests {
     // Garbage: the hop that passed it on, and no certainty.
     #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9, unknown, 10.0.0.2")], "10.0.0.2?")]
     #[case("10.0.0.1", &[("x-forwarded-for", "")], "10.0.0.1?")]
+    // A `Forwarded` without `for` says nothing about the client; an element without it breaks the chain.
+    #[case("10.0.0.1", &[("forwarded", "proto=https")], "10.0.0.1")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "proto=https;host=a")], "203.0.113.9")]
+    #[case("10.0.0.1", &[("forwarded", "for=203.0.113.9, proto=https")], "10.0.0.1?")]
+    #[case("10.0.0.1", &[("forwarded", "for=198.51.100.7;host=\"a,for=203.0.113.9\";proto=https")], "198.51.100.7")]
+    #[case("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, , 203.0.113.9,")], "203.0.113.9")]
     // Both headers: believed when they agree.
     #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9")], "203.0.113.9")]
     #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=192.0.2.1")], "10.0.0.1?")]

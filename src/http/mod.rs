@@ -10,6 +10,7 @@ mod client_addr;
 mod door;
 mod envelope;
 mod extract;
+mod forwarded;
 mod gate;
 mod idempotency;
 mod layers;

@@ -234,6 +234,10 @@ both_engines! {
         from("198.51.100.1").header("forwarded", "for=127.0.0.1").get(&path).await.expect(403);
         from("203.0.113.9, 198.51.100.1").get(&path).await.expect(403);
         from("203.0.113.9").header("forwarded", "for=198.51.100.1").get(&path).await.expect(403);
+        let forwarded = |line: &str| service.public.clone().header("forwarded", line);
+        forwarded("for=198.51.100.7;host=\"a,for=203.0.113.9\";proto=https").get(&path).await.expect(403);
+        forwarded("for=198.51.100.7;host=\"a\\\",for=203.0.113.9\"").get(&path).await.expect(403);
+        forwarded("for=203.0.113.9, proto=https").get(&path).await.expect(403);
         assert_eq!(service.count().await, 0);
         from("198.51.100.1, 203.0.113.9").get(&path).await.expect(200);
         let page = service.events("").await;

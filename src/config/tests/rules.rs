@@ -195,3 +195,34 @@ fn an_endpoint_says_how_it_wants_to_be_sent_to() {
     let all = format!("{loaded:?}");
     assert!(!all.contains("PLANTED") && !all.contains("AAECAw"), "{all}");
 }
+
+#[rstest]
+#[case("::ffff:203.0.113.0/120", "203.0.113.0/24")]
+#[case("::ffff:203.0.113.9", "203.0.113.9/32")]
+#[case("::ffff:203.0.113.9/128", "203.0.113.9/32")]
+#[case("::ffff:0:0/96", "0.0.0.0/0")]
+#[case("::/0", "::/0")]
+#[case("2001:db8::/32", "2001:db8::/32")]
+#[case("::1:0:0/96", "::1:0:0/96")]
+fn ipv4_mapped_networks_become_ipv4_networks(#[case] written: &str, #[case] meant: &str) {
+    for key in ["public.trusted_proxies", "callback.allow_from", "delivery.allow_private_networks"] {
+        let loaded = good(&format!("{key} = [\"{written}\"]"));
+        let found = match key {
+            "public.trusted_proxies" => loaded.config.public.trusted_proxies[0].to_string(),
+            "callback.allow_from" => loaded.config.services[0].allow_from[0].to_string(),
+            _ => match &loaded.config.delivery.allow_private_networks[0] {
+                AllowedNetwork::Net(net) => net.to_string(),
+                AllowedNetwork::Host(name) => panic!("a host name: {name}"),
+            },
+        };
+        assert_eq!(found, meant, "{key}");
+    }
+}
+
+#[rstest]
+#[case("::ffff:0:0/95")]
+#[case("::/64")]
+fn networks_around_the_ipv4_mapped_addresses_are_refused(#[case] written: &str) {
+    let said = refused(&format!("callback.allow_from = [\"{written}\"]"));
+    assert!(said.contains("write the IPv4 networks that are meant"), "{said}");
+}
