@@ -4,7 +4,11 @@ use super::problem::{Origin, Problem};
 use super::schema::{self, Key, Kind, SECTIONS, Section};
 use super::value::{Element, Layer, Value};
 
-const PREFIX: &str = "REMGATE__";
+/// Prefix of variables that win over the file.
+pub(super) const PREFIX: &str = "REMGATE__";
+
+/// Prefix of variables that lose to the file: the defaults of a container image or a package.
+pub(super) const PACKAGED_PREFIX: &str = "REMGATE_DEFAULT__";
 
 /// What `DATABASE_URL` says: it counts for more than the default, and for less than all else.
 pub(super) fn database_url(env: &[(String, String)]) -> Layer {
@@ -16,16 +20,16 @@ pub(super) fn database_url(env: &[(String, String)]) -> Layer {
     layer
 }
 
-/// What the variables `REMGATE__SECTION__KEY` say.
-pub(super) fn variables(env: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+/// The layer of the variables `{prefix}SECTION__KEY`.
+pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in env {
-        if !name.to_ascii_uppercase().starts_with(PREFIX) {
+        if !name.to_ascii_uppercase().starts_with(prefix) {
             continue;
         }
         let origin = Origin::Variable(name.clone());
-        let Some((section, key, key_name)) = known(name) else {
-            problems.push(Problem::new(origin, "", unknown(name)));
+        let Some((section, key, key_name)) = known(name, prefix) else {
+            problems.push(Problem::new(origin, "", unknown(name, prefix)));
             continue;
         };
         let is_twin = key_name != key.name;
@@ -61,11 +65,11 @@ pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> 
 
 /// Variables that look like ours but for a missing underscore: they are nobody's, and say nothing.
 pub(super) fn lookalikes(env: &[(String, String)]) -> Vec<String> {
-    let all = all_variables();
+    let all = all_variables(PREFIX);
     let squeezed = |name: &str| name.replace("__", "_");
     let mut warnings = Vec::new();
-    for (name, _) in env.iter().filter(|(name, _)| name.starts_with("REMGATE_") && !name.starts_with(PREFIX))
-    {
+    let ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(PACKAGED_PREFIX);
+    for (name, _) in env.iter().filter(|(name, _)| name.starts_with("REMGATE_") && !ours(name)) {
         if let Some(meant) = all.iter().find(|variable| squeezed(variable) == squeezed(name)) {
             warnings.push(format!("the environment variable {name} says nothing; did you mean {meant}?"));
         }
@@ -91,36 +95,39 @@ fn parsed(key: &Key, text: &str) -> Option<Value> {
     }
 }
 
-fn known(variable: &str) -> Option<(&'static Section, &'static Key, String)> {
+fn known(variable: &str, prefix: &str) -> Option<(&'static Section, &'static Key, String)> {
     let single = SECTIONS.iter().filter(|section| !section.repeated);
     single.flat_map(|section| section.names().into_iter().map(move |name| (section, name))).find_map(
         |(section, name)| {
-            (schema::variable(section.name, &name) == variable).then(|| (section, section.key(&name), name))
+            (schema::variable(prefix, section.name, &name) == variable)
+                .then(|| (section, section.key(&name), name))
         },
     )
 }
 
-fn all_variables() -> Vec<String> {
+fn all_variables(prefix: &str) -> Vec<String> {
     let single = SECTIONS.iter().filter(|section| !section.repeated);
     single
-        .flat_map(|section| section.names().into_iter().map(|name| schema::variable(section.name, &name)))
+        .flat_map(|section| {
+            section.names().into_iter().map(|name| schema::variable(prefix, section.name, &name))
+        })
         .collect()
 }
 
-fn unknown(variable: &str) -> String {
-    let all = all_variables();
-    let rest = variable.get(PREFIX.len()..).unwrap_or_default();
+fn unknown(variable: &str, prefix: &str) -> String {
+    let all = all_variables(prefix);
+    let rest = variable.get(prefix.len()..).unwrap_or_default();
     if ["SERVICE__", "ENDPOINT__"].iter().any(|start| rest.to_ascii_uppercase().starts_with(start)) {
         return "unknown variable; services and endpoints stand in the file only (a secret there can be a \
             tokens_file, secret_file or signing_key_file)"
             .to_owned();
     }
     // The common beginning would make everything look near.
-    let rests = all.iter().filter_map(|variable| variable.get(PREFIX.len()..));
+    let rests = all.iter().filter_map(|variable| variable.get(prefix.len()..));
     match schema::near_miss(rest, rests) {
-        Some(near) => format!("unknown variable; did you mean {PREFIX}{near}?"),
+        Some(near) => format!("unknown variable; did you mean {prefix}{near}?"),
         None => {
-            format!("unknown variable; allowed is {PREFIX}SECTION__KEY with a section and a key of the file")
+            format!("unknown variable; allowed is {prefix}SECTION__KEY with a section and a key of the file")
         }
     }
 }

@@ -46,9 +46,10 @@ impl Config {
         };
         let layers = vec![
             defaults,
+            environment::variables(&sources.env, environment::PACKAGED_PREFIX, &mut problems),
             environment::database_url(&sources.env),
             from_file,
-            environment::variables(&sources.env, &mut problems),
+            environment::variables(&sources.env, environment::PREFIX, &mut problems),
             environment::flags(&sources.flags, &mut problems),
         ];
         let merged = merge::merge(layers, &sources.current_dir, &mut problems);

@@ -1,6 +1,7 @@
 //! What the operator decides: layers, keys and rules become one valid [`Config`].
 //!
-//! Later layers win: the embedded `config/remgate.toml`, the operator's file, the environment, the flags. Only this
+//! Later layers win: the embedded `config/remgate.toml`, the defaults of a container image or package
+//! (`REMGATE_DEFAULT__SECTION__KEY`), the operator's file, the environment, the flags. Only this
 //! room reads the environment, in [`Sources::from_process`]. No error and no listing shows the value of a secret.
 
 mod build;

@@ -270,9 +270,9 @@ pub(super) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
 }
 
-/// The environment variable for a key or for a twin.
-pub(super) fn variable(section: &str, name: &str) -> String {
-    format!("REMGATE__{}__{}", section.to_ascii_uppercase(), name.to_ascii_uppercase())
+/// The environment variable of a key or of its `_file` variant.
+pub(super) fn variable(prefix: &str, section: &str, name: &str) -> String {
+    format!("{prefix}{}__{}", section.to_ascii_uppercase(), name.to_ascii_uppercase())
 }
 
 /// The candidate that was probably meant.

@@ -18,6 +18,35 @@ fn later_layers_win_and_say_so() {
 }
 
 #[test]
+fn packaged_defaults_lose_to_every_layer_but_the_built_in_one() {
+    let packaged = ("REMGATE_DEFAULT__PUBLIC__LISTEN", "0.0.0.0:8080");
+    let database = ("REMGATE_DEFAULT__DATABASE__URL", "sqlite:///data/a.db");
+    let alone = loaded("", &[packaged, database], &[]).0.unwrap();
+    assert_eq!(layer(&alone, "public.listen"), "environment REMGATE_DEFAULT__PUBLIC__LISTEN");
+    assert_eq!(alone.config.public.listen.to_string(), "0.0.0.0:8080");
+    for (toml, variables, by) in [
+        ("[public]\nlisten = \"127.0.0.1:1\"", vec![packaged], "file remgate.toml"),
+        (
+            "",
+            vec![packaged, ("REMGATE__PUBLIC__LISTEN", "127.0.0.1:1")],
+            "environment REMGATE__PUBLIC__LISTEN",
+        ),
+    ] {
+        let over = loaded(toml, &variables, &[]).0.unwrap();
+        assert_eq!(layer(&over, "public.listen"), by);
+        assert_eq!(over.config.public.listen.to_string(), "127.0.0.1:1");
+    }
+    let over = loaded("", &[database, ("DATABASE_URL", "sqlite://b.db")], &[]).0.unwrap();
+    assert_eq!(layer(&over, "database.url"), "environment DATABASE_URL");
+}
+
+#[test]
+fn an_unknown_packaged_default_is_refused_with_the_near_miss() {
+    let error = loaded("", &[("REMGATE_DEFAULT__PUBLC__LISTEN", "x")], &[]).0.unwrap_err().to_string();
+    assert!(error.contains("did you mean REMGATE_DEFAULT__PUBLIC__LISTEN?"), "{error}");
+}
+
+#[test]
 fn an_empty_text_says_nothing() {
     let toml = "[public]\nlisten = \"127.0.0.1:1\"\n[internal]\nadmin_key = \"\"";
     let empty = [("REMGATE__PUBLIC__LISTEN", ""), ("REMGATE__CALLBACK__TOKENS", ""), ("REMGATE_CONFIG", "")];

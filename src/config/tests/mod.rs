@@ -117,7 +117,7 @@ fn the_reference_names_every_key_twin_and_variable() {
                 format!("| `{}.{name}` |", section.name)
             };
             assert!(reference.contains(&row), "{row}");
-            let variable = variable(section.name, &name);
+            let variable = variable(crate::config::environment::PREFIX, section.name, &name);
             assert_eq!(reference.contains(&format!("`{variable}`")), !section.repeated, "{variable}");
         }
     }
