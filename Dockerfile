@@ -1,37 +1,34 @@
-# Builds on bookworm, whose libc is as old as the runtime image's.
+# Built on Debian bookworm, whose C library is as old as the runtime image's. Needs BuildKit (Docker 23 or later) or buildah.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /build
-
-# The dependencies are a layer of their own: it is built again only when they change, not when our code does.
-COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it benches \
- && for main in src/main.rs tests/it/main.rs benches/callback.rs; do echo 'fn main() {}' > "$main"; done \
- && touch src/lib.rs \
- && cargo build --release --locked --lib --bins
-
-# Copied files keep their old dates, and cargo goes by dates: without the touch it would ship the stand-in above.
 COPY . .
-RUN touch src/lib.rs src/main.rs \
+
+# Downloaded crates and compiled dependencies stay in the builder's caches, which belong to no layer. Copied files keep
+# their modification times, by which cargo decides what is stale: without the touch it could ship what the cache holds.
+RUN --mount=type=cache,id=remgate-registry,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=remgate-target,target=/build/target,sharing=locked \
+    touch build.rs src/lib.rs src/main.rs \
  && cargo build --release --locked --bins \
  && target/release/remgate --version \
- && mkdir /data
+ && install -D target/release/remgate /out/remgate \
+ && mkdir /out/data
 
-# Has libc, libgcc, certificate authorities and nothing else: no shell, no package manager.
+# Has the C library, libgcc, certificate authorities and nothing else: no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 
 LABEL org.opencontainers.image.title="remgate" \
-      org.opencontainers.image.description="Receives RemAuth's callbacks, keeps them, forwards them, and fronts RemotePC's reseller API" \
+      org.opencontainers.image.description="Receives RemAuth's callbacks, stores them, forwards them, and proxies RemotePC's reseller API" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
-COPY --from=build /build/target/release/remgate /usr/local/bin/remgate
-COPY --from=build --chown=65532:65532 /data /data
+COPY --from=build /out/remgate /usr/local/bin/remgate
+COPY --from=build --chown=65532:65532 /out/data /data
 
-# The lock rule holds here too: off loopback, remgate starts only when both doors are locked.
-ENV REMGATE__PUBLIC__LISTEN=0.0.0.0:8080 \
-    REMGATE__INTERNAL__LISTEN=0.0.0.0:8081
+# Defaults of this image: a mounted remgate.toml, the environment and flags all win over them. The access rule holds here
+# too: off loopback, remgate starts only with callback tokens (or an allow list) and an admin key.
+ENV REMGATE_DEFAULT__PUBLIC__LISTEN=0.0.0.0:8080 \
+    REMGATE_DEFAULT__INTERNAL__LISTEN=0.0.0.0:8081
 
-# The default store, sqlite://remgate.db, is a file in the working directory. It is not set as a variable: that
-# would win over DATABASE_URL, and stand beside the url_file of whoever brings a PostgreSQL.
+# The default store, sqlite://remgate.db, is a file in the working directory.
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
