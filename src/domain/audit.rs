@@ -90,9 +90,9 @@ pub struct AuditFilter {
     /// At most so many.
     pub limit: Limit,
     /// Only these actions.
-    pub actions: Vec<AuditWord>,
+    pub actions: Vec<AuditAction>,
     /// Only these outcomes.
-    pub outcomes: Vec<AuditWord>,
+    pub outcomes: Vec<AuditOutcome>,
     /// Only by this one: an id or a name.
     pub who: Option<String>,
     /// Only to this one; see [`named`].
@@ -103,22 +103,58 @@ pub struct AuditFilter {
     pub until: Option<Timestamp>,
 }
 
-/// An action or an outcome that somebody asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditWord(String);
+/// Every action that has audit entries.
+pub const AUDIT_ACTIONS: &[&str] = &[
+    "remotepc.add",
+    "remotepc.invite",
+    "remotepc.signin",
+    "remotepc.list",
+    "remotepc.session.open",
+    "remotepc.session.use",
+];
 
-impl FromStr for AuditWord {
+/// Every outcome that an audit entry can have.
+pub const AUDIT_OUTCOMES: &[&str] = &[
+    "ok",
+    "refused",
+    "upstream_error",
+    "unreachable",
+    "timeout",
+    "crowded",
+    "bad_response",
+    "key_rejected",
+    "not_configured",
+    "dry_run",
+    "unknown",
+];
+
+/// An action to filter by: one of [`AUDIT_ACTIONS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditAction(&'static str);
+
+/// An outcome to filter by: one of [`AUDIT_OUTCOMES`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditOutcome(&'static str);
+
+impl FromStr for AuditAction {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let fits = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.' || b == b'_');
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Invalid::new("such a word is 1 to 64 of a-z, `.` and `_`"))
-        }
+        listed(text, "an action", AUDIT_ACTIONS).map(Self)
     }
+}
+
+impl FromStr for AuditOutcome {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        listed(text, "an outcome", AUDIT_OUTCOMES).map(Self)
+    }
+}
+
+fn listed(text: &str, name: &str, all: &[&'static str]) -> Result<&'static str, Invalid> {
+    let found = all.iter().find(|known| **known == text).copied();
+    found.ok_or_else(|| Invalid::new(format_args!("{name} is one of {}", all.join(", "))))
 }
 
 /// How long the name of somebody may be, in characters.
@@ -162,12 +198,17 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case("remotepc.session.open", true)]
-    #[case("key_rejected", true)]
-    #[case("", false)]
-    #[case("Remotepc", false)]
-    #[case("a b", false)]
-    fn words(#[case] text: &str, #[case] is_word: bool) {
-        assert_eq!(text.parse::<AuditWord>().is_ok(), is_word);
+    #[case("remotepc.session.open", true, false)]
+    #[case("key_rejected", false, true)]
+    #[case("nonsense", false, false)]
+    #[case("Remotepc.add", false, false)]
+    #[case("", false, false)]
+    fn filters_know_every_action_and_outcome(
+        #[case] text: &str,
+        #[case] action: bool,
+        #[case] outcome: bool,
+    ) {
+        assert_eq!(text.parse::<AuditAction>().is_ok(), action);
+        assert_eq!(text.parse::<AuditOutcome>().is_ok(), outcome);
     }
 }

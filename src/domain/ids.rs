@@ -85,6 +85,11 @@ uuid_id! {
     AuditId, "aud"
 }
 
+uuid_id! {
+    /// Id of a rejected callback: `rej_...`.
+    RejectedId, "rej"
+}
+
 /// Names a delivery: `dlv_` and its number in the store.
 ///
 /// A number suffices, since a delivery's name never leaves the internal door; an event's does, hence its UUID.

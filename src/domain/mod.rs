@@ -22,6 +22,7 @@ mod ids;
 mod key;
 mod page;
 mod provisioning;
+mod rejected;
 mod retry;
 mod sending;
 mod service;
@@ -32,7 +33,10 @@ mod verification;
 
 pub use assertion::{ASSERTION_LASTS, AssertionKey};
 pub use asymmetric::{AsymmetricKey, PublicKey};
-pub use audit::{AuditEnd, AuditEntry, AuditFilter, AuditWord, NewAuditEntry, Who, named, plain_word};
+pub use audit::{
+    AUDIT_ACTIONS, AUDIT_OUTCOMES, AuditAction, AuditEnd, AuditEntry, AuditFilter, AuditOutcome,
+    NewAuditEntry, Who, named, plain_word,
+};
 pub use authentication::{
     AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
 };
@@ -50,12 +54,13 @@ pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format
 pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
-pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken};
+pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
 pub use provisioning::{
     Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
 };
+pub use rejected::{ListedRejected, RejectedCallback, RejectedFilter};
 pub use retry::{Retry, RetryPolicy, retry_after};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};
 pub use service::ServiceName;

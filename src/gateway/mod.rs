@@ -17,7 +17,7 @@ use crate::dispatch::Driver;
 use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
 use crate::egress::{Allowed, Guard};
 use crate::handover::{Places, Taker, handover};
-use crate::http::HungUp;
+use crate::http::{Count, HungUp};
 use crate::lifecycle::Lifecycle;
 use crate::store::{Declaration, Location, Store};
 use crate::telemetry::Metrics;
@@ -161,7 +161,7 @@ impl Gateway {
         lifecycle.spawn(http::serve(
             public.listener,
             public.router,
-            "public",
+            Count::public(&metrics),
             HungUp::Finish,
             Arc::clone(&clock),
             lifecycle.clone(),
@@ -169,7 +169,7 @@ impl Gateway {
         lifecycle.spawn(http::serve(
             internal.listener,
             internal.router,
-            "internal",
+            Count::internal(&metrics),
             HungUp::Forget,
             clock,
             lifecycle.clone(),

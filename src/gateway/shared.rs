@@ -14,9 +14,10 @@ use crate::domain::{ProvisioningMode, ProvisioningRule, RetryPolicy, ServiceName
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::handover::{Giver, Places};
 use crate::http::{
-    AuditState, AuthenticationsState, CallbackState, DeliveriesState, EndpointsState, EventsState, Gate,
-    GateRule, HealthState, Idempotency, InternalStates, RemotePcParts, RemotePcSessionsState, RemotePcState,
-    RemotePcUsersState, RequestIds, SendingDefaults, Streams, TrustedProxies,
+    AuditState, AuthenticationsState, CallbackState, Count, DeliveriesState, EndpointsState, EventsState,
+    Gate, GateRule, HealthState, Idempotency, InternalStates, RejectedCallbacksState, RemotePcParts,
+    RemotePcSessionsState, RemotePcState, RemotePcUsersState, RequestIds, SendingDefaults, Streams,
+    TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
 use crate::lifecycle::Lifecycle;
@@ -147,15 +148,22 @@ impl Shared {
             tokens: service.tokens.clone(),
             allow_from: service.allow_from.clone(),
         });
+        let gate = Gate::new(rules.collect());
+        for (service, token) in gate.tokens() {
+            self.metrics.declare_callback_token(service.as_str(), token);
+        }
+        let count = Count::public(&self.metrics);
         let callback = CallbackState {
-            gate: Gate::new(rules.collect()),
+            gate,
+            store: Arc::clone(&self.store),
+            refusals: count.refusals.clone(),
             proxies: TrustedProxies::new(config.public.trusted_proxies.clone()),
             recorder,
             clock: Arc::clone(&self.seams.clock),
             chance: self.seams.chance.clone(),
             metrics: self.metrics.clone(),
         };
-        http::public(callback, authentications, &config.public.cors_origins, self.request_ids())
+        http::public(callback, authentications, &config.public.cors_origins, self.request_ids(), count)
     }
 
     pub(super) fn endpoints(
@@ -202,6 +210,13 @@ impl Shared {
             endpoints,
             deliveries: self.deliveries(),
             idempotency: self.idempotency(),
+            rejected_callbacks: RejectedCallbacksState {
+                store: Arc::clone(&self.store),
+                recorder: recorder.clone(),
+                clock: Arc::clone(&self.seams.clock),
+                chance: self.seams.chance.clone(),
+                metrics: self.metrics.clone(),
+            },
             health: self.health(recorder),
             audit: AuditState { store: Arc::clone(&self.store) },
             remotepc_sessions: self.remotepc_sessions(desk.clone()),
@@ -214,7 +229,7 @@ impl Shared {
                 clock: Arc::clone(&self.seams.clock),
             }),
         };
-        http::internal(states, self.request_ids())
+        http::internal(states, self.request_ids(), Count::internal(&self.metrics))
     }
 
     fn events(&self, config: &Config) -> EventsState {

@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use super::count::Count;
+use super::layers::{MAX_HEAD, MAX_HEADERS};
 use super::unread::Unread;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
@@ -25,11 +27,12 @@ use crate::lifecycle::Lifecycle;
 /// How long a caller has for a request's head, counted anew for each request on a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How large a request's head may be, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
+/// Size of a request's head at which hyper itself refuses it, in bytes. The layers refuse smaller ones, and are able to say
+/// it in the words of the path.
+const HARD_MAX_HEAD: usize = 2 * MAX_HEAD;
 
-/// How many header lines a request may have.
-const MAX_HEADERS: usize = 64;
+/// Number of header lines at which hyper itself refuses a request.
+const HARD_MAX_HEADERS: usize = 2 * MAX_HEADERS;
 
 /// How many connections a door holds at once: ten thousand waiters and some room.
 const MAX_CONNECTIONS: usize = 12_000;
@@ -54,19 +57,22 @@ pub enum HungUp {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    name: &'static str,
+    count: Count,
     hung_up: HungUp,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let stop = lifecycle.soft().clone();
-    while let Some((stream, peer, place)) = stop.run_until_cancelled(accept(&listener, &room, name)).await {
+    while let Some((stream, peer, place)) =
+        stop.run_until_cancelled(accept(&listener, &room, count.listener)).await
+    {
         let router = router.clone();
         let stream = Unread::new(stream, Arc::clone(&clock));
         let connection_life = lifecycle.clone();
+        let count = count.clone();
         lifecycle.spawn(async move {
-            serve_connection(stream, peer, router, hung_up, &connection_life).await;
+            serve_connection(stream, peer, router, hung_up, &connection_life, &count).await;
             drop(place);
         });
     }
@@ -99,6 +105,7 @@ async fn serve_connection(
     router: Router,
     hung_up: HungUp,
     lifecycle: &Lifecycle,
+    count: &Count,
 ) {
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -108,8 +115,8 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .half_close(hung_up == HungUp::Finish)
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD)
+        .max_headers(HARD_MAX_HEADERS)
+        .max_buf_size(HARD_MAX_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -123,6 +130,9 @@ async fn serve_connection(
         }
     };
     if let Err(e) = ended {
+        if e.is_parse() {
+            count.unparsable(peer, &e);
+        }
         tracing::debug!(peer = %peer.0, error = %e, "a connection ended early");
     }
 }

@@ -67,6 +67,11 @@ impl Envelope {
         Self::plain(StatusCode::URI_TOO_LONG, "The address is too long")
     }
 
+    /// 431: the head of the request is too large.
+    pub(super) fn head_too_large() -> Self {
+        Self::plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's header lines are too large")
+    }
+
     /// 500: our own fault.
     pub(super) fn internal() -> Self {
         Self::plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
@@ -80,6 +85,11 @@ impl Envelope {
     /// 503: too many do the same.
     pub(super) fn crowded() -> Self {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Too many wait, please try again later")
+    }
+
+    /// Its HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     fn plain(status: StatusCode, msg: &'static str) -> Self {

@@ -265,7 +265,7 @@ mod tests {
                     other => string.push(other),
                 }
             }
-            plain.push_str(&format!("\u{1}{}\u{1}", strings.len()));
+            plain.extend(["\u{1}", &strings.len().to_string(), "\u{1}"]);
             strings.push(string);
         }
         let white = [' ', '\t'];

@@ -26,10 +26,38 @@ pub struct Gate {
     services: Vec<Rule>,
 }
 
+/// An admitted sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission<'a> {
+    /// Service that the sender speaks for.
+    pub service: &'a ServiceName,
+    /// Trust that its events have.
+    pub trust: Trust,
+    /// First 6 hexadecimal digits of the SHA-256 of the token that was used.
+    pub token: Option<&'a str>,
+}
+
+/// A token as it is kept: its digest, and what of that is shown.
+#[derive(Debug)]
+struct Token {
+    digest: [u8; 32],
+    shown: String,
+    length: usize,
+}
+
+impl Token {
+    fn of(token: &str) -> Self {
+        let digest = digest(token);
+        let [first, second, third, ..] = digest;
+        let shown = format!("{first:02x}{second:02x}{third:02x}");
+        Self { digest, shown, length: token.len() }
+    }
+}
+
 #[derive(Debug)]
 struct Rule {
     service: ServiceName,
-    tokens: Vec<[u8; 32]>,
+    tokens: Vec<Token>,
     allow_from: Vec<IpNet>,
 }
 
@@ -39,7 +67,7 @@ impl Gate {
     pub fn new(rules: Vec<GateRule>) -> Self {
         let services = rules.into_iter().map(|rule| Rule {
             service: rule.service,
-            tokens: rule.tokens.iter().map(|token| digest(token.expose_secret())).collect(),
+            tokens: rule.tokens.iter().map(|token| Token::of(token.expose_secret())).collect(),
             allow_from: rule.allow_from,
         });
         Self { services: services.collect() }
@@ -50,9 +78,12 @@ impl Gate {
     /// A token that was presented must be right, also where none is asked for. Without one only the service `default`
     /// can be meant. A client whose address is not certain is on no list.
     #[must_use]
-    pub fn admit(&self, token: Option<&str>, client: Option<IpAddr>) -> Option<(&ServiceName, Trust)> {
+    pub fn admit(&self, token: Option<&str>, client: Option<IpAddr>) -> Option<Admission<'_>> {
+        let mut used = None;
         let (rule, trust) = if let Some(token) = token {
-            (self.by_token(token)?, Trust::Token)
+            let (rule, token) = self.by_token(token)?;
+            used = Some(token.shown.as_str());
+            (rule, Trust::Token)
         } else {
             let default = ServiceName::default_service();
             let rule = self.services.iter().find(|rule| rule.service == default && rule.tokens.is_empty())?;
@@ -60,20 +91,39 @@ impl Gate {
         };
         let allowed = rule.allow_from.is_empty()
             || client.is_some_and(|client| rule.allow_from.iter().any(|net| net.contains(&client)));
-        allowed.then_some((&rule.service, trust))
+        allowed.then_some(Admission { service: &rule.service, trust, token: used })
+    }
+
+    /// Finds a token of any service in a text. For masking what an admitted sender sent.
+    pub(super) fn token_in(&self, text: &str) -> Option<std::ops::Range<usize>> {
+        let lengths = self.services.iter().flat_map(|rule| &rule.tokens).map(|token| token.length);
+        let mut lengths: Vec<_> = lengths.filter(|length| *length <= text.len()).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut found = lengths
+            .into_iter()
+            .rev()
+            .flat_map(|length| (0..=text.len() - length).map(move |at| at..at + length));
+        found.find(|range| text.get(range.clone()).is_some_and(|word| self.by_token(word).is_some()))
+    }
+
+    /// Every service with what is shown of each of its tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = (&ServiceName, &str)> {
+        self.services
+            .iter()
+            .flat_map(|rule| rule.tokens.iter().map(|token| (&rule.service, token.shown.as_str())))
     }
 
     /// Compares with every token of every service, so that the time taken says nothing about any of them.
-    fn by_token(&self, token: &str) -> Option<&Rule> {
+    fn by_token(&self, token: &str) -> Option<(&Rule, &Token)> {
         let presented = digest(token);
         let mut found = u32::MAX;
-        for (index, rule) in (0_u32..).zip(&self.services) {
-            for known in &rule.tokens {
-                let same: Choice = known.ct_eq(&presented);
-                found.conditional_assign(&index, same);
-            }
+        let all = || self.services.iter().flat_map(|rule| rule.tokens.iter().map(move |token| (rule, token)));
+        for (index, (_, known)) in (0_u32..).zip(all()) {
+            let same: Choice = known.digest.ct_eq(&presented);
+            found.conditional_assign(&index, same);
         }
-        self.services.get(usize::try_from(found).ok()?)
+        all().nth(usize::try_from(found).ok()?)
     }
 }
 
@@ -119,8 +169,20 @@ mod tests {
     ) {
         let gate = gate((tokens, nets));
         let admitted = gate.admit(token, Some("203.0.113.9".parse().unwrap()));
-        assert_eq!(admitted.map(|(service, trust)| (service.as_str(), trust)), expected);
+        assert_eq!(admitted.map(|sender| (sender.service.as_str(), sender.trust)), expected);
+        assert_eq!(
+            admitted.and_then(|sender| sender.token).is_some(),
+            expected.is_some_and(|(_, trust)| trust == Trust::Token)
+        );
         let unknown = gate.admit(token, None);
         assert_eq!(unknown.is_some(), expected.is_some() && nets.is_empty());
+    }
+
+    #[test]
+    fn a_token_is_shown_by_the_beginning_of_its_digest() {
+        let gate = gate((&["abcdefghijklmnopqrstuv"], &[]));
+        let shown: Vec<_> = gate.tokens().map(|(service, token)| (service.as_str(), token)).collect();
+        assert_eq!(shown[0], ("default", "f69f9b"));
+        assert_eq!(gate.admit(Some("abcdefghijklmnopqrstuv"), None).unwrap().token, Some("f69f9b"));
     }
 }

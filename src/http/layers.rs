@@ -15,20 +15,29 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use super::before::Before;
+use super::count::Count;
 use crate::domain::{Chance, Clock};
 
 /// How long the path and query of a request may be, in bytes.
 const MAX_URI: usize = 8 * 1024;
+
+/// Maximum size of a request's head, in bytes.
+pub(super) const MAX_HEAD: usize = 16 * 1024;
+
+/// Maximum number of header lines of a request.
+pub(super) const MAX_HEADERS: usize = 64;
 
 pub(super) const URI_LIMIT_TEXT: &str = "path and query may be 8 KiB long";
 
 /// How a door refuses what no route answers for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refusals {
-    /// There are two opinions about who is meant.
-    pub(super) two_hosts: fn() -> Response,
-    /// The address is too long.
-    pub(super) uri_too_long: fn() -> Response,
+    /// Answer to a request with two `Host` lines.
+    pub(super) two_hosts: fn(&Request) -> Response,
+    /// Answer to a request whose path and query are too long.
+    pub(super) uri_too_long: fn(&Request) -> Response,
+    /// Answer to a request whose head is too large.
+    pub(super) head_too_large: fn(&Request) -> Response,
     /// A handler panicked.
     pub(super) panicked: fn() -> Response,
 }
@@ -41,6 +50,7 @@ pub(super) fn around(
     refusals: Refusals,
     ids: RequestIds,
     brought: fn(Request) -> Request,
+    count: Count,
 ) -> Router {
     let panicked = refusals.panicked;
     let catch = CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| panicked().map(Body::new));
@@ -48,6 +58,7 @@ pub(super) fn around(
         MapRequestLayer::new(brought),
         SetRequestIdLayer::x_request_id(ids),
         PropagateRequestIdLayer::x_request_id(),
+        count,
         TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()),
         catch,
         Before(move |request: &Request| unfit(request, refusals)),
@@ -59,12 +70,22 @@ fn unfit(request: &Request, refusals: Refusals) -> Option<Response> {
     let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
     let hosts = request.headers().get_all(http::header::HOST).iter().count();
     if hosts > 1 {
-        Some((refusals.two_hosts)())
+        Some((refusals.two_hosts)(request))
+    } else if is_head_too_large(request, length) {
+        Some((refusals.head_too_large)(request))
     } else if length > MAX_URI {
-        Some((refusals.uri_too_long)())
+        Some((refusals.uri_too_long)(request))
     } else {
         None
     }
+}
+
+/// Whether a head is larger than 16 KiB or has more than 64 header lines. hyper reads a little more than that, so that
+/// the answer is in the words of the path.
+fn is_head_too_large(request: &Request, length: usize) -> bool {
+    let lines = request.headers();
+    let size: usize = lines.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    lines.len() > MAX_HEADERS || size + length > MAX_HEAD
 }
 
 /// Names requests by time and chance. A name that a caller brings is kept if it is short and plain, so that a request

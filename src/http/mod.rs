@@ -7,6 +7,7 @@ mod asker;
 mod auth;
 mod before;
 mod client_addr;
+mod count;
 mod door;
 mod envelope;
 mod extract;
@@ -34,6 +35,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
 pub use client_addr::TrustedProxies;
+pub use count::Count;
 pub use door::{HungUp, Peer, serve};
 pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
@@ -46,6 +48,7 @@ pub use routes::endpoints::{EndpointsState, SendingDefaults};
 pub use routes::events::EventsState;
 pub use routes::health::HealthState;
 pub use routes::keys::KeysState;
+pub use routes::rejected_callbacks::RejectedCallbacksState;
 pub use routes::remotepc::{RemotePcParts, RemotePcState};
 pub use routes::remotepc_sessions::RemotePcSessionsState;
 pub use routes::remotepc_users::RemotePcUsersState;
@@ -57,8 +60,8 @@ use envelope::Envelope;
 use layers::{Refusals, around, own_request_id, plain_request_id};
 use problem::Problem;
 use routes::{
-    audit, authentications, callback, deliveries, endpoints, events, health, keys, remotepc,
-    remotepc_sessions, remotepc_users, wait,
+    audit, authentications, callback, deliveries, endpoints, events, health, keys, rejected_callbacks,
+    remotepc, remotepc_sessions, remotepc_users, wait,
 };
 
 /// How long a browser need not ask again whether it may.
@@ -73,23 +76,26 @@ pub fn public(
     authentications: Arc<Authentications>,
     cors_origins: &[String],
     ids: RequestIds,
+    count: Count,
 ) -> Router {
     let callbacks = Router::new()
         .route("/remauth_callback", any(callback::callback))
         .route("/remauth_callback/{token}", any(callback::callback))
+        // Everything else may be a callback whose path was mangled.
+        .fallback(callback::callback)
         .with_state(Arc::new(callback));
     let router = Router::new()
         .merge(callbacks)
         .merge(waiting(authentications, cors_origins))
         .route("/livez", get(health::livez))
-        .fallback(|| async { Envelope::not_found() })
         .method_not_allowed_fallback(|| async { Envelope::wrong_method("GET, HEAD") });
     let refusals = Refusals {
-        two_hosts: || Envelope::two_hosts().into_response(),
-        uri_too_long: || Envelope::uri_too_long().into_response(),
+        two_hosts: |_| Envelope::two_hosts().into_response(),
+        uri_too_long: |_| Envelope::uri_too_long().into_response(),
+        head_too_large: |_| Envelope::head_too_large().into_response(),
         panicked: || Envelope::internal().into_response(),
     };
-    around(router, "public", refusals, ids, own_request_id)
+    around(router, "public", refusals, ids, own_request_id, count)
 }
 
 /// Browsers that wait. A page of another origin may read it only if that origin is listed.
@@ -128,6 +134,8 @@ pub struct InternalStates {
     pub deliveries: DeliveriesState,
     /// For `/v1/audit`.
     pub audit: AuditState,
+    /// For `/v1/rejected-callbacks`.
+    pub rejected_callbacks: RejectedCallbacksState,
     /// For every POST below `/v1`.
     pub idempotency: Idempotency,
     /// For `/livez`, `/readyz`, `/metrics`.
@@ -141,7 +149,7 @@ pub struct InternalStates {
 }
 
 /// The door to our own apps and people.
-pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
+pub fn internal(states: InternalStates, ids: RequestIds, count: Count) -> Router {
     let sessions = Arc::new(states.remotepc_sessions);
     let key_set = authentications::key_set(Arc::clone(&states.authentications.authentications));
     let expected = Arc::new(states.authentications);
@@ -156,6 +164,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         )
         .merge(deliveries::routes(states.deliveries))
         .merge(Router::new().route("/v1/audit", get(audit::list)).with_state(Arc::new(states.audit)))
+        .merge(rejected_callbacks::routes(states.rejected_callbacks))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, once))
         // Not under the layer above, which is about POST alone.
@@ -169,11 +178,7 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         )
         .method_not_allowed_fallback(method_not_allowed)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
-    let admin = Router::new()
-        .merge(remotepc::read_routes(states.remotepc.clone()))
-        .merge(remotepc::write_routes(states.remotepc))
-        .merge(remotepc::unknown_routes())
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+    let admin = remotepc::routes(states.remotepc).layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let router = Router::new()
         .merge(v1)
         .merge(admin)
@@ -182,11 +187,23 @@ pub fn internal(states: InternalStates, ids: RequestIds) -> Router {
         .fallback(nothing_here);
     let router = router.layer(from_fn_with_state(Arc::new(states.keys), guard));
     let refusals = Refusals {
-        two_hosts: || Problem::bad_request("there are two Host lines").into_response(),
-        uri_too_long: || Problem::uri_too_long().into_response(),
+        two_hosts: |request| {
+            refusal_at(request, Problem::bad_request("there are two Host lines"), "INVALID_REQUEST")
+        },
+        uri_too_long: |request| refusal_at(request, Problem::uri_too_long(), "URI_TOO_LONG"),
+        head_too_large: |request| refusal_at(request, Problem::head_too_large(), "HEADERS_TOO_LARGE"),
         panicked: || Problem::internal().into_response(),
     };
-    around(router, "internal", refusals, ids, plain_request_id)
+    around(router, "internal", refusals, ids, plain_request_id, count)
+}
+
+/// A refusal in the words of the path: upstream's envelope below `/admin/remotepc`, a problem document elsewhere.
+fn refusal_at(request: &Request, problem: Problem, description: &str) -> Response {
+    if auth::is_upstreams(request.uri().path()) {
+        remotepc::refusal(problem.status(), description)
+    } else {
+        problem.into_response()
+    }
 }
 
 /// What asks for no key.

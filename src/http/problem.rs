@@ -156,6 +156,16 @@ impl Problem {
         )
     }
 
+    /// 431: the head of the request is too large.
+    pub fn head_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The request's header lines are too large",
+            "a request may have 64 header lines and a head of 16 KiB",
+        )
+    }
+
     /// 421: the request was meant for another host.
     pub fn misdirected(detail: impl Into<String>) -> Self {
         Self::new(

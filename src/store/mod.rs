@@ -20,6 +20,7 @@ mod migrations;
 mod postgres;
 mod provisionings;
 mod redelivery;
+mod rejected;
 mod sql;
 mod sqlite;
 mod statements;
@@ -45,6 +46,7 @@ pub use management::{EndpointManagement, Unedited};
 pub use postgres::Postgres;
 pub use provisionings::ProvisioningStore;
 pub use redelivery::{Redelivery, Stretch, Window};
+pub use rejected::{MAX_REJECTED, RejectedStore};
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 
@@ -61,6 +63,7 @@ pub trait Store:
     + IdempotencyStore
     + KeyStore
     + AuditLog
+    + RejectedStore
     + Upkeep
 {
 }
@@ -77,6 +80,7 @@ impl<T> Store for T where
         + IdempotencyStore
         + KeyStore
         + AuditLog
+        + RejectedStore
         + Upkeep
 {
 }

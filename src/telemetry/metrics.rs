@@ -20,8 +20,13 @@ const SECONDS: [f64; 14] =
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Every figure: its name, its unit, what it counts. An operator finds the same text behind `# HELP`.
-const COUNTERS: [(&str, &str); 5] = [
+const COUNTERS: [(&str, &str); 7] = [
     ("remgate_callbacks_total", "Callbacks answered, by service, type and outcome"),
+    (
+        "remgate_callback_tokens_total",
+        "Callbacks stored or seen before, by service and the digest of the token that was used",
+    ),
+    ("remgate_requests_total", "Requests answered, by listener, route and status"),
     ("remgate_events_total", "Events stored, by type"),
     ("remgate_deliveries_total", "Deliveries that reached a state, by state"),
     ("remgate_attempts_total", "Attempts made, by outcome"),
@@ -56,7 +61,16 @@ impl Metrics {
             recorder.describe_histogram(name.into(), unit, help.into());
         }
         let handle = recorder.handle();
-        Self { recorder: Arc::new(recorder), handle }
+        let metrics = Self { recorder: Arc::new(recorder), handle };
+        for listener in ["public", "internal"] {
+            let labels = vec![
+                Label::from_static_parts("listener", listener),
+                Label::from_static_parts("route", "/livez"),
+                Label::from_static_parts("status", "200"),
+            ];
+            metrics.count("remgate_requests_total", labels, 0);
+        }
+        metrics
     }
 
     /// One callback was answered.
@@ -67,6 +81,26 @@ impl Metrics {
             Label::from_static_parts("outcome", outcome),
         ];
         self.count("remgate_callbacks_total", labels, 1);
+    }
+
+    /// Counts a callback that used a token; `token` is the beginning of its digest.
+    pub fn callback_token(&self, service: &str, token: &str) {
+        self.count("remgate_callback_tokens_total", token_labels(service, token), 1);
+    }
+
+    /// Makes the series of a configured token, so that one that is never used shows as 0.
+    pub fn declare_callback_token(&self, service: &str, token: &str) {
+        self.count("remgate_callback_tokens_total", token_labels(service, token), 0);
+    }
+
+    /// Counts an answered request. `route` is the path as it is declared, `other` where nothing is served.
+    pub fn request(&self, listener: &'static str, route: &str, status: u16) {
+        let labels = vec![
+            Label::from_static_parts("listener", listener),
+            Label::new("route", route.to_owned()),
+            Label::new("status", status.to_string()),
+        ];
+        self.count("remgate_requests_total", labels, 1);
     }
 
     /// One event was stored.
@@ -139,6 +173,10 @@ impl Metrics {
     fn observe(&self, name: &'static str, value: f64) {
         self.recorder.register_histogram(&Key::from_static_name(name), &METADATA).record(value);
     }
+}
+
+fn token_labels(service: &str, token: &str) -> Vec<Label> {
+    vec![Label::new("service", service.to_owned()), Label::new("token", token.to_owned())]
 }
 
 impl Default for Metrics {

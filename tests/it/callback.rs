@@ -116,7 +116,7 @@ both_engines! {
             ("registricated=%ff%fe".to_owned(), "registricated"),
             (format!("authenticated={good}&subscribed=bad"), "subscribed"),
             (format!("subscribed=bad&registricated=worse&authenticated={good}"), "subscribed"),
-            (format!("authenticated={good}%20"), "authenticated"),
+            (format!("authenticated={good}%20x"), "authenticated"),
         ] {
             let told = service.callback(&query).await.expect(400).json();
             let msg = "Invalid parameter. See data for details";
@@ -176,6 +176,58 @@ both_engines! {
         let client = service.public.clone().header("authorization", &format!("Basic {basic}"));
         client.get(&format!("/remauth_callback?{}", at(9))).await.expect(200);
         assert_eq!(service.events(&format!("uaid={}", uaid(9))).await["data"][0]["service"], "portal");
+    }
+
+    async fn mangled_addresses_and_values_are_understood(engine: Engine) {
+        let service = Service::start(&engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
+        let dashes = |n: u64| format!("00000000-0000-0000-0000-{n:012x}");
+        for (n, address) in (0..).zip([
+            "/remauth_callback/T/?authenticated=U", "//remauth_callback/T?authenticated=U", "/remauth_callback//T?authenticated=U",
+            "/remauth_callback/?token=T&authenticated=U", "/remauth_callback?token=T&amp;authenticated=U",
+            "/remauth_callback/T%3Fauthenticated=U", "/remauth_callback?token=T%26authenticated=U",
+            "/remauth_callback/T?authenticated=%20U%20", "/remauth_callback/T?authenticated=%22U%22", "/remauth_callback/T?authenticated=U/",
+            "/remauth_callback/T?authenticated=Y", "/remauth_callback/T?authenticated=%7BY%7D",
+        ]) {
+            let address = address.replace('T', TOKEN).replace('U', &uaid(n)).replace('Y', &dashes(n));
+            service.public.get(&address).await.expect(200);
+            assert_eq!(service.events(&format!("uaid={}", uaid(n))).await["data"].as_array().unwrap().len(), 1, "{address}");
+        }
+    }
+
+    async fn which_token_was_used_is_logged_and_counted_by_its_digest(engine: Engine) {
+        let tokens = format!("callback.tokens = [\"{TOKEN}\", \"{OTHER}\"]");
+        let service = Service::start(&engine, &tokens).await;
+        // The beginnings of their SHA-256 digests, as `sha256sum` prints them.
+        let digest = |token: &str| if token == TOKEN { "bde88b" } else { "a7a04f" };
+        service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={SAMPLE}")).await.expect(200);
+        let series = |token: &str| format!("remgate_callback_tokens_total{{service=\"default\",token=\"{}\"}}", digest(token));
+        assert_eq!(service.metric(&series(TOKEN)).await, 1);
+        let metrics = service.internal.get("/metrics").await.expect(200);
+        assert!(metrics.text().contains(&format!("{} 0", series(OTHER))), "a token that is not used shows as 0");
+        let line = service.process.line(|line| line.contains("callback stored")).await;
+        assert!(line.contains(digest(TOKEN)) && !line.contains(TOKEN), "{line}");
+        service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={SAMPLE}")).await.expect(200);
+        service.process.line(|line| line.contains("callback seen before")).await;
+    }
+
+    async fn every_refusal_on_the_public_listener_is_logged_and_counted(engine: Engine) {
+        let service = Service::start(&engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
+        for (path, status) in [("/wp-login.php", 404), ("/remauth_callback/a/b", 404), ("/remauth_callback", 403)] {
+            service.public.get(path).await.expect(status);
+        }
+        service.public.request(Method::PUT, "/remauth_callback", None).await.expect(405);
+        let mut connection = Connection::open(service.process.public_addr()).await;
+        connection.send("GET /nonsense\r\n\r\n".to_owned()).await;
+        let outcome = |it| format!("remgate_callbacks_total{{service=\"\",type=\"\",outcome=\"{it}\"}}");
+        assert_eq!(service.metric(&outcome("not_found")).await, 2);
+        assert_eq!(service.metric(&outcome("forbidden")).await, 1);
+        assert_eq!(service.metric(&outcome("method")).await, 1);
+        service.until_metric(&outcome("invalid"), 1).await;
+        assert_eq!(service.metric("remgate_requests_total{listener=\"public\",route=\"other\",status=\"404\"}").await, 2);
+        let line = service.process.line(|line| line.contains("/wp-login.php")).await;
+        assert!(line.contains("nothing is served at this path"), "{line}");
+        service.process.line(|line| line.contains("its head cannot be parsed")).await;
+        service.process.line(|line| line.contains("wrong HTTP method")).await;
     }
 
     async fn without_the_right_token_nothing_is_stored_or_told(engine: Engine) {

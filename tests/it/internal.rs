@@ -98,6 +98,48 @@ both_engines! {
         assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
     }
 
+    async fn limits_below_remotepc_are_in_its_envelope(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        let path = "/admin/remotepc/user/list";
+        for (line, more, status) in [
+            (format!("{path}?{}", "x".repeat(9_000)), String::new(), 414),
+            (path.to_owned(), format!("X: {}\r\n", "x".repeat(17_000)), 431),
+            (path.to_owned(), "X: y\r\n".repeat(70), 431),
+            (path.to_owned(), "Host: other\r\n".to_owned(), 400),
+        ] {
+            let request = format!("POST {line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+            let answer = raw::exchange(service.process.internal_addr(), request).await;
+            let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            assert_eq!((body["code"].as_u64(), body["errorsCount"].as_u64()), (Some(status), Some(1)), "{answer}");
+        }
+    }
+
+    async fn lists_refuse_what_they_do_not_know(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for path in [
+            "/v1/events?foo=1", "/v1/consumers?foo=1", "/v1/endpoints?foo=1", "/v1/deliveries?foo=1", "/v1/deliveries?state=nonsense",
+            "/v1/audit?foo=1", "/v1/audit?outcome=nonsense", "/v1/audit?action=nonsense", "/v1/keys?foo=1", "/v1/rejected-callbacks?foo=1",
+            "/v1/remotepc/users?foo=1",
+        ] {
+            let problem = service.internal.get(path).await.expect(400);
+            assert_eq!(problem.header("content-type"), "application/problem+json", "{path}");
+        }
+    }
+
+    async fn refused_requests_are_logged_and_counted(engine: Engine) {
+        let service = Service::start(&engine, "internal.admin_key = \"an-admin-key-of-these-tests\"").await;
+        service.internal.get("/v1/events").await.expect(401);
+        service.internal.get("/nothing/here").await.expect(404);
+        let series = |route: &str, status: u16| {
+            format!("remgate_requests_total{{listener=\"internal\",route=\"{route}\",status=\"{status}\"}}")
+        };
+        assert_eq!(service.metric(&series("/v1/events", 401)).await, 1);
+        assert_eq!(service.metric(&series("other", 404)).await, 1);
+        for status in ["401", "404"] {
+            service.process.line(|line| line.contains("refused a request") && line.contains(status)).await;
+        }
+    }
+
     async fn heads_and_addresses_have_limits(engine: Engine) {
         let service = Service::start(&engine, "").await;
         for addr in [service.process.public_addr(), service.process.internal_addr()] {

@@ -56,6 +56,8 @@ mod readme;
 #[cfg(test)]
 mod redelivery;
 #[cfg(test)]
+mod rejected;
+#[cfg(test)]
 mod remotepc;
 #[cfg(test)]
 mod repository;

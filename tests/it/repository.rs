@@ -31,6 +31,10 @@ fn scripts_can_be_run() {
         let mode = script.metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{}: `chmod +x`, and commit it", script.display());
         let text = read(&script);
+        // Python stops at the first fault by itself.
+        if text.starts_with("#!/usr/bin/env python3\n") {
+            continue;
+        }
         assert!(
             text.starts_with("#!/usr/bin/env bash\n"),
             "{}: begins with its interpreter",

@@ -104,6 +104,12 @@ impl Caller {
         self.grant.narrow(filter);
     }
 
+    /// Restricts a list of services to the key's service; empty means all. Returns nothing when none of them is visible.
+    pub(in crate::http) fn narrowed(&self, services: Vec<ServiceName>) -> Option<Vec<ServiceName>> {
+        let Some(own) = self.grant.service() else { return Some(services) };
+        (services.is_empty() || services.contains(own)).then(|| vec![own.clone()])
+    }
+
     /// For requests that were held for long, before they are answered: whether they would still be let in.
     pub(in crate::http) async fn still_good(&self) -> Result<(), Problem> {
         match &self.proof {

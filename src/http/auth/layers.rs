@@ -51,7 +51,7 @@ async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<
 }
 
 /// As upstream, down to the envelope: the clients of these paths know no other.
-fn is_upstreams(path: &str) -> bool {
+pub(in crate::http) fn is_upstreams(path: &str) -> bool {
     path == "/admin/remotepc" || path.starts_with("/admin/remotepc/")
 }
 

@@ -23,7 +23,7 @@ use crate::lifecycle::Lifecycle;
 use crate::store::{PresentedKey, Store};
 
 pub use caller::Caller;
-pub(super) use layers::guard;
+pub(super) use layers::{guard, is_upstreams};
 
 /// How exactly it is noted when a key was last used.
 const NOTED_EVERY: Duration = Duration::from_mins(1);

@@ -41,6 +41,9 @@ const RULES: &[Rule] = &[
     ("/v1/deliveries", Scope::EndpointsRead, Scope::EndpointsWrite),
     ("/v1/deliveries/", Scope::EndpointsRead, Scope::EndpointsWrite),
     ("/v1/remotepc/", Scope::RemotePcRead, Scope::RemotePcWrite),
+    // Accepting one makes an authentication.
+    ("/v1/rejected-callbacks", Scope::EventsRead, Scope::Admin),
+    ("/v1/rejected-callbacks/", Scope::EventsRead, Scope::Admin),
     ("/v1/audit", Scope::AuditRead, Scope::AuditRead),
     // Upstream's list is a POST.
     ("/admin/remotepc/user/list", Scope::RemotePcRead, Scope::RemotePcRead),

@@ -131,6 +131,19 @@ impl<S: Sync> FromRequestParts<S> for Params {
     }
 }
 
+/// A query without parameters; any parameter is refused.
+#[derive(Debug)]
+pub(super) struct NoParams;
+
+impl<S: Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Params::from_request_parts(parts, state).await?.finish()?;
+        Ok(Self)
+    }
+}
+
 /// The one parameter of a path such as `/v1/events/{id}`. What is no id names nothing: 404.
 #[derive(Debug)]
 pub(super) struct Path<T>(pub T);

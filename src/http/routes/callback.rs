@@ -1,6 +1,10 @@
-//! `/remauth_callback`: the one thing that RemAuth ever says, and it says it once.
+//! `/remauth_callback`: the one request that RemAuth makes, and makes once.
 //!
-//! Nothing here uses a strict parser: a callback that can be understood is never lost to one.
+//! No strict parser is used: a callback that can be understood is never lost to one. A request of an admitted sender that
+//! cannot be understood is kept as a rejected callback. Every refusal has a log line and counts.
+
+mod redact;
+mod request;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,124 +12,231 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::domain::{CallbackType, Chance, Clock, EventId, EventType, NewEvent, ServiceName, Trust, Uaid};
-use crate::http::client_addr::TrustedProxies;
+use crate::domain::{
+    CallbackType, Chance, Clock, EventId, EventType, NewEvent, RejectedCallback, RejectedId, Uaid,
+};
+use crate::http::client_addr::{Client, TrustedProxies};
 use crate::http::door::Peer;
 use crate::http::envelope::Envelope;
-use crate::http::gate::Gate;
+use crate::http::gate::{Admission, Gate};
 use crate::intake::Recorder;
-use crate::store::Recorded;
-use crate::telemetry::Metrics;
+use crate::store::{Recorded, Store};
+use crate::telemetry::{LogLimiter, Metrics};
+use request::CallbackRequest;
 
-/// How large a form body may be, in bytes.
+/// Maximum size of a form body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long a body may take.
+/// Time limit for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many events one callback may bring. RemAuth brings one.
-const MAX_EVENTS: usize = 1000;
+/// Maximum size of a rejected callback's request as it is kept, in bytes.
+const MAX_KEPT: usize = 16 * 1024;
 
 /// What the callback needs.
 pub struct CallbackState {
-    /// Who may come in.
+    /// Authentication of senders.
     pub gate: Gate,
-    /// Whose request it is.
+    /// Proxies that are believed about the client's address.
     pub proxies: TrustedProxies,
-    /// Where events become durable.
+    /// Stores events.
     pub recorder: Recorder,
-    /// When it is.
+    /// Keeps rejected callbacks.
+    pub store: Arc<dyn Store>,
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes ids unique.
+    /// Source of randomness, for ids.
     pub chance: Chance,
-    /// What is counted.
+    /// Prometheus metrics handle.
     pub metrics: Metrics,
+    /// Limits the log lines about requests that are refused.
+    pub refusals: LogLimiter,
 }
 
-/// Who called, and how far that can be believed.
-struct Caller<'a> {
-    service: &'a ServiceName,
-    trust: Trust,
+/// An admitted sender.
+struct Source<'a> {
+    admission: Admission<'a>,
     ip: IpAddr,
 }
 
-/// Answers a callback, by any method: others than GET and POST are refused here, HEAD among them, which a route for
-/// GET would serve and thereby make an event.
+/// A request while it is read.
+struct Incoming<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    body: Option<Body>,
+    /// The body as text, as far as it was read.
+    text: String,
+}
+
+/// Answers a request to the callback's path, by any method: others than GET and POST are refused here, HEAD among them,
+/// which a route for GET would serve and thereby make an event.
 pub(crate) async fn callback(
     State(state): State<Arc<CallbackState>>,
     Extension(peer): Extension<Peer>,
-    path: Result<RawPathParams, RawPathParamsRejection>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if method != Method::GET && method != Method::POST {
-        return Envelope::wrong_method("GET, POST").into_response();
-    }
+    let request = CallbackRequest::read(uri.path(), uri.query().unwrap_or_default());
     let client = state.proxies.client(peer, &headers);
-    // A segment that is no text is a token all the same, and not one of ours.
-    let segment = path.as_ref().map_or(Some(""), |path| path.iter().next().map(|(_, segment)| segment));
-    let mut said = Said::read(segment, uri.query().unwrap_or_default());
-    let token = said.token.take().or_else(|| basic_password(&headers));
-    let Some((service, trust)) = state.gate.admit(token.as_deref(), client.address()) else {
-        state.metrics.callback("", "", "forbidden");
-        tracing::info!(source_ip = %client.seen, with_token = token.is_some(), "refused a callback: wrong or missing token, or address not allowed");
-        return Envelope::forbidden().into_response();
-    };
-    if method == Method::POST && is_form(&headers) {
-        match read_form(body).await {
-            Ok(form) => said.pairs.extend(pairs(&form)),
-            Err(refusal) => {
-                state.metrics.callback(service.as_str(), "", "invalid");
-                return refusal.into_response();
-            }
-        }
+    let incoming =
+        Incoming { method: &method, uri: &uri, headers: &headers, body: Some(body), text: String::new() };
+    if request.is_callback {
+        state.answer(client, request, incoming).await.into_response()
+    } else {
+        state.not_found(client, request, incoming).await.into_response()
     }
-    state.record(&Caller { service, trust, ip: client.seen }, &said.pairs).await.into_response()
 }
 
 impl CallbackState {
-    async fn record(&self, caller: &Caller<'_>, pairs: &[(String, String)]) -> Envelope {
-        let told = match told(pairs) {
-            Ok(told) => told,
-            Err(name) => {
-                self.metrics.callback(caller.service.as_str(), name, "invalid");
-                tracing::info!(service = %caller.service, source_ip = %caller.ip, parameter = name, "refused a callback: a parameter is missing or malformed");
-                return Envelope::invalid_parameter(name);
+    async fn answer(
+        &self,
+        client: Client,
+        mut request: CallbackRequest,
+        mut incoming: Incoming<'_>,
+    ) -> Envelope {
+        if incoming.method != Method::GET && incoming.method != Method::POST {
+            self.refused(client, "", "method", &incoming, "refused a callback: wrong HTTP method");
+            return Envelope::wrong_method("GET, POST");
+        }
+        let token = request.tokens.first().cloned().or_else(|| basic_password(incoming.headers));
+        let Some(admission) = self.gate.admit(token.as_deref(), client.address()) else {
+            self.metrics.callback("", "", "forbidden");
+            if let Some(suppressed) = self.refusals.allow() {
+                tracing::info!(source_ip = %client.seen, with_token = token.is_some(), suppressed, "refused a callback: wrong or missing token, or address not allowed");
             }
+            return Envelope::forbidden();
         };
+        let source = Source { admission, ip: client.seen };
+        if incoming.method == Method::POST && is_form(incoming.headers) {
+            if let Err(refusal) = incoming.read_body().await {
+                self.metrics.callback(source.admission.service.as_str(), "", "invalid");
+                tracing::info!(service = %source.admission.service, source_ip = %client.seen, status = refusal.status().as_u16(), "refused a callback: the body is too large or did not arrive");
+                return refusal;
+            }
+            request.add_form(&incoming.text);
+        }
+        match request.events() {
+            Ok(events) => self.record(&source, &events).await,
+            Err(name) => {
+                self.metrics.callback(source.admission.service.as_str(), name, "invalid");
+                self.reject(&source, name, &mut incoming).await;
+                Envelope::invalid_parameter(name)
+            }
+        }
+    }
+
+    /// Answers a request to a path at which nothing is served. One that has a good token is a callback gone astray.
+    async fn not_found(
+        &self,
+        client: Client,
+        request: CallbackRequest,
+        mut incoming: Incoming<'_>,
+    ) -> Envelope {
+        let basic = basic_password(incoming.headers);
+        let admission = request
+            .tokens
+            .iter()
+            .chain(&basic)
+            .find_map(|token| self.gate.admit(Some(token), client.address()));
+        if let Some(admission) = admission {
+            let source = Source { admission, ip: client.seen };
+            self.metrics.callback(source.admission.service.as_str(), "", "not_found");
+            self.reject(&source, "path", &mut incoming).await;
+        } else {
+            self.refused(
+                client,
+                "",
+                "not_found",
+                &incoming,
+                "refused a request: nothing is served at this path",
+            );
+        }
+        Envelope::not_found()
+    }
+
+    fn refused(
+        &self,
+        client: Client,
+        service: &str,
+        outcome: &'static str,
+        incoming: &Incoming<'_>,
+        message: &str,
+    ) {
+        self.metrics.callback(service, "", outcome);
+        if let Some(suppressed) = self.refusals.allow() {
+            let path = redact::path(incoming.uri.path());
+            tracing::info!(source_ip = %client.seen, method = %incoming.method, path, suppressed, "{message}");
+        }
+    }
+
+    /// Keeps a request that could not be understood.
+    async fn reject(&self, source: &Source<'_>, reason: &str, incoming: &mut Incoming<'_>) {
+        // What has arrived is kept; that the rest did not is not the worst about it.
+        let _ = incoming.read_body().await;
+        let now = self.clock.now();
+        let rejected = RejectedCallback {
+            id: RejectedId::new(now, &self.chance),
+            service: source.admission.service.clone(),
+            trust: source.admission.trust,
+            source_ip: Some(source.ip),
+            received_at: now,
+            reason: reason.to_owned(),
+            request: redact::request(&self.gate, incoming.method, incoming.uri, &incoming.text, MAX_KEPT),
+        };
+        let kept = self.store.keep_rejected(&rejected).await;
+        if let Err(e) = &kept {
+            tracing::warn!(error = %e, "failed to keep a rejected callback");
+        }
+        if let Some(suppressed) = self.refusals.allow() {
+            tracing::info!(
+                rejected = kept.is_ok().then(|| rejected.id.to_string()),
+                service = %source.admission.service,
+                source_ip = %source.ip,
+                token = source.admission.token,
+                parameter = reason,
+                suppressed,
+                "refused a callback: a parameter is missing or malformed, or the path is wrong"
+            );
+        }
+    }
+
+    async fn record(&self, source: &Source<'_>, named: &[(CallbackType, Uaid)]) -> Envelope {
+        let Source { admission, ip } = source;
         let now = self.clock.now();
         let begun = self.clock.instant();
-        let events = told.iter().map(|(callback, uaid)| NewEvent {
+        let events = named.iter().map(|(callback, uaid)| NewEvent {
             id: EventId::new(now, &self.chance),
             event_type: EventType::from(*callback),
-            service: Some(caller.service.clone()),
+            service: Some(admission.service.clone()),
             uaid: Some(*uaid),
-            trust: caller.trust,
-            source_ip: Some(caller.ip),
+            trust: admission.trust,
+            source_ip: Some(*ip),
             received_at: now,
             detail: None,
             about: None,
         });
         match self.recorder.record(events.collect()).await {
             Ok(recorded) => {
-                self.note(caller, &told, &recorded, begun.elapsed());
-                Envelope::stored(recorded.into_iter().map(|it| it.id.to_string()).collect())
+                self.note(source, named, &recorded, begun.elapsed());
+                Envelope::stored(recorded.into_iter().map(|recorded| recorded.id.to_string()).collect())
             }
             Err(e) => {
-                for (callback, _) in &told {
-                    self.metrics.callback(caller.service.as_str(), callback.as_str(), "unavailable");
+                for (callback, _) in named {
+                    self.metrics.callback(admission.service.as_str(), callback.as_str(), "unavailable");
                 }
-                tracing::debug!(service = %caller.service, error = %e, "could not store a callback; it was told to come back");
+                if let Some(suppressed) = self.refusals.allow() {
+                    tracing::warn!(service = %admission.service, error = %e, suppressed, "failed to store a callback; answered 503");
+                }
                 Envelope::unavailable()
             }
         }
@@ -133,75 +244,45 @@ impl CallbackState {
 
     fn note(
         &self,
-        caller: &Caller<'_>,
-        told: &[(CallbackType, Uaid)],
+        source: &Source<'_>,
+        named: &[(CallbackType, Uaid)],
         recorded: &[Recorded],
         elapsed: Duration,
     ) {
-        for ((callback, uaid), recorded) in told.iter().zip(recorded) {
+        let Source { admission, ip } = source;
+        if let Some(token) = admission.token {
+            self.metrics.callback_token(admission.service.as_str(), token);
+        }
+        for ((callback, uaid), recorded) in named.iter().zip(recorded) {
             let outcome = if recorded.new { "stored" } else { "duplicate" };
-            self.metrics.callback(caller.service.as_str(), callback.as_str(), outcome);
+            self.metrics.callback(admission.service.as_str(), callback.as_str(), outcome);
             tracing::info!(
                 event = %recorded.id,
                 r#type = %EventType::from(*callback),
-                service = %caller.service,
+                service = %admission.service,
                 uaid = uaid.brief(),
-                trust = %caller.trust,
-                source_ip = %caller.ip,
+                trust = %admission.trust,
+                source_ip = %ip,
+                token = admission.token,
                 duplicate = !recorded.new,
                 elapsed_ms = elapsed.as_secs_f64() * 1e3,
-                "callback stored"
+                "{}",
+                if recorded.new { "callback stored" } else { "callback seen before" }
             );
         }
     }
 }
 
-/// What an address says, as far as it can be understood.
-struct Said {
-    token: Option<String>,
-    pairs: Vec<(String, String)>,
-}
-
-impl Said {
-    /// Reads the path's last segment and the query. Nobody knows how RemAuth joins its parameter to an address that
-    /// was registered with a token in it, so the results of joining naively are understood as well:
-    /// `/remauth_callback/TOKEN&authenticated=...` and `?token=TOKEN?authenticated=...`.
-    fn read(segment: Option<&str>, query: &str) -> Self {
-        let (in_path, tail) = match segment.map(|it| it.split_once('&').unwrap_or((it, ""))) {
-            Some((token, tail)) => (Some(token.to_owned()), tail),
-            None => (None, ""),
-        };
-        let mut pairs: Vec<_> = pairs(tail).chain(pairs(query)).collect();
-        let in_query = pairs.extract_if(.., |(name, _)| name == "token").map(|(_, value)| value).next();
-        pairs.retain(|(name, _)| name != "token");
-        Self { token: in_path.or(in_query), pairs }
+impl Incoming<'_> {
+    /// Reads the body, once.
+    async fn read_body(&mut self) -> Result<(), Envelope> {
+        let Some(body) = self.body.take() else { return Ok(()) };
+        self.text = read_body(body).await?;
+        Ok(())
     }
 }
 
-fn pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    text.split(['&', '?']).flat_map(|pair| {
-        form_urlencoded::parse(pair.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned()))
-    })
-}
-
-/// The events that a callback tells of, each once, or the first parameter that is wrong. None at all is as if the
-/// first of RemAuth's parameters were missing.
-fn told(pairs: &[(String, String)]) -> Result<Vec<(CallbackType, Uaid)>, &'static str> {
-    let mut told = Vec::new();
-    for (name, value) in pairs {
-        let Ok(callback) = name.parse::<CallbackType>() else { continue };
-        let uaid = value.parse().map_err(|_| callback.as_str())?;
-        if !told.contains(&(callback, uaid)) {
-            told.push((callback, uaid));
-        }
-        if told.len() > MAX_EVENTS {
-            return Err(callback.as_str());
-        }
-    }
-    if told.is_empty() { Err(CallbackType::Authenticated.as_str()) } else { Ok(told) }
-}
-
-/// The password of HTTP Basic, whoever the user is said to be.
+/// The password of HTTP Basic; the user name is ignored.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -220,7 +301,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn read_form(body: Body) -> Result<String, Envelope> {
+async fn read_body(body: Body) -> Result<String, Envelope> {
     let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
     match whole {
         Ok(Ok(whole)) => Ok(String::from_utf8_lossy(&whole.to_bytes()).into_owned()),

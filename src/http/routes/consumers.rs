@@ -15,7 +15,7 @@ use crate::domain::{
     Consumer, ConsumerId, ConsumerName, Cursor, EventFilter, Invalid, Limit, Move, Order, iso_millis,
 };
 use crate::http::auth::Caller;
-use crate::http::extract::{Json, Params, Path};
+use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
 use crate::store::{MAX_CONSUMERS, Unmoved};
@@ -95,6 +95,7 @@ async fn show(
     State(state): Shared,
     caller: Caller,
     Path(name): Path<ConsumerName>,
+    _: NoParams,
 ) -> Result<Response, Problem> {
     let id = id(&caller, name);
     let found = state.store.consumer(&id).await?;

@@ -15,7 +15,7 @@ use crate::domain::{
     Attempt, Clock, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId,
     Invalid, Order,
 };
-use crate::http::extract::{Json, Params, Path};
+use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_json};
 use crate::store::{Store, Stretch, Window};
@@ -92,7 +92,7 @@ struct WithAttempts {
 }
 
 /// `GET /v1/deliveries/{id}`
-async fn show(State(state): Shared, Path(id): Path<DeliveryId>) -> Result<Response, Problem> {
+async fn show(State(state): Shared, Path(id): Path<DeliveryId>, _: NoParams) -> Result<Response, Problem> {
     let found = state.store.delivery(id, state.clock.now()).await?;
     let (delivery, attempts) = found.ok_or_else(|| missing(id))?;
     Ok(json(&WithAttempts { delivery, attempts }))

@@ -12,7 +12,7 @@ use super::consumers;
 use super::stream::{Streams, stream};
 use crate::domain::{Chance, Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page};
 use crate::http::auth::Caller;
-use crate::http::extract::{Params, Path};
+use crate::http::extract::{NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
 use crate::lifecycle::Lifecycle;
@@ -73,6 +73,7 @@ async fn show(
     State(state): State<Arc<EventsState>>,
     caller: Caller,
     Path(id): Path<EventId>,
+    _: NoParams,
 ) -> Result<Response, Problem> {
     let event = state.store.event(&id).await?.filter(|event| caller.sees(event.service.as_ref()));
     event.map(|event| json(&event)).ok_or_else(|| Problem::not_found(format!("there is no event {id}")))

@@ -18,7 +18,7 @@ use crate::domain::{
     iso_millis, new_key,
 };
 use crate::http::auth::Caller;
-use crate::http::extract::{Json, Params, Path};
+use crate::http::extract::{Json, NoParams, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
 use crate::store::{LastAdminKey, Removal, Store};
@@ -122,8 +122,7 @@ impl KeysState {
 }
 
 /// `GET /v1/keys`
-async fn list(State(state): State<Arc<KeysState>>, params: Params) -> Result<Response, Problem> {
-    params.finish()?;
+async fn list(State(state): State<Arc<KeysState>>, _: NoParams) -> Result<Response, Problem> {
     let data: Vec<_> = state.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
     Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
 }
@@ -142,7 +141,11 @@ async fn add(
 }
 
 /// `GET /v1/keys/{id}`
-async fn show(State(state): State<Arc<KeysState>>, Path(id): Path<KeyId>) -> Result<Response, Problem> {
+async fn show(
+    State(state): State<Arc<KeysState>>,
+    Path(id): Path<KeyId>,
+    _: NoParams,
+) -> Result<Response, Problem> {
     let key = state.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
     Ok(json(&View::of(key, None)))
 }

@@ -9,6 +9,7 @@ pub(super) mod endpoints;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod keys;
+pub(super) mod rejected_callbacks;
 pub(crate) mod remotepc;
 pub(crate) mod remotepc_sessions;
 pub(crate) mod remotepc_users;

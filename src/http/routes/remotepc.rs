@@ -138,25 +138,14 @@ impl RemotePcState {
     }
 }
 
-/// What reads: the list.
-pub(crate) fn read_routes(state: RemotePcState) -> Router {
+/// Everything below `/admin/remotepc` but the sign-in links. More exact routes win over those that are not found.
+pub(crate) fn routes(state: RemotePcState) -> Router {
     Router::new()
         .route("/admin/remotepc/user/list", get(list).post(list).fallback(method_not_allowed))
-        .with_state(state)
-}
-
-/// What changes something or hands out a link.
-pub(crate) fn write_routes(state: RemotePcState) -> Router {
-    Router::new()
         .route("/admin/remotepc/user/add", post(add).fallback(method_not_allowed))
         .route("/admin/remotepc/user/invite", post(invite).fallback(method_not_allowed))
         .route("/admin/remotepc/user/signin", post(sign_in).fallback(method_not_allowed))
         .with_state(state)
-}
-
-/// Every other path here: not found, in upstream's envelope. More exact routes win over these.
-pub(crate) fn unknown_routes() -> Router {
-    Router::new()
         .route("/admin/remotepc", any(not_found))
         .route("/admin/remotepc/", any(not_found))
         .route("/admin/remotepc/{*rest}", any(not_found))

@@ -36,6 +36,7 @@ pub(super) mod idempotency;
 pub(super) mod keys;
 pub(super) mod provisionings;
 pub(super) mod redelivery;
+pub(super) mod rejected;
 pub(super) mod upkeep;
 
 /// The statements of one engine that are not the same on the other.
@@ -48,6 +49,7 @@ pub struct Dialect {
     pub(super) redelivery: redelivery::Dialect,
     pub(super) provisionings: provisionings::Dialect,
     pub(super) audit: audit::Dialect,
+    pub(super) rejected: rejected::Dialect,
 }
 
 pub(super) const SQLITE: Dialect = Dialect {
@@ -58,6 +60,7 @@ pub(super) const SQLITE: Dialect = Dialect {
     redelivery: redelivery::SQLITE,
     provisionings: provisionings::SQLITE,
     audit: audit::SQLITE,
+    rejected: rejected::SQLITE,
 };
 
 pub(super) const POSTGRES: Dialect = Dialect {
@@ -68,6 +71,7 @@ pub(super) const POSTGRES: Dialect = Dialect {
     redelivery: redelivery::POSTGRES,
     provisionings: provisionings::POSTGRES,
     audit: audit::POSTGRES,
+    rejected: rejected::POSTGRES,
 };
 
 impl Dialect {
@@ -84,6 +88,7 @@ impl Dialect {
             idempotency::COMMON,
             keys::COMMON,
             audit::COMMON,
+            rejected::COMMON,
             upkeep::COMMON,
         ]
         .concat();
@@ -95,6 +100,7 @@ impl Dialect {
             self.redelivery.named(),
             self.provisionings.named(),
             self.audit.named(),
+            self.rejected.named(),
         ]
         .concat();
         [common, own].concat()

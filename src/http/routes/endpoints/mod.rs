@@ -21,7 +21,7 @@ use crate::domain::{
     SigningSecret,
 };
 use crate::egress::{Guard, Sender};
-use crate::http::extract::{Json, Path};
+use crate::http::extract::{Json, NoParams, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
 use crate::store::{Store, Unedited};
@@ -125,14 +125,14 @@ fn missing(id: &EndpointId) -> Problem {
 }
 
 /// `GET /v1/endpoints`
-async fn list(State(state): Shared) -> Result<Response, Problem> {
+async fn list(State(state): Shared, _: NoParams) -> Result<Response, Problem> {
     let endpoints = state.store.endpoints().await?;
     let data = endpoints.iter().map(|it| View::new(it, &state.defaults)).collect();
     Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
 }
 
 /// `GET /v1/endpoints/{id}`
-async fn show(State(state): Shared, Path(id): Path<EndpointId>) -> Result<Response, Problem> {
+async fn show(State(state): Shared, Path(id): Path<EndpointId>, _: NoParams) -> Result<Response, Problem> {
     Ok(json(&View::new(&state.find(&id).await?, &state.defaults)))
 }
 

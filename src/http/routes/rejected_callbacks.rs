@@ -1,0 +1,199 @@
+//! `/v1/rejected-callbacks`: callbacks that were admitted and could not be understood.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    CallbackType, Chance, Clock, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page,
+    RejectedCallback, RejectedFilter, RejectedId, Uaid, iso_millis,
+};
+use crate::http::auth::Caller;
+use crate::http::extract::{Json, NoParams, Params, Path};
+use crate::http::problem::Problem;
+use crate::http::respond::{empty, json};
+use crate::intake::Recorder;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// What the routes need.
+pub struct RejectedCallbacksState {
+    /// Rejected callbacks, and events.
+    pub store: Arc<dyn Store>,
+    /// Stores the event of one that is accepted.
+    pub recorder: Recorder,
+    /// Source of the current time.
+    pub clock: Arc<dyn Clock>,
+    /// Source of randomness, for ids.
+    pub chance: Chance,
+    /// Prometheus metrics handle.
+    pub metrics: Metrics,
+}
+
+/// Everything below `/v1/rejected-callbacks`.
+pub(crate) fn routes(state: RejectedCallbacksState) -> Router {
+    Router::new()
+        .route("/v1/rejected-callbacks", get(list))
+        .route("/v1/rejected-callbacks/{id}", get(show).delete(discard))
+        .route("/v1/rejected-callbacks/{id}/accept", post(accept))
+        .with_state(Arc::new(state))
+}
+
+/// A rejected callback as it is shown.
+#[derive(Serialize)]
+struct View {
+    id: RejectedId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<Cursor>,
+    received_at: String,
+    service: String,
+    trust: String,
+    source_ip: Option<String>,
+    reason: String,
+    request: String,
+}
+
+impl View {
+    fn of(rejected: RejectedCallback, cursor: Option<Cursor>) -> Self {
+        Self {
+            id: rejected.id,
+            cursor,
+            received_at: iso_millis::text(rejected.received_at),
+            service: rejected.service.to_string(),
+            trust: rejected.trust.to_string(),
+            source_ip: rejected.source_ip.map(|address| address.to_string()),
+            reason: rejected.reason,
+            request: rejected.request,
+        }
+    }
+}
+
+/// The event that a rejected callback meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meant {
+    r#type: EventType,
+    uaid: Uaid,
+}
+
+/// `GET /v1/rejected-callbacks`
+async fn list(
+    State(state): State<Arc<RejectedCallbacksState>>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let order = order(&mut params)?;
+    let filter =
+        RejectedFilter { order, limit: params.one("limit")?.unwrap_or_default(), services: Vec::new() };
+    let services = params.many("service")?;
+    params.finish()?;
+    let Some(services) = caller.narrowed(services) else {
+        return Ok(json(&Page::<View> { data: Vec::new(), cursor: Cursor::default(), has_more: false }));
+    };
+    let filter = RejectedFilter { services, ..filter };
+    let page = state.store.rejected_callbacks(&filter).await?;
+    let view = |(cursor, rejected): ListedRejected| View::of(rejected, Some(cursor));
+    let data: Vec<_> = page.data.into_iter().map(view).collect();
+    Ok(json(&Page { data, cursor: page.cursor, has_more: page.has_more }))
+}
+
+fn order(params: &mut Params) -> Result<Order, Problem> {
+    let newest_first = params.newest_first()?;
+    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    match (newest_first, after, before) {
+        (false, after, None) => Ok(Order::Ascending { after: after.unwrap_or_default() }),
+        (true, None, before) => Ok(Order::Descending { before }),
+        (false, _, Some(_)) => Err(Problem::bad_request("`before` goes with order=desc; pass `after` here")),
+        (true, Some(_), _) => {
+            Err(Problem::bad_request("order=desc goes without `after`; it pages by `before`"))
+        }
+    }
+}
+
+/// `GET /v1/rejected-callbacks/{id}`
+async fn show(
+    State(state): State<Arc<RejectedCallbacksState>>,
+    caller: Caller,
+    Path(id): Path<RejectedId>,
+    _: NoParams,
+) -> Result<Response, Problem> {
+    Ok(json(&View::of(state.find(&caller, &id).await?, None)))
+}
+
+/// `DELETE /v1/rejected-callbacks/{id}`
+async fn discard(
+    State(state): State<Arc<RejectedCallbacksState>>,
+    caller: Caller,
+    Path(id): Path<RejectedId>,
+) -> Result<Response, Problem> {
+    let rejected = state.find(&caller, &id).await?;
+    if !state.store.remove_rejected(&rejected.id).await? {
+        return Err(unknown(&id));
+    }
+    tracing::info!(rejected = %id, actor = caller.id(), "discarded a rejected callback");
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /v1/rejected-callbacks/{id}/accept`: stores the event that it meant, as the callback would have, and deletes it.
+async fn accept(
+    State(state): State<Arc<RejectedCallbacksState>>,
+    caller: Caller,
+    Path(id): Path<RejectedId>,
+    Json(meant): Json<Meant>,
+) -> Result<Response, Problem> {
+    let Some(callback) = meant.r#type.callback() else {
+        return Err(Problem::unprocessable(
+            "`type` is one of remauth.authenticated, remauth.registricated and remauth.subscribed",
+        ));
+    };
+    let rejected = state.find(&caller, &id).await?;
+    let event = state.store_event(&rejected, callback, meant.uaid).await?;
+    // After the event: a crash in between leaves a rejected callback that can be accepted once more, as a duplicate.
+    state.store.remove_rejected(&id).await?;
+    tracing::info!(rejected = %id, event = %event.id, actor = caller.id(), "accepted a rejected callback");
+    Ok(json(&event))
+}
+
+impl RejectedCallbacksState {
+    async fn find(&self, caller: &Caller, id: &RejectedId) -> Result<RejectedCallback, Problem> {
+        let found = self.store.rejected_callback(id).await?;
+        found.filter(|rejected| caller.sees(Some(&rejected.service))).ok_or_else(|| unknown(id))
+    }
+
+    async fn store_event(
+        &self,
+        rejected: &RejectedCallback,
+        callback: CallbackType,
+        uaid: Uaid,
+    ) -> Result<Event, Problem> {
+        let now = self.clock.now();
+        let event = NewEvent {
+            id: EventId::new(now, &self.chance),
+            event_type: EventType::from(callback),
+            service: Some(rejected.service.clone()),
+            uaid: Some(uaid),
+            trust: rejected.trust,
+            source_ip: rejected.source_ip,
+            received_at: now,
+            detail: None,
+            about: None,
+        };
+        let recorded = self.recorder.record(vec![event]).await.map_err(|e| {
+            tracing::warn!(error = %e, "failed to store the event of a rejected callback");
+            Problem::unavailable("the event could not be stored now; send the request again")
+        })?;
+        let recorded = recorded.into_iter().next().ok_or_else(Problem::internal)?;
+        let outcome = if recorded.new { "stored" } else { "duplicate" };
+        self.metrics.callback(rejected.service.as_str(), callback.as_str(), outcome);
+        self.store.event(&recorded.id).await?.ok_or_else(Problem::internal)
+    }
+}
+
+fn unknown(id: &RejectedId) -> Problem {
+    Problem::not_found(format!("there is no rejected callback {id}"))
+}
