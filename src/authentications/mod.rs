@@ -19,10 +19,10 @@ pub use follower::Follower;
 
 use crate::domain::{
     AssertionKey, Authentication, AuthenticationName, BadTicket, Chance, Clock, Expectation, Invalid, Ticket,
-    TicketKey,
+    TicketKey, Trust,
 };
 use crate::lifecycle::Lifecycle;
-use crate::store::{Claimed, Expected, Store, StoreError};
+use crate::store::{ClaimTerms, Claimed, Expected, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::wake::{NamedWatcher, Wake};
 
@@ -42,6 +42,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// How long after its completion an authentication can be claimed.
     pub claim_within: Duration,
+    /// Minimum trust that every claim needs.
+    pub min_trust: Trust,
     /// Who vouches, in the words of an assertion's `iss`.
     pub issuer: String,
 }
@@ -99,6 +101,12 @@ impl Authentications {
         if let Some(until) = expected.authentication.expires_at {
             self.parts.wake.runs_out(until);
         }
+        if let Some(deliveries) = expected.offered {
+            // The provisioning rule reads them with the next events.
+            self.parts.wake.events_stored();
+            self.parts.metrics.deliveries("pending", deliveries);
+            self.parts.wake.deliveries_due();
+        }
         Ok(expected)
     }
 
@@ -133,9 +141,20 @@ impl Authentications {
     }
 
     /// Takes a completed authentication: of all who try one gets it.
-    pub async fn claim(&self, name: &AuthenticationName) -> Result<Claimed, StoreError> {
-        let now = self.parts.clock.now();
-        self.parts.store.claim_authentication(name, self.parts.claim_within, now).await
+    ///
+    /// A claim may ask for more than the configuration does, never for less.
+    pub async fn claim(
+        &self,
+        name: &AuthenticationName,
+        min_trust: Option<Trust>,
+        expected: bool,
+    ) -> Result<Claimed, StoreError> {
+        let terms = ClaimTerms {
+            within: self.parts.claim_within,
+            min_trust: self.parts.min_trust.stricter(min_trust.unwrap_or(Trust::None)),
+            expected,
+        };
+        self.parts.store.claim_authentication(name, terms, self.parts.clock.now()).await
     }
 
     /// Vouches for an authentication that was claimed: a JSON Web Token.
@@ -153,18 +172,35 @@ impl Authentications {
     /// A ticket for an authentication that is expected, and how long it is good.
     pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), NoTicket> {
         let found = self.parts.store.authentication(name).await?;
-        let until = found.and_then(|it| it.expires_at).ok_or(NoTicket::Unexpected)?;
-        // Tickets know whole seconds; one more, so that it outlives what it is for.
-        let until = Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until);
+        let until = found.and_then(|found| found.expires_at).ok_or(NoTicket::Unexpected)?;
+        let until = Ticket::end(until);
         if until <= self.parts.clock.now() {
             return Err(NoTicket::Over);
         }
         Ok((self.tickets.seal(&Ticket { name: name.clone(), until }), until))
     }
 
-    /// Reads a ticket.
+    /// Reads a ticket, whether or not its time is over.
+    ///
+    /// # Errors
+    /// When it is malformed, or was not made here.
     pub fn admit(&self, ticket: &str) -> Result<Ticket, BadTicket> {
-        self.tickets.open(ticket, self.parts.clock.now())
+        self.tickets.open(ticket)
+    }
+
+    /// Whether a ticket's time is over. It lives as long as its expectation, which may have been prolonged since.
+    ///
+    /// # Errors
+    /// When the store has to be asked and cannot answer.
+    pub async fn has_run_out(&self, ticket: &mut Ticket) -> Result<bool, StoreError> {
+        let now = self.parts.clock.now();
+        if now < ticket.until {
+            return Ok(false);
+        }
+        if let Some(found) = self.parts.store.authentication(&ticket.name).await? {
+            ticket.prolong(&found);
+        }
+        Ok(now >= ticket.until)
     }
 
     /// A place for somebody who watches with this ticket.
@@ -194,17 +230,26 @@ const LINGER: Duration = Duration::from_secs(10);
 
 impl Watching {
     /// How the authentication stands now.
-    pub async fn look(&self) -> Result<Option<Authentication>, StoreError> {
-        self.all.parts.store.authentication(&self.ticket.name).await
+    pub async fn look(&mut self) -> Result<Option<Authentication>, StoreError> {
+        let found = self.all.parts.store.authentication(&self.ticket.name).await?;
+        if let Some(found) = &found {
+            self.ticket.prolong(found);
+        }
+        Ok(found)
     }
 
     /// Waits for a reason to look again, at most for so long.
     pub async fn changed(&mut self, quiet: Duration) -> Change {
-        let parts = &self.all.parts;
+        let parts = Arc::clone(&self.all);
+        let parts = &parts.parts;
         let end = self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX);
         tokio::select! {
             () = self.watcher.woken() => Change::Perhaps,
-            () = parts.clock.sleep_until(end) => Change::Never,
+            // The expectation may have been prolonged, which wakes nobody.
+            () = parts.clock.sleep_until(end) => match self.look().await {
+                Ok(_) if self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX) > end => Change::Perhaps,
+                _ => Change::Never,
+            },
             () = parts.lifecycle.soft().cancelled() => Change::Never,
             () = parts.clock.sleep(quiet) => Change::NotYet,
         }

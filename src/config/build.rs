@@ -29,7 +29,9 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
     let remotepc = building.remotepc();
     let provisioning = building.provisioning(services.as_deref().ok(), remotepc.as_ref().ok());
     let authentications = building.single("authentications", |r, _| {
-        Ok(Authentications { claim_within: r.required("claim_within", rules::fresh)? })
+        let (claim_within, min_trust) =
+            (r.required("claim_within", rules::fresh), r.required("min_trust", rules::min_trust));
+        Ok(Authentications { claim_within: claim_within?, min_trust: min_trust? })
     });
     let retention = building.single("retention", |r, _| {
         let (events, audit) = (r.required("events", rules::kept), r.required("audit", rules::kept));

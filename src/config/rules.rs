@@ -15,7 +15,7 @@ use super::merge::read_text;
 use super::reader::Ruled;
 use super::schema::near_miss;
 use super::{AllowedNetwork, Database, LogFormat};
-use crate::domain::{HumanDuration, ProvisioningMode, ServiceName};
+use crate::domain::{HumanDuration, ProvisioningMode, ServiceName, Trust};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -44,6 +44,10 @@ pub(super) fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Ruled<T> {
 
 pub(super) fn log_format(text: &str) -> Ruled<LogFormat> {
     one_of(text, &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)])
+}
+
+pub(super) fn min_trust(text: &str) -> Ruled<Trust> {
+    one_of(text, &[("token", Trust::Token), ("address", Trust::Address), ("none", Trust::None)])
 }
 
 pub(super) fn provisioning_mode(text: &str) -> Ruled<ProvisioningMode> {

@@ -232,7 +232,11 @@ pub(super) const SECTIONS: &[Section] = &[
             list("schedule", SCHEDULE),
         ],
     },
-    Section { name: "authentications", repeated: false, keys: &[text("claim_within", FRESH)] },
+    Section {
+        name: "authentications",
+        repeated: false,
+        keys: &[text("claim_within", FRESH), text("min_trust", r#""token", "address" or "none""#)],
+    },
     Section { name: "retention", repeated: false, keys: &[text("events", KEPT), text("audit", KEPT)] },
     Section {
         name: "telemetry",

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName};
+use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName, Trust};
 
 /// All that an operator decides.
 #[derive(Debug, Clone)]
@@ -183,6 +183,8 @@ pub struct Provisioning {
 pub struct Authentications {
     /// How long after its completion an authentication can be claimed.
     pub claim_within: Duration,
+    /// Minimum trust of an authentication that is claimed.
+    pub min_trust: Trust,
 }
 
 /// How long things are kept.

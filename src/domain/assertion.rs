@@ -32,12 +32,14 @@ pub struct AssertionKey {
     id: String,
 }
 
-/// What an assertion says.
+/// Claims of an assertion. `sub` is the subject that the app had said, else the uaid.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
     aud: &'a ServiceName,
-    sub: Uaid,
+    sub: &'a str,
+    uaid: Uaid,
+    expected: bool,
     jti: String,
     iat: i64,
     exp: i64,
@@ -60,10 +62,13 @@ impl AssertionKey {
     #[must_use]
     pub fn vouch(&self, it: &Authentication, issuer: &str, now: Timestamp, chance: &Chance) -> String {
         let second = now.as_second();
+        let uaid = it.uaid.to_string();
         let claims = Claims {
             iss: issuer,
             aud: &it.service,
-            sub: it.uaid,
+            sub: it.subject.as_deref().unwrap_or(&uaid),
+            uaid: it.uaid,
+            expected: it.expected,
             jti: URL_SAFE_NO_PAD.encode(chance.bytes::<16>()),
             iat: second,
             exp: second.saturating_add(i64::try_from(ASSERTION_LASTS.as_secs()).unwrap_or(0)),

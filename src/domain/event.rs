@@ -156,6 +156,49 @@ text_enum! {
     }
 }
 
+impl Trust {
+    /// Whether it is at least as much as `minimum`.
+    #[must_use]
+    pub fn reaches(self, minimum: Self) -> bool {
+        let rank = |trust| match trust {
+            Self::None => 0,
+            Self::Address => 1,
+            Self::Token | Self::Own => 2,
+        };
+        rank(self) >= rank(minimum)
+    }
+
+    /// The stricter of two minimums.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        if self.reaches(other) { self } else { other }
+    }
+}
+
+/// Minimum trust that a claim asks for: `token`, `address` or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MinTrust {
+    /// The callback had a token.
+    Token,
+    /// The callback came from a listed address, or had a token.
+    Address,
+    /// Any callback.
+    None,
+}
+
+impl MinTrust {
+    /// As a trust to compare with.
+    #[must_use]
+    pub fn get(self) -> Trust {
+        match self {
+            Self::Token => Trust::Token,
+            Self::Address => Trust::Address,
+            Self::None => Trust::None,
+        }
+    }
+}
+
 /// An event that is to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {

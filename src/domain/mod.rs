@@ -51,7 +51,7 @@ pub use duration::HumanDuration;
 pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};
 pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
-pub use event::{CallbackType, Event, EventType, NewEvent, Trust, iso_millis};
+pub use event::{CallbackType, Event, EventType, MinTrust, NewEvent, Trust, iso_millis};
 pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};

@@ -94,6 +94,7 @@ impl Shared {
             metrics: self.metrics.clone(),
             lifecycle: self.lifecycle.clone(),
             claim_within: config.authentications.claim_within,
+            min_trust: config.authentications.min_trust,
             issuer: public_url(config).unwrap_or_else(|| "remgate".to_owned()),
         };
         Ok(Arc::new(Authentications::open(parts).await?))

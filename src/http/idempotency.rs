@@ -106,9 +106,9 @@ impl Idempotency {
         Problem::internal().into_response()
     }
 
-    /// Keeps an answer, unless it is about us and not about the request.
+    /// Keeps a final answer: one that the same request would get again, whenever it is sent.
     async fn kept(&self, ticket: &Ticket, response: Response) -> Response {
-        if response.status().is_server_error() {
+        if !response.status().is_success() && response.status() != StatusCode::UNPROCESSABLE_ENTITY {
             self.forget(ticket).await;
             return response;
         }

@@ -86,6 +86,7 @@ pub fn public(
         .with_state(Arc::new(callback));
     let router = Router::new()
         .merge(callbacks)
+        .merge(authentications::key_set(Arc::clone(&authentications)))
         .merge(waiting(authentications, cors_origins))
         .route("/livez", get(health::livez))
         .method_not_allowed_fallback(|| async { Envelope::wrong_method("GET, HEAD") });

@@ -26,6 +26,7 @@ pub struct Problem {
 struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
+    code: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
@@ -100,9 +101,19 @@ impl Problem {
         Self::new(status, "authentication-expired", "The authentication did not come in time", detail)
     }
 
-    /// 425: a claim before the authentication.
-    pub fn too_early(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_EARLY, "authentication-pending", "It has not been completed", detail)
+    /// 409: a claim before the authentication has completed.
+    pub fn not_completed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "not-completed", "The authentication has not completed", detail)
+    }
+
+    /// 403: a claim that asks for more trust than the authentication has.
+    pub fn insufficient_trust(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "insufficient-trust",
+            "The authentication has too little trust",
+            detail,
+        )
     }
 
     /// 400: what stands in the place of a ticket is none.
@@ -219,6 +230,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let document = Document {
             kind: format!("urn:remgate:problem:{}", self.kind),
+            code: self.kind.replace('-', "_"),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,

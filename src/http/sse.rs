@@ -8,13 +8,23 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::respond::with_body;
 
 /// Where a reader that comes back says what it has heard last.
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Id of the last event that a reader has received: the header `Last-Event-ID`, else the parameter `lastEventId`, which
+/// polyfills of `EventSource` send instead because older browsers cannot set headers.
+pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let header = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    header.or_else(|| {
+        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        pairs.find(|(name, _)| name == "lastEventId").map(|(_, value)| value.into_owned())
+    })
+}
 
 /// Asks the proxies that know it not to collect a stream before they pass it on.
 const UNBUFFERED: (HeaderName, HeaderValue) =

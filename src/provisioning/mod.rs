@@ -102,6 +102,7 @@ impl Provisioner {
     /// Keeps what new events ask for, and does all that is due. Says when the next is.
     async fn work(&mut self) -> Result<Timestamp, StoreError> {
         self.read_events().await?;
+        self.read_early_events().await?;
         while !self.parts.lifecycle.soft().is_cancelled() {
             let now = self.parts.clock.now();
             let token = LeaseToken::new(now, &self.parts.chance);
@@ -130,6 +131,19 @@ impl Provisioner {
             if !page.has_more {
                 return Ok(());
             }
+        }
+    }
+
+    /// Keeps what events ask for that came before their expectation.
+    async fn read_early_events(&self) -> Result<(), StoreError> {
+        loop {
+            let events = self.parts.store.provisioning_offers().await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let wishes: Vec<_> = events.iter().filter_map(|event| self.parts.rule.wish(event)).collect();
+            let cursors: Vec<_> = events.iter().map(|event| event.cursor).collect();
+            self.parts.store.wish_offered(&wishes, &cursors, self.parts.clock.now()).await?;
         }
     }
 

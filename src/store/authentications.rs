@@ -1,11 +1,12 @@
 //! Authentications: what is expected, whether it came, and who took it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::StoreError;
 use super::backend::{Backend, Statement, statement, within};
@@ -14,9 +15,11 @@ use super::lane::Transaction;
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::authentications::{
     AUTHENTICATION, CLAIM_AUTHENTICATION, CLOSE_WATCHED, EXPECT, EXPECT_AGAIN, EXPECT_CLAIMED, KEEP_SECRET,
-    NEXT_EXPIRY, RUN_OUT, SECRET,
+    NEXT_EXPIRY, RUN_OUT, SECRET, TAKE_OFFER,
 };
-use crate::domain::{Authentication, AuthenticationName, AuthenticationStatus, Expectation, NewEvent, Trust};
+use crate::domain::{
+    Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, Trust,
+};
 
 /// What became of an expectation that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,35 @@ pub struct Expected {
     pub authentication: Authentication,
     /// Whether nobody had expected it before.
     pub new: bool,
+    /// Events that had come before, and are offered now to endpoints that want only expected ones: the number of
+    /// deliveries that this made. Nothing when no event had come before.
+    pub offered: Option<u64>,
+}
+
+/// What a claim asks of an authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimTerms {
+    /// Maximum time since its completion.
+    pub within: Duration,
+    /// Minimum trust of the event that completed it.
+    pub min_trust: Trust,
+    /// Whether it has to have been expected.
+    pub expected: bool,
+}
+
+/// The expectation of an event that came before it.
+#[derive(Debug, Clone)]
+pub(super) struct EarlyExpectation {
+    subject: Option<String>,
+    state: Option<Value>,
+}
+
+impl EarlyExpectation {
+    /// The event as it would be if the expectation had come first.
+    pub(super) fn applied_to(&self, event: Event) -> Event {
+        let Self { subject, state } = self.clone();
+        Event { expected: Some(true), subject, state, ..event }
+    }
 }
 
 /// What became of a claim.
@@ -40,6 +72,8 @@ pub enum Claimed {
     Pending,
     /// It did not come in time.
     Expired,
+    /// The event that completed it has less trust than is asked for, or it was not expected.
+    InsufficientTrust,
     /// Nobody has ever heard of it.
     Unknown,
 }
@@ -75,7 +109,7 @@ pub trait AuthenticationStore: Send + Sync {
     async fn claim_authentication(
         &self,
         name: &AuthenticationName,
-        within: Duration,
+        terms: ClaimTerms,
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
 
@@ -108,7 +142,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
             statement!(B, text, uaid, service, subject.clone(), state.clone())
         };
         let since = |text: &'static str| B::bind(B::bind(said(text), now.as_millisecond()), until);
-        within("expect an authentication", async {
+        let (new, authentication) = within("expect an authentication", async {
             let mut tx = self.at.rest.begin(B::BEGIN).await?;
             let new = B::run(tx.connection(), since(EXPECT)).await? > 0
                 || B::run(tx.connection(), since(EXPECT_CLAIMED)).await? > 0;
@@ -117,9 +151,11 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
             }
             let authentication = look(&mut tx, name).await?.ok_or(sqlx::Error::RowNotFound)?;
             tx.commit().await?;
-            Ok(Expected { authentication, new })
+            Ok((new, authentication))
         })
-        .await
+        .await?;
+        let offered = within("offer early events", self.offer_early_events(name, now)).await?;
+        Ok(Expected { authentication, new, offered })
     }
 
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError> {
@@ -133,7 +169,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
     async fn claim_authentication(
         &self,
         name: &AuthenticationName,
-        fresh: Duration,
+        terms: ClaimTerms,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
         within("claim an authentication", async {
@@ -146,7 +182,12 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
                 _ if found.claimed_at.is_some() => Some(Claimed::Taken),
                 AuthenticationStatus::Pending => Some(Claimed::Pending),
                 AuthenticationStatus::Expired => Some(Claimed::Expired),
-                AuthenticationStatus::Completed if is_stale(&found, fresh, now) => Some(Claimed::TooLate),
+                AuthenticationStatus::Completed if is_stale(&found, terms.within, now) => {
+                    Some(Claimed::TooLate)
+                }
+                AuthenticationStatus::Completed if !is_trusted(&found, terms) => {
+                    Some(Claimed::InsufficientTrust)
+                }
                 AuthenticationStatus::Completed => None,
             };
             if let Some(refused) = refused {
@@ -231,6 +272,65 @@ async fn look<B: Backend>(
     rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
 }
 
+/// Whether an authentication meets the terms of a claim about trust.
+fn is_trusted(found: &Authentication, terms: ClaimTerms) -> bool {
+    found.trust.is_some_and(|trust| trust.reaches(terms.min_trust)) && (found.expected || !terms.expected)
+}
+
+impl<B: Backend> SqlStore<B> {
+    /// Offers the events of an authentication that were stored without its expectation. Returns the number of deliveries
+    /// that this made; nothing when there are no such events, or they were offered before.
+    async fn offer_early_events(
+        &self,
+        name: &AuthenticationName,
+        now: Timestamp,
+    ) -> sqlx::Result<Option<u64>> {
+        let (uaid, service) = bound(name);
+        let mut lane = self.at.rest.alone().await?;
+        let unexpected =
+            statement!(B, B::DIALECT.authentications.unexpected_events, uaid.clone(), service.clone());
+        let rows = B::rows(lane.connection(), unexpected).await?;
+        lane.end();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let seqs = rows.iter().map(|row| column::<B, i64>(row, "seq")).collect::<Result<Vec<_>, _>>()?;
+        let list = || json!(seqs).to_string();
+        let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let take = statement!(B, TAKE_OFFER, uaid, service, now.as_millisecond());
+        if B::run(tx.connection(), take).await? == 0 {
+            tx.commit().await?;
+            return Ok(None);
+        }
+        let texts = &B::DIALECT.authentications;
+        let deliveries =
+            B::run(tx.connection(), statement!(B, texts.offer, list(), now.as_millisecond())).await?;
+        B::run(tx.connection(), statement!(B, texts.keep_offers, list())).await?;
+        tx.commit().await?;
+        Ok(Some(deliveries))
+    }
+}
+
+/// Reads the expectations of events that came before theirs, by the events' cursors.
+pub(super) async fn early_expectations<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    seqs: &[i64],
+) -> sqlx::Result<HashMap<i64, EarlyExpectation>> {
+    if seqs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = statement!(B, B::DIALECT.authentications.early_expectations, json!(seqs).to_string());
+    let rows = B::rows(tx.connection(), query).await?;
+    let found = rows.iter().map(|row| {
+        let expectation = EarlyExpectation {
+            subject: column::<B, _>(row, "subject")?,
+            state: document::<B>(row, "state")?,
+        };
+        Ok((column::<B, i64>(row, "seq")?, expectation))
+    });
+    found.collect()
+}
+
 fn is_stale(found: &Authentication, fresh: Duration, now: Timestamp) -> bool {
     let until = found.completed_at.and_then(|completed| completed.checked_add(fresh).ok());
     until.is_some_and(|until| until < now)
@@ -254,27 +354,30 @@ fn authentication<B: Backend>(
     let text = |name: &'static str| column::<B, Option<String>>(row, name);
     let event = text("event")?.map(|id| parsed("event", id)).transpose()?;
     let expected_at = moment("expected_at")?;
+    let late = event.is_some() && column::<B, bool>(row, "late")?;
     let status = match (&event, moment("expired_at")?) {
         (None, None) if expected_at.is_none() => return Ok(None),
-        (Some(_), _) => AuthenticationStatus::Completed,
-        (None, Some(_)) => AuthenticationStatus::Expired,
+        // Final: an event that comes later is stored, and completes nothing.
+        (_, Some(_)) => AuthenticationStatus::Expired,
+        (Some(_), None) => AuthenticationStatus::Completed,
         (None, None) => AuthenticationStatus::Pending,
     };
+    let completed = status == AuthenticationStatus::Completed;
     let trust: Option<Trust> = text("trust")?.map(|trust| parsed("trust", trust)).transpose()?;
     Ok(Some(Authentication {
         uaid: name.uaid,
         service: name.service.clone(),
         status,
-        event_type: text("type")?.map(|it| parsed("type", it)).transpose()?,
-        trust,
+        event_type: text("type")?.filter(|_| completed).map(|it| parsed("type", it)).transpose()?,
+        trust: trust.filter(|_| completed),
         expected: expected_at.is_some(),
         subject: text("subject")?,
         state: document::<B>(row, "state")?,
         expected_at,
         expires_at: moment("expires_at")?,
-        completed_at: moment("received_at")?,
+        completed_at: moment("received_at")?.filter(|_| completed),
         claimed_at: moment("claimed_at")?,
-        late: event.is_some() && column::<B, bool>(row, "late")?,
-        event,
+        late,
+        event: event.filter(|_| completed),
     }))
 }

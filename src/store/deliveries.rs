@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::authentications::{EarlyExpectation, early_expectations};
 use super::backend::{Backend, statement, within};
 use super::endpoints::endpoint;
 use super::events::event;
@@ -68,9 +69,12 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             let seqs: Vec<_> = claimed.iter().map(|(_, row)| row.event_seq).collect();
             let query = statement!(B, B::DIALECT.events.events_by_seq, json!(seqs).to_string());
             let events = B::rows(tx.connection(), query).await?;
+            let offered: Vec<_> =
+                claimed.iter().filter(|(_, row)| row.offered).map(|(_, row)| row.event_seq).collect();
+            let early = early_expectations(&mut tx, &offered).await?;
             tx.commit().await?;
             let events = events.iter().map(|row| Ok((column::<B, i64>(row, "seq")?, event::<B>(row)?)));
-            leases(claimed, &events.collect::<Result<_, sqlx::Error>>()?)
+            leases(claimed, &events.collect::<Result<_, sqlx::Error>>()?, &early)
         })
         .await
     }
@@ -175,6 +179,7 @@ struct ClaimedRow {
     attempt_count: i64,
     attempts_before: i64,
     replay: bool,
+    offered: bool,
 }
 
 fn claimed_row<B: Backend>(row: &B::Row) -> Result<ClaimedRow, sqlx::Error> {
@@ -184,19 +189,24 @@ fn claimed_row<B: Backend>(row: &B::Row) -> Result<ClaimedRow, sqlx::Error> {
         attempt_count: column::<B, _>(row, "attempt_count")?,
         attempts_before: column::<B, _>(row, "attempts_before")?,
         replay: column::<B, _>(row, "replay")?,
+        offered: column::<B, _>(row, "offered")?,
     })
 }
 
 fn leases(
     claimed: Vec<(&Claim, ClaimedRow)>,
     events: &HashMap<i64, Event>,
+    early: &HashMap<i64, EarlyExpectation>,
 ) -> Result<Vec<Lease>, sqlx::Error> {
     let leases = claimed.into_iter().map(|(claim, row)| {
+        let event = events.get(&row.event_seq).cloned().ok_or(sqlx::Error::RowNotFound)?;
+        let expectation = early.get(&row.event_seq).filter(|_| row.offered);
+        let event = expectation.map_or(event.clone(), |expectation| expectation.applied_to(event));
         Ok(Lease {
             token: claim.token.clone(),
             delivery: row.delivery,
             endpoint: claim.endpoint.clone(),
-            event: events.get(&row.event_seq).cloned().ok_or(sqlx::Error::RowNotFound)?,
+            event,
             attempt_count: u32::try_from(row.attempt_count).unwrap_or(u32::MAX),
             attempts_before: u32::try_from(row.attempts_before).unwrap_or(u32::MAX),
             replay: row.replay,

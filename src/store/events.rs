@@ -1,6 +1,7 @@
 //! Events: grouped appends, and pages without gaps.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -187,16 +188,22 @@ fn key(event: &NewEvent) -> Key {
 }
 
 /// Makes equal callbacks of one batch one row, the later ones its duplicates; says for each callback which row it is.
-/// The rows come sorted by their key, so that appenders could never lock the same rows in opposite order.
+/// The rows keep the order of the callbacks, and so do their cursors. Appends never run beside each other, so no two of them
+/// can lock the same rows in opposite order.
 fn fold(events: &[NewEvent]) -> (Vec<(&NewEvent, i64)>, Vec<Key>) {
     let keys: Vec<_> = events.iter().map(key).collect();
-    let mut rows: HashMap<&Key, (&NewEvent, i64)> = HashMap::with_capacity(events.len());
+    let mut rows: Vec<(&NewEvent, i64)> = Vec::with_capacity(events.len());
+    let mut indexes: HashMap<&Key, usize> = HashMap::with_capacity(events.len());
     for (event, key) in events.iter().zip(&keys) {
-        rows.entry(key).and_modify(|(_, duplicates)| *duplicates += 1).or_insert((event, 0));
+        match indexes.entry(key) {
+            Entry::Occupied(index) => rows[*index.get()].1 += 1,
+            Entry::Vacant(index) => {
+                index.insert(rows.len());
+                rows.push((event, 0));
+            }
+        }
     }
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_by_key(|(key, _)| *key);
-    (rows.into_iter().map(|(_, row)| row).collect(), keys)
+    (rows, keys)
 }
 
 fn rows_json(rows: &[(&NewEvent, i64)]) -> String {

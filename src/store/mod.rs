@@ -38,7 +38,7 @@ use crate::domain::{
 use crate::wake::Wake;
 
 pub use audit::AuditLog;
-pub use authentications::{AuthenticationStore, Claimed, Expected, ExpiryEvent, RunOut};
+pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected, ExpiryEvent, RunOut};
 pub use consumers::{ConsumerStore, MAX_CONSUMERS, Unmoved};
 pub use error::StoreError;
 pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};

@@ -2,16 +2,19 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::StoreError;
 use super::backend::{Backend, Statement, bind, statement, within};
-use super::events::uaid;
+use super::events::{event, uaid};
+use super::lane::Transaction;
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::provisionings::{
-    BEGIN_RULE, END_RULE, END_WISH, FORGET_WISHES, LEASE_WISH, MOVE_RULE, NEXT_WISH, RULE_PLACE, WISH,
+    BEGIN_RULE, DROP_OFFERS, END_RULE, END_WISH, FORGET_WISHES, LEASE_WISH, MOVE_RULE, NEXT_WISH, OFFERS,
+    RULE_PLACE, WISH,
 };
 use crate::domain::{
-    AuthenticationName, Cursor, LeaseToken, Provisioning, ProvisioningAttempt, ProvisioningEnd,
+    AuthenticationName, Cursor, Event, LeaseToken, Provisioning, ProvisioningAttempt, ProvisioningEnd,
 };
 
 /// What the rule's place is kept under.
@@ -28,6 +31,17 @@ pub trait ProvisioningStore: Send + Sync {
 
     /// Keeps what the events up to a place have asked for. A wish that is there already stays as it is.
     async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Returns events that came before their expectation, as they would be if it had come first; at most 100.
+    async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError>;
+
+    /// Keeps what such events have asked for, and removes them from the offers.
+    async fn wish_offered(
+        &self,
+        wishes: &[Provisioning],
+        events: &[Cursor],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// When there is something to be done, by somebody who does `all` or only what is dry.
     async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError>;
@@ -70,20 +84,40 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn end_provisioning(&self) -> Result<(), StoreError> {
-        self.run_alone("end to provision", statement!(B, END_RULE, RULE.to_owned())).await
+        self.run_alone("end to provision", statement!(B, END_RULE, RULE.to_owned())).await?;
+        self.run_alone("drop early events", statement!(B, DROP_OFFERS)).await
     }
 
     async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError> {
         within("keep wishes", async {
             let mut tx = self.at.rest.begin(B::BEGIN).await?;
-            for wish in wishes {
-                let Provisioning { event, email, computers, dry_run, .. } = wish.clone();
-                let (event, computers) = (event.to_string(), i64::from(computers));
-                let insert = of::<B>(WISH, &wish.name);
-                let insert = bind!(B, insert, event, email, computers, dry_run, now.as_millisecond());
-                B::run(tx.connection(), insert).await?;
-            }
+            insert_wishes(&mut tx, wishes, now).await?;
             B::run(tx.connection(), statement!(B, MOVE_RULE, RULE.to_owned(), upto.0)).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError> {
+        within("read early events", async {
+            let rows = self.read(|| statement!(B, OFFERS)).await?;
+            rows.iter().map(event::<B>).collect()
+        })
+        .await
+    }
+
+    async fn wish_offered(
+        &self,
+        wishes: &[Provisioning],
+        events: &[Cursor],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let seqs: Vec<_> = events.iter().map(|cursor| cursor.0).collect();
+        within("keep wishes of early events", async {
+            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            insert_wishes(&mut tx, wishes, now).await?;
+            let take = statement!(B, B::DIALECT.provisionings.take_offers, json!(seqs).to_string());
+            B::run(tx.connection(), take).await?;
             tx.commit().await
         })
         .await
@@ -189,4 +223,19 @@ fn attempt<B: Backend>(row: &B::Row) -> Result<ProvisioningAttempt, sqlx::Error>
         number: number("attempt_count")?.saturating_add(1),
         in_doubt: column::<B, _>(row, "in_doubt")?,
     })
+}
+
+async fn insert_wishes<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    wishes: &[Provisioning],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    for wish in wishes {
+        let Provisioning { event, email, computers, dry_run, .. } = wish.clone();
+        let (event, computers) = (event.to_string(), i64::from(computers));
+        let insert = of::<B>(WISH, &wish.name);
+        let insert = bind!(B, insert, event, email, computers, dry_run, now.as_millisecond());
+        B::run(tx.connection(), insert).await?;
+    }
+    Ok(())
 }

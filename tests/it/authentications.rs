@@ -22,6 +22,12 @@ name = \"shop\"
 tokens = [\"shop-token-012345678901234\"]
 ";
 
+/// Lets a callback without a token be claimed.
+const ANY_TRUST: &str = "authentications.min_trust = \"none\"\n";
+
+/// The token of a service that has one.
+const TOKEN: &str = "a-token-of-these-tests-0123";
+
 fn path(number: u64) -> String {
     format!("/v1/authentications/{}", uaid(number))
 }
@@ -124,12 +130,12 @@ both_engines! {
     }
 
     async fn of_fifty_claims_one_is_answered(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+        let gateway = TestGateway::start(engine.url(), ANY_TRUST).await;
         // On PostgreSQL half of them come to another replica.
-        let other = if engine.name() == "postgres" { Some(TestGateway::replica(2, engine.url(), "").await) } else { None };
+        let other = if engine.name() == "postgres" { Some(TestGateway::replica(2, engine.url(), ANY_TRUST).await) } else { None };
         let other = other.as_ref().unwrap_or(&gateway);
         put(&gateway.internal, 1, json!({})).await.expect(201);
-        assert_eq!(claim(&gateway.internal, 1).await.expect(425).json()["type"], "urn:remgate:problem:authentication-pending");
+        assert_eq!(claim(&gateway.internal, 1).await.expect(409).json()["code"], "not_completed");
         let id = callback(&gateway, 1).await;
         let claims = (0..50).map(|number| claim(if number % 2 == 0 { &gateway.internal } else { &other.internal }, 1));
         let answers = join_all(claims).await;
@@ -150,7 +156,7 @@ both_engines! {
     }
 
     async fn a_claim_is_good_for_five_minutes(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+        let gateway = TestGateway::start(engine.url(), ANY_TRUST).await;
         callback(&gateway, 1).await;
         callback(&gateway, 2).await;
         gateway.clock.advance(Duration::from_mins(5));
@@ -161,6 +167,95 @@ both_engines! {
         claim(&gateway.internal, 1).await.expect(409);
     }
 
+    async fn a_claim_needs_the_trust_that_it_and_the_configuration_ask_for(engine: Engine) {
+        let open = TestGateway::start(engine.url(), "").await;
+        put(&open.internal, 1, json!({})).await.expect(201);
+        callback(&open, 1).await;
+        for body in [json!({}), json!({"min_trust": "none"}), json!({"min_trust": "token"})] {
+            let refused = open.internal.post(&format!("{}/claim", path(1)), &body).await.expect(403).json();
+            assert_eq!(refused["code"], "insufficient_trust", "{body}");
+        }
+        for wrong in [json!({"min_trust": "much"}), json!({"expected": "yes"}), json!({"trust": "token"})] {
+            open.internal.post(&format!("{}/claim", path(1)), &wrong).await.expect(422);
+        }
+        assert_eq!(open.internal.get(&path(1)).await.expect(200).json()["claimed_at"], json!(null));
+    }
+
+    async fn a_claim_may_ask_that_it_was_expected(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), &format!("callback.tokens = [\"{TOKEN}\"]")).await;
+        let terms = json!({"min_trust": "token", "expected": true});
+        let claim = async |number: u64| gateway.internal.post(&format!("{}/claim", path(number)), &terms).await;
+        put(&gateway.internal, 1, json!({"subject": "jane@example.com"})).await.expect(201);
+        for number in [1, 2] {
+            gateway.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={}", uaid(number))).await.expect(200);
+        }
+        assert_eq!(claim(2).await.expect(403).json()["code"], "insufficient_trust");
+        let claimed = claim(1).await.expect(200).json();
+        assert_eq!((&claimed["trust"], &claimed["expected"], &claimed["subject"]), (&json!("token"), &json!(true), &json!("jane@example.com")));
+        assert_eq!(claim(1).await.expect(409).json()["code"], "already_claimed");
+    }
+
+    async fn an_idempotency_key_keeps_final_answers_only(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), ANY_TRUST).await;
+        put(&gateway.internal, 1, json!({})).await.expect(201);
+        let client = gateway.internal.clone().header("idempotency-key", "claim-1");
+        for _ in 0..2 {
+            assert_eq!(claim(&client, 1).await.expect(409).json()["code"], "not_completed");
+        }
+        callback(&gateway, 1).await;
+        let claimed = claim(&client, 1).await.expect(200).json();
+        assert_eq!(claim(&client, 1).await.expect(200).json(), claimed, "a final answer is given again");
+        let unknown = gateway.internal.clone().header("idempotency-key", "claim-2");
+        claim(&unknown, 2).await.expect(404);
+        callback(&gateway, 2).await;
+        claim(&unknown, 2).await.expect(200);
+    }
+
+    async fn an_event_that_came_first_is_offered_once_it_is_expected(engine: Engine) {
+        let (mut all, mut expected) = (Receiver::start().await, Receiver::start().await);
+        let mut other = Receiver::start().await;
+        let config = delivery("") + &endpoint("all", &all.url("/"), "")
+            + &endpoint("expected", &expected.url("/"), "expected_only = true")
+            + &endpoint("other", &other.url("/"), "expected_only = true\ntypes = [\"remauth.subscribed\"]");
+        let gateway = TestGateway::start(engine.url(), &config).await;
+        let id = callback(&gateway, 1).await;
+        assert_eq!(all.next().await.json()["data"]["expected"], json!(false));
+        expected.expect_none();
+        let said = json!({"subject": "jane@example.com", "state": {"cart": 7}});
+        assert_eq!(put(&gateway.internal, 1, said.clone()).await.expect(201).json()["status"], "completed");
+        let told = expected.next().await;
+        assert_eq!(told.header("webhook-id"), id);
+        let data = &told.json()["data"];
+        assert_eq!((&data["expected"], &data["subject"], &data["state"]), (&json!(true), &json!("jane@example.com"), &json!({"cart": 7})));
+        put(&gateway.internal, 1, said).await.expect(200);
+        gateway.until_figure("remgate_deliveries_pending 0").await;
+        all.expect_none();
+        expected.expect_none();
+        other.expect_none();
+    }
+
+    async fn callbacks_and_expectations_at_the_same_time_are_all_offered(engine: Engine) {
+        let mut expected = Receiver::start().await;
+        let config = delivery("") + &endpoint("expected", &expected.url("/"), "expected_only = true");
+        let gateway = TestGateway::start(engine.url(), &config).await;
+        let other = if engine.name() == "postgres" { Some(TestGateway::replica(2, engine.url(), &config).await) } else { None };
+        let other = other.as_ref().unwrap_or(&gateway);
+        let stored = &gateway;
+        let pairs = (0..60).map(|number| async move {
+            tokio::join!(callback(stored, number), put(&other.internal, number, json!({"subject": "j"})))
+        });
+        let ids: std::collections::BTreeSet<_> = join_all(pairs).await.into_iter().map(|(id, _)| id).collect();
+        let mut told = std::collections::BTreeSet::new();
+        while told.len() < ids.len() {
+            let request = expected.next().await;
+            assert_eq!(request.json()["data"]["subject"], "j");
+            assert!(told.insert(request.header("webhook-id").to_owned()), "each once");
+        }
+        assert_eq!(told, ids);
+        gateway.until_figure("remgate_deliveries_pending 0").await;
+        expected.expect_none();
+    }
+
     async fn a_callback_at_another_service_is_another_authentication(engine: Engine) {
         let gateway = TestGateway::start(engine.url(), TWO).await;
         let said = json!({"service": "portal", "subject": "j"});
@@ -169,7 +264,7 @@ both_engines! {
         let at = async |service: &str| gateway.internal.get(&format!("{}?service={service}", path(1))).await.expect(200).json();
         assert_eq!((&at("portal").await["status"], &at("shop").await["status"]), (&json!("pending"), &json!("completed")));
         assert_eq!((&at("shop").await["expected"], &at("shop").await["subject"]), (&json!(false), &json!(null)));
-        gateway.internal.post(&format!("{}/claim?service=portal", path(1)), &json!({})).await.expect(425);
+        gateway.internal.post(&format!("{}/claim?service=portal", path(1)), &json!({})).await.expect(409);
         gateway.internal.post(&format!("{}/claim?service=shop", path(1)), &json!({})).await.expect(200);
         // Which one is meant has to be said.
         for answer in [gateway.internal.get(&path(1)).await, claim(&gateway.internal, 1).await, put(&gateway.internal, 1, json!({})).await] {

@@ -1,14 +1,17 @@
-//! Expectations that run out: said once, delivered as anything else, and completed all the same by what comes late.
+//! Expectations that run out: said once, delivered as anything else, and final: what comes late completes nothing.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::engine::both_engines;
+use sqlx::{Connection, PgConnection};
+
+use crate::support::engine::{Engine, both_engines};
 use crate::support::gateway::TestGateway;
 use crate::support::receiver::Receiver;
 use crate::support::service::{delivery, endpoint, uaid};
+use crate::support::within;
 
 async fn expect(gateway: &TestGateway, number: u64, body: Value) -> u16 {
     let path = format!("/v1/authentications/{}", uaid(number));
@@ -27,7 +30,7 @@ async fn events(gateway: &TestGateway) -> Vec<Value> {
 const RAN_OUT: &str = "remgate_events_total{type=\"remauth.expired\"}";
 
 both_engines! {
-    async fn what_runs_out_is_said_and_can_come_late(engine: Engine) {
+    async fn what_runs_out_is_said_and_stays_so(engine: Engine) {
         let (mut standard, mut remauth) = (Receiver::start().await, Receiver::start().await);
         let config = delivery("") + &endpoint("standard", &standard.url("/"), "")
             + &endpoint("remauth", &remauth.url("/"), "format = \"remauth\"");
@@ -61,9 +64,10 @@ both_engines! {
         gateway.public.get(&format!("/remauth_callback?registricated={}", uaid(1))).await.expect(200);
         let late = standard.next().await.json();
         assert_eq!((&late["data"]["late"], &late["data"]["expected"], &late["data"]["subject"]), (&json!(true), &json!(true), &json!("j")));
-        let completed = look(&gateway, 1, "").await;
-        assert_eq!((&completed["status"], &completed["late"], &completed["type"]), (&json!("completed"), &json!(true), &json!("remauth.registricated")));
-        gateway.internal.post(&claim, &json!({})).await.expect(200);
+        // Final: the late callback is stored and told, and completes nothing.
+        let still = look(&gateway, 1, "").await;
+        assert_eq!((&still["status"], &still["late"], &still["type"], &still["event"]), (&json!("expired"), &json!(true), &json!(null), &json!(null)));
+        gateway.internal.post(&claim, &json!({})).await.expect(410);
     }
 
     async fn replicas_say_it_once(engine: Engine) {
@@ -128,4 +132,35 @@ both_engines! {
         second.until_figure(&format!("{RAN_OUT} 1")).await;
         assert_eq!(look(&second, 1, "").await["status"], "expired");
     }
+}
+
+/// On SQLite there is one writer, and nothing waits at a lock of the appends.
+#[tokio::test]
+async fn a_callback_that_waits_while_its_expectation_runs_out_is_late() {
+    let engine = Engine::postgres().await;
+    let gateway = TestGateway::start(engine.url(), "").await;
+    assert_eq!(expect(&gateway, 1, json!({"expires_in": 60})).await, 201);
+    let mut holder = PgConnection::connect(engine.url()).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(8241996507418201)").execute(&mut holder).await.unwrap();
+    let waiting = async |count: i64, holder: &mut PgConnection| {
+        let query = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
+            (SELECT oid FROM pg_database WHERE datname = current_database())";
+        within("the lock to be waited for", async {
+            while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut *holder).await.unwrap() < count {}
+        })
+        .await;
+    };
+    gateway.clock.advance(Duration::from_mins(1));
+    waiting(1, &mut holder).await;
+    let path = format!("/remauth_callback?authenticated={}", uaid(1));
+    let (stored, ()) = tokio::join!(gateway.public.get(&path), async {
+        waiting(2, &mut holder).await;
+        sqlx::query("SELECT pg_advisory_unlock(8241996507418201)").execute(&mut holder).await.unwrap();
+    });
+    stored.expect(200);
+    assert_eq!(look(&gateway, 1, "").await["status"], "expired");
+    let told = events(&gateway).await;
+    let order: Vec<_> =
+        told.iter().map(|event| (event["type"].as_str().unwrap(), event["late"].as_bool())).collect();
+    assert_eq!(order, [("remauth.expired", None), ("remauth.authenticated", Some(true))]);
 }

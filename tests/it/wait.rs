@@ -161,9 +161,64 @@ both_engines! {
         assert_eq!(one.await.expect(200).json(), same.await.expect(200).json());
     }
 
+    async fn the_key_set_is_on_both_listeners_and_cacheable(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), "").await;
+        let [public, internal] = [&gateway.public, &gateway.internal].map(|client| client.get("/.well-known/jwks.json"));
+        let (public, internal) = (public.await.expect(200), internal.await.expect(200));
+        assert_eq!(public.json(), internal.json());
+        for answer in [&public, &internal] {
+            assert_eq!(answer.header("cache-control"), "public, max-age=300");
+        }
+        gateway.public.request(Method::HEAD, "/.well-known/jwks.json", None).await.expect(200);
+        gateway.public.request(Method::POST, "/.well-known/jwks.json", None).await.expect(405);
+    }
+
+    async fn the_subject_of_an_assertion_is_the_uaid_when_the_app_named_none(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), "authentications.min_trust = \"none\"").await;
+        callback(&gateway, 1).await;
+        let claimed = gateway.internal.post(&format!("{}/claim", path(1)), &json!({})).await.expect(200).json();
+        let claims = claimed["assertion"].as_str().unwrap().split('.').nth(1).unwrap();
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!((&claims["sub"], &claims["expected"], &claims["iss"]), (&json!(uaid(1)), &json!(false), &json!("remgate")));
+    }
+
+    async fn a_ticket_lives_as_long_as_its_expectation(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), "").await;
+        expect(&gateway.internal, 1, 60).await;
+        let ticket = ticket(&gateway.internal, 1).await;
+        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
+        gateway.internal.request(Method::PUT, &path(1), Some(&json!({"expires_in": 3600}))).await.expect(200);
+        // Beyond the end that the ticket had when it was made, with what a watcher lingers.
+        gateway.clock.advance(Duration::from_secs(75));
+        let mut later = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        assert_eq!(status(&mut later).await.0, json!({"status": "pending"}));
+        callback(&gateway, 1).await;
+        for source in [&mut source, &mut later] {
+            assert_eq!(status(source).await.0, json!({"status": "completed"}));
+        }
+    }
+
+    async fn who_was_told_that_it_expired_is_sent_away_for_good(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), "").await;
+        expect(&gateway.internal, 1, 60).await;
+        let ticket = ticket(&gateway.internal, 1).await;
+        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
+        gateway.clock.advance(Duration::from_mins(1));
+        assert_eq!(status(&mut source).await, (json!({"status": "expired"}), Some("expired".to_owned())));
+        gateway.clock.advance(Duration::from_hours(1));
+        gateway.public.clone().header("last-event-id", "expired").get(&ticket).await.expect(204);
+        gateway.public.get(&format!("{ticket}?lastEventId=expired")).await.expect(204);
+        gateway.public.get(&ticket).await.expect(410);
+        gateway.public.clone().header("last-event-id", "expired").get(&format!("{ticket}x")).await.expect(400);
+    }
+
     async fn an_assertion_is_checked_with_the_key_set_and_names_its_audience(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "public.url = \"https://remgate.example\"").await;
-        expect(&gateway.internal, 1, 300).await;
+        let config = "public.url = \"https://remgate.example\"\nauthentications.min_trust = \"none\"";
+        let gateway = TestGateway::start(engine.url(), config).await;
+        let said = json!({"subject": "jane@example.com"});
+        gateway.internal.request(Method::PUT, &path(1), Some(&said)).await.expect(201);
         callback(&gateway, 1).await;
         let claimed = gateway.internal.post(&format!("{}/claim", path(1)), &json!({})).await.expect(200).json();
         let assertion = claimed["assertion"].as_str().unwrap();
@@ -179,7 +234,9 @@ both_engines! {
         // The gateway's clock is not the machine's.
         validation.validate_exp = false;
         let claims = decode::<Value>(assertion, &public, &validation).unwrap().claims;
-        assert_eq!((&claims["sub"], &claims["event"], &claims["trust"]), (&json!(uaid(1)), &claimed["event"], &json!("none")));
+        assert_eq!((&claims["sub"], &claims["uaid"], &claims["expected"]), (&json!("jane@example.com"), &json!(uaid(1)), &json!(true)));
+        assert_eq!((&claims["event"], &claims["trust"], &claims["type"]), (&claimed["event"], &json!("none"), &json!("remauth.authenticated")));
+        assert_eq!(claims["auth_time"], 1_795_381_445);
         let (issued, until) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
         assert_eq!((until - issued, issued), (60, 1_795_381_445));
         assert!(claims["jti"].as_str().unwrap().len() >= 20);

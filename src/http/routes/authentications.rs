@@ -6,14 +6,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::authentications::{Authentications, NoTicket};
 use crate::domain::{
-    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, ServiceName,
-    Subject, Uaid, iso_millis,
+    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, MinTrust,
+    ServiceName, Subject, Uaid, iso_millis,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, Params, Path};
@@ -48,13 +48,18 @@ pub(crate) fn routes(state: Arc<AuthenticationsState>) -> Router {
         .with_state(state)
 }
 
-/// The key set, for whoever is shown an assertion.
+/// Verifiers may keep the key set for 5 minutes.
+const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// The key set that assertions are verified with.
 pub(crate) fn key_set(authentications: Arc<Authentications>) -> Router {
     Router::new().route(
         "/.well-known/jwks.json",
         get(async move || {
             let set = authentications.key_set().to_string();
-            with_body(StatusCode::OK, "application/jwk-set+json", set)
+            let mut response = with_body(StatusCode::OK, "application/jwk-set+json", set);
+            response.headers_mut().insert(header::CACHE_CONTROL, CACHEABLE);
+            response
         }),
     )
 }
@@ -122,16 +127,26 @@ struct Taken {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+/// What a claim asks for beyond the configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    min_trust: Option<MinTrust>,
+    #[serde(default)]
+    expected: bool,
+}
+
 /// `POST /v1/authentications/{uaid}/claim`
 async fn claim(
     State(state): Shared,
     caller: Caller,
     Path(uaid): Path<Uaid>,
     params: Params,
-    Json(Nothing {}): Json<Nothing>,
+    Json(terms): Json<Terms>,
 ) -> Result<Response, Problem> {
     let name = state.named(uaid, params, &caller)?;
-    match state.authentications.claim(&name).await? {
+    let min_trust = terms.min_trust.map(MinTrust::get);
+    match state.authentications.claim(&name, min_trust, terms.expected).await? {
         Claimed::Won(authentication) => {
             let assertion = state.authentications.vouch(&authentication);
             Ok(json(&Taken { authentication, assertion }))
@@ -140,7 +155,10 @@ async fn claim(
         Claimed::TooLate => Err(Problem::claim_too_late(
             "it was completed too long ago to be claimed (`authentications.claim_within`)",
         )),
-        Claimed::Pending => Err(Problem::too_early("it has not been completed; wait for it first")),
+        Claimed::Pending => Err(Problem::not_completed("it has not been completed; wait for it first")),
+        Claimed::InsufficientTrust => Err(Problem::insufficient_trust(
+            "its callback has less trust than the claim or `authentications.min_trust` asks for, or it was not expected",
+        )),
         Claimed::Expired => {
             Err(Problem::authentication_expired(StatusCode::GONE, "it was expected and did not come in time"))
         }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 
 use crate::authentications::{Authentications, Change, Crowded, Watching};
@@ -16,7 +16,7 @@ use crate::http::envelope::Envelope;
 use crate::http::extract::Path;
 use crate::http::problem::Problem;
 use crate::http::respond::empty;
-use crate::http::sse::{self, LAST_EVENT_ID, Piece};
+use crate::http::sse::{self, Piece};
 
 /// How often a line is sent that says nothing: proxies cut connections that are silent for long.
 const PING: Duration = Duration::from_secs(15);
@@ -28,21 +28,27 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn wait(
     State(authentications): State<Arc<Authentications>>,
     Path(ticket): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let admitted = match authentications.admit(&ticket) {
+    let mut admitted = match authentications.admit(&ticket) {
         Ok(admitted) => admitted,
         Err(BadTicket::Malformed) => {
             return Problem::ticket_malformed("the path does not end in a ticket").into_response();
         }
         Err(BadTicket::Forged) => return Envelope::forbidden().into_response(),
-        Err(BadTicket::Expired) => {
-            return Problem::ticket_expired("the time of this ticket is over").into_response();
-        }
     };
-    if has_heard_the_end(&headers) {
-        // Whatever else a browser is told, it connects again.
+    if has_heard_the_end(&headers, uri.query()) {
+        // Whatever else a browser is told, it connects again; also long after the ticket's time is over.
         return empty(StatusCode::NO_CONTENT);
+    }
+    match authentications.has_run_out(&mut admitted).await {
+        Ok(false) => {}
+        Ok(true) => return Problem::ticket_expired("the time of this ticket is over").into_response(),
+        Err(e) => {
+            tracing::warn!(error = %e, "failed to look up the authentication of a wait ticket");
+            return Envelope::unavailable().into_response();
+        }
     }
     let place = match authentications.place(&ticket) {
         Ok(place) => place,
@@ -54,8 +60,8 @@ pub(crate) async fn wait(
 }
 
 /// Only the last thing that is told has an id, which a browser says when it connects again.
-fn has_heard_the_end(headers: &HeaderMap) -> bool {
-    let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
+fn has_heard_the_end(headers: &HeaderMap, query: Option<&str>) -> bool {
+    let last = sse::last_event_id(headers, query);
     let status = last.and_then(|last| last.parse::<AuthenticationStatus>().ok());
     status.is_some_and(|status| status != AuthenticationStatus::Pending)
 }

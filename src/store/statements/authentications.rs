@@ -1,6 +1,8 @@
 //! Statements about authentications that somebody expects.
 
-dialect! { pass_gate }
+use super::events::fits_filter;
+
+dialect! { pass_gate, unexpected_events, offer, early_expectations, keep_offers }
 
 macro_rules! completing {
     ($uaid:literal, $service:literal) => {
@@ -37,6 +39,9 @@ common! {
     CLAIM_AUTHENTICATION = "INSERT INTO authentications (uaid, service, claimed_at) VALUES ($1, $2, $3) \
         ON CONFLICT (uaid, service) DO UPDATE SET claimed_at = excluded.claimed_at \
         WHERE authentications.claimed_at IS NULL";
+    /// Says that events which came before their expectation are offered, at $3. No row changed: that was done before.
+    TAKE_OFFER = "UPDATE authentications SET offered_at = $3 \
+        WHERE uaid = $1 AND service = $2 AND offered_at IS NULL AND expired_at IS NULL";
     /// What has been completed need not be watched any more: of the first $2 that were watched until $1.
     CLOSE_WATCHED = concat!(
         "UPDATE authentications SET watch_until = NULL WHERE (uaid, service) IN \
@@ -57,12 +62,69 @@ common! {
     SECRET = "SELECT value FROM secrets WHERE name = $1";
 }
 
+/// Deliveries of the events $1 to endpoints that want only expected ones; $2 now.
+macro_rules! offer {
+    ($list1:literal, $any_of_types:literal, $any_of_services:literal) => {
+        concat!(
+            "INSERT INTO deliveries (event_seq, endpoint_id, created_at, due_at, offered) \
+            SELECT e.seq, p.id, CAST($2 AS BIGINT), CAST($2 AS BIGINT), TRUE \
+            FROM events e JOIN endpoints p ON p.enabled AND p.expected_only AND ",
+            fits_filter!($any_of_types, $any_of_services),
+            " WHERE e.seq IN (",
+            $list1,
+            ") AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = e.seq AND d.endpoint_id = p.id)"
+        )
+    };
+}
+
+/// Expectations of the events $1, all of which came before theirs.
+macro_rules! early_expectations {
+    ($list1:literal) => {
+        concat!(
+            "SELECT e.seq, a.subject, a.state FROM events e JOIN authentications a ON a.uaid = e.uaid AND a.service = e.service \
+            WHERE a.expected_at IS NOT NULL AND e.seq IN (",
+            $list1,
+            ")"
+        )
+    };
+}
+
+/// Keeps the events $1 for the provisioning rule, while there is one.
+macro_rules! keep_offers {
+    ($list1:literal) => {
+        concat!(
+            "INSERT INTO provisioning_offers (event_seq) SELECT e.seq FROM events e WHERE e.seq IN (",
+            $list1,
+            ") AND EXISTS (SELECT 1 FROM places WHERE name = 'provisioning') ON CONFLICT (event_seq) DO NOTHING"
+        )
+    };
+}
+
 pub(in crate::store) const SQLITE: Dialect = Dialect {
     // The one writer is behind the gate by itself.
     pass_gate: "SELECT 1",
+    unexpected_events: "SELECT e.seq FROM events e WHERE e.uaid = $1 AND e.service = $2 AND NOT e.expected AND NOT e.late \
+        AND e.type IN ('remauth.authenticated', 'remauth.registricated', 'remauth.subscribed') ORDER BY e.seq",
+    offer: offer!(
+        "SELECT value FROM json_each($1)",
+        "e.type IN (SELECT t.value FROM json_each(p.types) AS t)",
+        "e.service IN (SELECT s.value FROM json_each(p.services) AS s)"
+    ),
+    early_expectations: early_expectations!("SELECT value FROM json_each($1)"),
+    keep_offers: keep_offers!("SELECT value FROM json_each($1)"),
 };
 
 pub(in crate::store) const POSTGRES: Dialect = Dialect {
     // The same lock that every append takes: nothing can be completed while it is decided what has run out.
     pass_gate: "SELECT pg_advisory_xact_lock(8241996507418201)",
+    unexpected_events: "SELECT u.seq FROM remgate_unexpected_events($1, $2) AS u(seq)",
+    offer: offer!(
+        "SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT)",
+        "jsonb_exists(CAST(p.types AS jsonb), e.type)",
+        "jsonb_exists(CAST(p.services AS jsonb), e.service)"
+    ),
+    early_expectations: early_expectations!(
+        "SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT)"
+    ),
+    keep_offers: keep_offers!("SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT)"),
 };

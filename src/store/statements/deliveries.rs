@@ -74,7 +74,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     claim: "UPDATE deliveries SET due_at = $4, lease_token = $5 \
         WHERE seq IN (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3) \
-        RETURNING seq, event_seq, attempt_count, attempts_before, replay",
+        RETURNING seq, event_seq, attempt_count, attempts_before, replay, offered",
     settle: settle!("json_each($1)"),
     count_attempts: count_attempts!("json_each($1)"),
     record_attempts: record_attempts!("json_each($1)"),
@@ -85,7 +85,7 @@ pub(in crate::store) const POSTGRES: Dialect = Dialect {
     claim: "WITH picked AS MATERIALIZED (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3 FOR UPDATE SKIP LOCKED) \
         UPDATE deliveries SET due_at = $4, lease_token = $5 FROM picked WHERE deliveries.seq = picked.seq \
-        RETURNING deliveries.seq, event_seq, attempt_count, attempts_before, replay",
+        RETURNING deliveries.seq, event_seq, attempt_count, attempts_before, replay, offered",
     settle: settle!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     count_attempts: count_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     record_attempts: record_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),

@@ -17,22 +17,19 @@ common! {
     EVENT = concat!("SELECT ", event_columns!(), " FROM events WHERE id = $1");
 }
 
-/// New events out of $1, one JSON array each, sorted by their key. One that is there already only counts how often it
-/// came. One that is expected takes along what was said of it.
-///
-/// On PostgreSQL an expectation that runs out while this waits at the gate is still seen as it was before: such an event is
-/// not `late`.
+/// Inserts the events in $1, one JSON array each, in their order. One that is there already only counts how often it came.
+/// One that is expected takes its expectation along.
 macro_rules! insert_events {
-    ($from:literal, $uaid:literal, $and:literal) => {
+    ($from:literal, $uaid:literal, $expectations:literal, $and:literal, $order:literal) => {
         concat!(
             "INSERT INTO events (id, type, service, uaid, trust, source_ip, received_at, duplicates, detail, about, \
                 subject, state, expected, late) \
             SELECT value->>0, value->>1, value->>2, ", $uaid, ", value->>4, value->>5, \
                 CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT), value->>8, value->>9, \
-                a.subject, a.state, a.expected_at IS NOT NULL, \
+                a.subject, a.state, a.uaid IS NOT NULL, \
                 a.expired_at IS NOT NULL AND value->>1 <> 'remauth.expired' \
-            FROM ", $from, " LEFT JOIN authentications a ON a.uaid = ", $uaid, " AND a.service = value->>2 \
-                AND a.expected_at IS NOT NULL WHERE ", $and, " \
+            FROM ", $from, " LEFT JOIN ", $expectations, " ON a.uaid = ", $uaid, " AND a.service = value->>2 \
+            WHERE ", $and, " ORDER BY ", $order, " \
             ON CONFLICT (uaid, type, service) DO UPDATE SET duplicates = events.duplicates + 1 + excluded.duplicates \
             RETURNING seq, id, type, service, uaid, about, subject, state, expected, late"
         )
@@ -44,8 +41,16 @@ macro_rules! insert_events {
 /// only RemAuth's three parameters.
 macro_rules! wants {
     ($any_of_types:literal, $any_of_services:literal) => {
+        concat!("(e.expected OR NOT p.expected_only) AND ", fits_filter!($any_of_types, $any_of_services))
+    };
+}
+pub(super) use wants;
+
+/// The same, leaving out whether it has to be expected.
+macro_rules! fits_filter {
+    ($any_of_types:literal, $any_of_services:literal) => {
         concat!(
-            "(e.expected OR NOT p.expected_only) AND e.about IS DISTINCT FROM p.id \
+            "e.about IS DISTINCT FROM p.id \
             AND ((p.types = '[]' AND e.type LIKE 'remauth.%') OR ",
             $any_of_types,
             ") \
@@ -57,7 +62,7 @@ macro_rules! wants {
         )
     };
 }
-pub(super) use wants;
+pub(super) use fits_filter;
 
 /// What new events (e) owe: one delivery to each endpoint (p) that wants them. Leased by $4 until $3, if there is a $4
 /// and the endpoint is not among $5; due at $2 otherwise.
@@ -129,7 +134,13 @@ macro_rules! kept_events {
 macro_rules! append_on_sqlite {
     () => {
         concat!(
-            insert_events!("json_each($1)", "unhex(value->>3)", "TRUE"),
+            insert_events!(
+                "json_each($1)",
+                "unhex(value->>3)",
+                "(SELECT * FROM authentications WHERE expected_at IS NOT NULL) AS a",
+                "TRUE",
+                "key"
+            ),
             ", NULL AS delivery, NULL AS endpoint_id, NULL AS lease_token; ",
             insert_deliveries!(
                 "json_each($1) JOIN events e ON e.id = value->>0",
@@ -180,23 +191,27 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     kept: kept_events!("SELECT seq FROM sqlite_sequence WHERE name = 'events'"),
 };
 
-/// The whole append as one statement, which is a transaction by itself and one round trip.
-///
 /// One statement, which is a transaction by itself and one round trip. A sequence alone would let a later number
 /// become visible before an earlier one, and a reader that passed it would never see the earlier. So no row gets its
 /// number before the gate is passed, and the lock behind it is given back only when the commit has become visible.
 /// Its number is arbitrary and remgate's own. The announcement goes out with the commit, one for the whole group; $6 says
 /// whose it is.
+/// Expectations are read by a function, whose statement sees what was committed before the gate was passed: one that has run
+/// out meanwhile is seen as such.
 /// `xmax` is 0 in a row version that this statement made and not in one that it changed.
 macro_rules! append_on_postgres {
     () => {
         concat!(
             "WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock(8241996507418201) AS passed, pg_notify('remgate', $6)), \
+            expectations AS MATERIALIZED (SELECT x.* FROM gate CROSS JOIN LATERAL \
+                remgate_expectations(CAST($1 AS jsonb), gate.passed IS NOT NULL) AS x), \
             stored AS (",
             insert_events!(
-                "gate, jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)",
+                "gate CROSS JOIN jsonb_array_elements(CAST($1 AS jsonb)) WITH ORDINALITY AS j(value, number)",
                 "decode(value->>3, 'hex')",
-                "gate.passed IS NOT NULL"
+                "expectations AS a",
+                "gate.passed IS NOT NULL",
+                "number"
             ),
             ", xmax = 0 AS new), owed AS (",
             insert_deliveries!(

@@ -1,12 +1,20 @@
 //! Statements about whom the provisioning rule invites.
 
-dialect! { claimable }
+dialect! { claimable, take_offers }
 
 common! {
     /// Where the rule stands $1; at the newest event if it has never stood anywhere.
     BEGIN_RULE = "INSERT INTO places (name, place) SELECT $1, COALESCE(MAX(seq), 0) FROM events WHERE TRUE \
         ON CONFLICT (name) DO NOTHING";
     RULE_PLACE = "SELECT place FROM places WHERE name = $1";
+    /// The oldest events that came before their expectation, with what was expected.
+    OFFERS = "SELECT e.seq, e.id, e.type, e.service, e.uaid, e.trust, e.source_ip, e.received_at, e.duplicates, \
+            a.subject, a.state, TRUE AS expected, e.late, e.detail \
+        FROM provisioning_offers o JOIN events e ON e.seq = o.event_seq \
+            JOIN authentications a ON a.uaid = e.uaid AND a.service = e.service \
+        ORDER BY o.event_seq LIMIT 100";
+    /// Offers that the rule will not read any more.
+    DROP_OFFERS = "DELETE FROM provisioning_offers";
     END_RULE = "DELETE FROM places WHERE name = $1";
     MOVE_RULE = "UPDATE places SET place = $2 WHERE name = $1 AND place < $2";
     /// $1 uaid, $2 service, $3 event, $4 address, $5 computers, $6 whether dry, $7 now.
@@ -38,6 +46,13 @@ macro_rules! claimable {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect { claimable: claimable!("") };
+pub(in crate::store) const SQLITE: Dialect = Dialect {
+    claimable: claimable!(""),
+    take_offers: "DELETE FROM provisioning_offers WHERE event_seq IN (SELECT value FROM json_each($1))",
+};
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect { claimable: claimable!(" FOR UPDATE SKIP LOCKED") };
+pub(in crate::store) const POSTGRES: Dialect = Dialect {
+    claimable: claimable!(" FOR UPDATE SKIP LOCKED"),
+    take_offers: "DELETE FROM provisioning_offers \
+        WHERE event_seq IN (SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT))",
+};

@@ -1,6 +1,6 @@
 //! Statements that show deliveries and mend them.
 
-use super::events::wants;
+use super::events::{fits_filter, wants};
 
 dialect! {
     reopen, make_missing, missing_or_given_up, wait_for_recoveries, replay_to_all, replay_to_named, cannot_have,

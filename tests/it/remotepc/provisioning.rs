@@ -246,6 +246,18 @@ both_engines! {
         upstream.expect_none();
     }
 
+    async fn who_signed_up_before_being_expected_is_invited_once(engine: Engine) {
+        let mut upstream = upstream("INVITED").await;
+        let desk = rule(1, &engine, &upstream, ON).await;
+        says(&desk, "registricated", 1).await;
+        within("the event to be passed", async { while place(&engine).await < 1 {} }).await;
+        upstream.expect_none();
+        expect(&desk, 1, "early@example.com").await;
+        assert_eq!(whom(&upstream.next().await), "early@example.com");
+        said(&desk, 1).await;
+        upstream.expect_none();
+    }
+
     async fn what_a_rule_has_passed_over_is_left_out_by_the_next_as_well(engine: Engine) {
         let mut upstream = upstream("INVITED").await;
         let portal = "provisioning.services = [\"portal\"]\n[[service]]\nname = \"portal\"\ntokens = [\"another-token-of-this-test-0123\"]\n";
