@@ -6,16 +6,28 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Time that connections have after the listeners were closed, when their requests could have ended before.
+const CONNECTIONS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time that connections have after they were told to drop what they do, and the writer of callbacks to end behind them.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Handed to everything that runs for long.
 ///
-/// The soft stop says "begin nothing new, finish what you have"; the hard stop says "drop what you have". Nothing is
-/// spawned but through here, so that the end knows what it waits for.
+/// The stop has four steps. Soft: tasks begin nothing new and finish what they have; long-polls and streams end; the
+/// listeners go on. Hard: tasks drop what they have. Closing: nothing but connections is left, so the listeners accept what
+/// the system holds for them and close. Aborted: connections that still have not ended are dropped. Nothing is spawned but
+/// through here, so that the end knows what it waits for.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
-    tracker: TaskTracker,
+    closing: CancellationToken,
+    aborted: CancellationToken,
+    tasks: TaskTracker,
+    connections: TaskTracker,
 }
 
 impl Lifecycle {
@@ -37,21 +49,55 @@ impl Lifecycle {
         &self.hard
     }
 
-    /// Runs a task that the end waits for.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(task);
+    /// Cancelled when the listeners are to close.
+    #[must_use]
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
-    /// Comes to rest: asks softly, after `grace` asks hard, and ends when every task has ended, or after half as long
-    /// again. Says whether every task had.
-    pub async fn stop(&self, grace: Duration) -> bool {
+    /// Cancelled when connections are to be dropped.
+    #[must_use]
+    pub fn aborted(&self) -> &CancellationToken {
+        &self.aborted
+    }
+
+    /// Runs a task that ends at the soft stop, or finishes its work after that.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Runs a listener, a connection, or what connections need until their end.
+    pub fn spawn_connection(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.connections.spawn(task);
+    }
+
+    /// Counts a request as work that is to be finished before the listeners close, until the token is dropped.
+    pub fn request(&self) -> TaskTrackerToken {
+        self.tasks.token()
+    }
+
+    /// Stops everything. Tasks have `grace` to finish, and a quarter as long again after they were told to drop their work. The
+    /// listeners stay open meanwhile, and at least for `drain`. Returns whether everything had finished by itself.
+    pub async fn stop(&self, grace: Duration, drain: Duration) -> bool {
         self.soft.cancel();
-        self.tracker.close();
-        if tokio::time::timeout(grace, self.tracker.wait()).await.is_ok() {
+        self.tasks.close();
+        let (finished, ()) = tokio::join!(self.stop_tasks(grace), tokio::time::sleep(drain));
+        self.closing.cancel();
+        self.connections.close();
+        if tokio::time::timeout(CONNECTIONS_TIMEOUT, self.connections.wait()).await.is_ok() {
+            return finished;
+        }
+        self.aborted.cancel();
+        let _ = tokio::time::timeout(ABORT_TIMEOUT, self.connections.wait()).await;
+        false
+    }
+
+    async fn stop_tasks(&self, grace: Duration) -> bool {
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
             return true;
         }
         self.hard.cancel();
-        tokio::time::timeout(grace / 2, self.tracker.wait()).await.is_ok()
+        tokio::time::timeout(grace / 4, self.tasks.wait()).await.is_ok()
     }
 }
 
@@ -75,6 +121,21 @@ impl StopSignals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// Logs SIGHUP and ignores it, for as long as the runtime lives. Its default action would end the process, and a terminal,
+/// an init script or log rotation may send it.
+pub fn ignore_hangup() -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, and nothing waits for it")]
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "ignored SIGHUP: the configuration is read at the start only; restart to change it"
+            );
+        }
+    });
+    Ok(())
 }
 
 /// Survives SIGXFSZ: a file that may not grow further is then an error of the write, which the store reports, and not

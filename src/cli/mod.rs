@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Unlocked};
+use crate::lifecycle::StopSignals;
 use options::Global;
 
 /// Something that remgate was asked to do did not work out.
@@ -132,16 +133,48 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delivery(command) => block_on(delivery::run(&command, global)),
         Command::Endpoint(command) => block_on(endpoint::run(&command, global)),
         Command::Key(command) => block_on(key::run(&command, global)),
-        Command::Verify(options) => verify::run(&options, global),
+        Command::Verify(options) => {
+            let global = cli.global;
+            block_on_thread(move || verify::run(&options, &global))
+        }
         Command::Simulate(command) => simulate::run(&command, global),
         Command::RemotePc(command) => block_on(remotepc::run(&command, global)),
         Command::Completions(options) => completions::run(&options),
     }
 }
 
-/// Runs one short conversation; `serve` has a runtime of its own.
+/// Runs a subcommand's work; `serve` has a runtime of its own. SIGTERM and SIGINT end it, also where it is the first process of
+/// a container, for which signals have no default action.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = StopSignals::watch()?;
+        tokio::select! {
+            biased;
+            done = work => done,
+            signal = signals.first() => Err(Stopped(signal).into()),
+        }
+    });
+    // A thread may be reading from a terminal, and cannot be told to stop.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Runs a subcommand that does not wait for the network, in a thread of its own, so that a signal ends it.
+fn block_on_thread(work: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
+    block_on(async { tokio::task::spawn_blocking(work).await? })
+}
+
+/// A signal ended a subcommand.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {0}")]
+struct Stopped(&'static str);
+
+impl Stopped {
+    /// The exit code that shells give to a command which a signal ended.
+    fn exit_code(&self) -> u8 {
+        if self.0 == "SIGINT" { 130 } else { 143 }
+    }
 }
 
 /// Says what went wrong, and how that is told to a shell.
@@ -153,6 +186,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if broken_pipe {
         // Whoever read the output has seen enough.
         return ExitCode::SUCCESS;
+    }
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return stopped.exit_code().into();
     }
     let _ = writeln!(io::stderr(), "remgate: {error:#}");
     if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Unlocked>()) {

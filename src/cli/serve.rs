@@ -1,28 +1,47 @@
 //! `serve`: opens the doors and runs until told to stop.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
 use crate::gateway::{self, Gateway, Seams};
 use crate::lifecycle::{self, StopSignals};
-use crate::telemetry::{self, LogStyle};
+use crate::telemetry::{self, LogStyle, Logs};
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
-    super::block_on(gateway::check_locks(&loaded.config))?;
-    let style = style(loaded.config.telemetry.log_format);
-    telemetry::init(style, loaded.log_filter.as_deref())?;
+    let style = style(loaded);
+    let mut logs = telemetry::init(style, loaded.log_filter.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(loaded, style));
+    let outcome = runtime.block_on(serve(loaded, style, &mut logs));
     // Waits for nothing: the system may still be looking up a receiver's name, and cannot be told to give up.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(loaded: &Loaded, style: LogStyle) -> anyhow::Result<()> {
-    // Before anything else: a signal that comes while we start is a wish to stop like any other.
+async fn serve(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Result<()> {
+    // Before anything else: a signal that comes during the start is obeyed like any other.
     let mut signals = StopSignals::watch()?;
     lifecycle::ignore_file_size_signal()?;
+    lifecycle::ignore_hangup()?;
+    let started = tokio::select! {
+        biased;
+        signal = signals.first() => {
+            tracing::info!(signal, "stopped before the start was complete");
+            return Ok(());
+        }
+        started = start(loaded, style, logs) => started?,
+    };
+    let finished = started
+        .run(async {
+            let signal = signals.first().await;
+            tracing::info!(signal, "stopping");
+        })
+        .await;
+    tracing::info!(everything_finished = finished, "stopped");
+    Ok(())
+}
+
+async fn start(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Result<Gateway> {
+    gateway::check_locks(&loaded.config).await?;
     let files = lifecycle::raise_file_limit();
     tracing::debug!(files, "limit of open files");
     for warning in &loaded.warnings {
@@ -35,24 +54,17 @@ async fn serve(loaded: &Loaded, style: LogStyle) -> anyhow::Result<()> {
     for door in &open {
         tracing::warn!("{}", doors.named(door));
     }
-    // Nobody may be there to read it, which stops nothing.
-    let _ = doors.announce(config, &open, style);
-    let finished = gateway
-        .run(async {
-            let signal = signals.first().await;
-            tracing::info!(signal, "stopping");
-        })
-        .await;
-    tracing::info!(everything_finished = finished, "stopped");
-    Ok(())
+    doors.announce(config, &open, style, logs);
+    Ok(gateway)
 }
 
-fn style(format: LogFormat) -> LogStyle {
-    match format {
+fn style(loaded: &Loaded) -> LogStyle {
+    let style = match loaded.config.telemetry.log_format {
         LogFormat::Auto => LogStyle::detect(),
         LogFormat::Pretty => LogStyle::Pretty,
         LogFormat::Json => LogStyle::Json,
-    }
+    };
+    if style == LogStyle::Pretty && loaded.no_color { LogStyle::Plain } else { style }
 }
 
 /// Where the declared endpoints stand, for people.
@@ -99,24 +111,24 @@ impl Doors {
     }
 
     /// Says that it is ready: one line in the log, and for people the same in a form to look at.
-    fn announce(&self, config: &Config, open: &[OpenDoor], style: LogStyle) -> io::Result<()> {
+    fn announce(&self, config: &Config, open: &[OpenDoor], style: LogStyle, logs: &mut Logs) {
         let (callback_url, store, next) = (self.callback_url(config), store(config), self.next(open));
         tracing::info!(
             public_addr = %self.public, internal_addr = %self.internal, callback_url, store, next, "remgate is ready"
         );
         if style == LogStyle::Json {
-            return Ok(());
+            return;
         }
         let state = |open: bool| if open { "stands open" } else { "locked" };
         let public = state(open.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
         let internal = state(open.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
-        let mut out = io::stderr().lock();
-        writeln!(out, "\n  remgate {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(out, "  callback URL   {callback_url}")?;
-        writeln!(out, "  public door    http://{} ({public})", self.public)?;
-        writeln!(out, "  internal door  http://{} ({internal})", self.internal)?;
-        writeln!(out, "  events in      {store}")?;
-        writeln!(out, "  next           {next}\n")
+        logs.print(&format!(
+            "\n  remgate {}\n  callback URL   {callback_url}\n  public door    http://{} ({public})\n  \
+             internal door  http://{} ({internal})\n  events in      {store}\n  next           {next}\n\n",
+            env!("CARGO_PKG_VERSION"),
+            self.public,
+            self.internal,
+        ));
     }
 }
 

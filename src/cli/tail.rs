@@ -10,6 +10,7 @@ use super::client::{CallError, Client, Server};
 use super::event::{Filter, TIMEOUT, print};
 use super::output;
 use crate::domain::{Clock, Cursor, Page, SystemClock};
+use crate::lifecycle::StopSignals;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -31,9 +32,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()> {
+    let mut signals = StopSignals::watch()?;
     tokio::select! {
+        biased;
+        _ = signals.first() => Ok(()),
         ended = follow(options, client) => ended,
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
     }
 }
 

@@ -95,11 +95,15 @@ impl Building<'_> {
             let url = r.optional("url", rules::http_url);
             let trusted_proxies = r.list("trusted_proxies", rules::net);
             let cors_origins = r.list("cors_origins", rules::origin);
+            let idle_timeout = r.required("idle_timeout", rules::idle);
+            let drain = r.required("drain", rules::drain);
             Ok(Public {
                 listen: listen?,
                 url: url?,
                 trusted_proxies: trusted_proxies?,
                 cors_origins: cors_origins?,
+                idle_timeout: idle_timeout?,
+                drain: drain?,
             })
         })
     }
@@ -113,6 +117,7 @@ impl Building<'_> {
             let listen = r.required("listen", rules::listen);
             let admin_key = r.optional("admin_key", rules::header_key(24));
             let max_streams = r.number("max_streams", &(1..=10_000));
+            let idle_timeout = r.required("idle_timeout", rules::idle);
             let listen = listen?;
             if public.is_some_and(|public| overlap(public, listen)) {
                 r.note(
@@ -121,7 +126,12 @@ impl Building<'_> {
                 );
                 return Err(Bad);
             }
-            Ok(Internal { listen, admin_key: admin_key?, max_streams: max_streams? })
+            Ok(Internal {
+                listen,
+                admin_key: admin_key?,
+                max_streams: max_streams?,
+                idle_timeout: idle_timeout?,
+            })
         })
     }
 

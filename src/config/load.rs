@@ -24,6 +24,8 @@ pub struct Loaded {
     pub effective: Vec<Effective>,
     /// What `RUST_LOG` says.
     pub log_filter: Option<String>,
+    /// Whether `NO_COLOR` asks for a log without colours.
+    pub no_color: bool,
 }
 
 impl Config {
@@ -59,7 +61,15 @@ impl Config {
                 warnings.extend(config.doubts());
                 warnings.extend(unused_database_url(sources, &merged));
                 let log_filter = sources.variable("RUST_LOG").map(ToOwned::to_owned);
-                Ok(Loaded { config, file: path, warnings, effective: effective(&merged), log_filter })
+                let no_color = sources.variable("NO_COLOR").is_some();
+                Ok(Loaded {
+                    config,
+                    file: path,
+                    warnings,
+                    effective: effective(&merged),
+                    log_filter,
+                    no_color,
+                })
             }
             _ => Err(ConfigError::new(problems)),
         }

@@ -149,6 +149,18 @@ pub(super) fn fresh(text: &str) -> Ruled<Duration> {
     duration(DAY)(text)
 }
 
+/// For connections between two requests: 1 s to 1 h.
+pub(super) fn idle(text: &str) -> Ruled<Duration> {
+    let length = duration(Duration::from_hours(1))(text)?;
+    if length < Duration::from_secs(1) { told("it is too short") } else { Ok(length) }
+}
+
+/// For the listener to stay open at a stop, at least.
+pub(super) fn drain(text: &str) -> Ruled<Duration> {
+    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
+    if length > Duration::from_mins(10) { told("it is too long") } else { Ok(length) }
+}
+
 /// For an answer that is shown again for a while; no time at all is one way to do that.
 pub(super) fn shown_again(text: &str) -> Ruled<Duration> {
     let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();

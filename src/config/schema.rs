@@ -112,6 +112,8 @@ const TOKENS: &str = "a list of tokens, each at least 22 of the characters a-z, 
     (`remgate token new` makes one)";
 const TIMEOUT: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
 const FRESH: &str = r#"a duration such as "5m", from "1s" to "1d""#;
+const IDLE: &str = r#"a duration such as "75s", from "1s" to "1h""#;
+const DRAIN: &str = r#"a duration such as "20s", at most "10m"; "0s" waits for nothing"#;
 const KEPT: &str = r#"a duration such as "30d", longer than nothing and at most "36500d""#;
 const PROXY: &str = "http://host:port or socks5://host:port";
 const CA_FILE: &str = "the path of a readable file with certificates in PEM";
@@ -132,6 +134,8 @@ pub(super) const SECTIONS: &[Section] = &[
             text("url", HTTP_URL).shown(Shown::Url),
             list("trusted_proxies", NETS),
             list("cors_origins", r#"a list of origins such as "https://app.example.com""#),
+            text("idle_timeout", IDLE),
+            text("drain", DRAIN),
         ],
     },
     Section {
@@ -143,6 +147,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 .shown(Shown::Secret)
                 .with_twin(),
             number("max_streams", IN_FLIGHT),
+            text("idle_timeout", IDLE),
         ],
     },
     Section {

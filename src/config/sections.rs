@@ -50,6 +50,10 @@ pub struct Public {
     pub trusted_proxies: Vec<IpNet>,
     /// The browsers' origins that may open `/wait/{ticket}`.
     pub cors_origins: Vec<String>,
+    /// Time limit between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Minimum time that the listener stays open after SIGTERM.
+    pub drain: Duration,
 }
 
 impl Public {
@@ -76,6 +80,8 @@ pub struct Internal {
     pub admin_key: Option<SecretString>,
     /// How many event streams may be open at once.
     pub max_streams: usize,
+    /// Time limit between two requests on a connection.
+    pub idle_timeout: Duration,
 }
 
 impl Internal {

@@ -23,7 +23,8 @@ impl Sources {
     #[must_use]
     pub fn from_process(config_path: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let ours = |name: &str| {
-            matches!(name, "DATABASE_URL" | "RUST_LOG") || name.to_ascii_uppercase().starts_with("REMGATE_")
+            matches!(name, "DATABASE_URL" | "RUST_LOG" | "NO_COLOR")
+                || name.to_ascii_uppercase().starts_with("REMGATE_")
         };
         let env = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value))

@@ -7,6 +7,7 @@ use super::notices;
 use super::observe::Ended;
 use crate::domain::{AttemptReport, Endpoint, Lease, Retry, RetryPolicy, Settlement, Verdict};
 use crate::handover::Place;
+use crate::telemetry::millis;
 
 /// The receiver wants no more, ever.
 const GONE: u16 = 410;
@@ -76,7 +77,7 @@ impl Driver {
         self.parts.metrics.attempt(report.outcome(), report.elapsed);
         let (delivery, event, endpoint) = (lease.delivery, &lease.event.id, &endpoint.settings.name);
         let (attempt, outcome, status) = (lease.attempt_count + 1, report.outcome(), report.status);
-        let elapsed_ms = report.elapsed.as_secs_f64() * 1e3;
+        let elapsed_ms = millis(report.elapsed);
         let error = report.error.map(|_| report.response.as_str());
         match verdict {
             Verdict::RetryAt(then) => tracing::warn!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{AllowedNetwork, Config, Database};
@@ -17,10 +18,10 @@ use crate::dispatch::Driver;
 use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
 use crate::egress::{Allowed, Guard};
 use crate::handover::{Places, Taker, handover};
-use crate::http::{Count, HungUp};
+use crate::http::{Count, HungUp, Listening};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Declaration, Location, Store};
-use crate::telemetry::Metrics;
+use crate::store::{Declaration, Location, Store, StoreError};
+use crate::telemetry::{DroppedLines, Metrics, log_waiting};
 use crate::wake::Wake;
 use crate::{http, store};
 use locks::stored_admin_keys;
@@ -29,8 +30,8 @@ use works::Works;
 
 pub use locks::check_locks;
 
-/// How long everything has to finish when remgate is told to stop; what then still runs has half as long again.
-/// Together with the closing of the store that stays below the ten seconds that a container is given.
+/// Time that work has to finish when remgate is told to stop; what then still runs is dropped. Together with the closing of
+/// connections and store that stays below the ten seconds that a container is given.
 const GRACE: Duration = Duration::from_secs(6);
 
 /// How long the store may take to close.
@@ -73,12 +74,14 @@ pub struct Gateway {
     metrics: Metrics,
     lifecycle: Lifecycle,
     stored: AdminKeys,
+    drain: Duration,
 }
 
 struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    idle_timeout: Duration,
 }
 
 impl Gateway {
@@ -86,29 +89,18 @@ impl Gateway {
     /// to people where the configuration stands. The lock rule is the caller's to check.
     pub async fn build(config: &Config, declared_in: &str, seams: Seams) -> anyhow::Result<Self> {
         // Doors first: where a port is taken, nothing else has happened yet.
-        let (public, public_address) = bind("public", config.public.listen).await?;
-        let (internal, internal_address) = bind("internal", config.internal.listen).await?;
+        let public = bind("public", config.public.listen).await?;
+        let internal = bind("internal", config.internal.listen).await?;
         let process = format!("{:016x}", u64::from_le_bytes(seams.chance.bytes()));
         let store = store::open(&location(&config.database), &process).await?;
         let now = seams.clock.now();
-        store.declare(&declarations(&config.endpoints, &seams), now).await?;
-        let released = store.take_over(now).await?;
-        if released > 0 {
-            tracing::info!(
-                released,
-                "found deliveries that were under way when remgate last ended; they are due again"
-            );
-        }
+        take_over(&*store, &declarations(&config.endpoints, &seams), now).await?;
         let stored = stored_admin_keys(&*store, config, now).await?;
         let wake = Wake::new();
         let shared = Shared { seams, store, wake, metrics: Metrics::new(), lifecycle: Lifecycle::new() };
         let guard = Guard::new(allowed(&config.delivery.allow_private_networks));
-        let guard = Arc::new(guard.forbid(vec![public_address, internal_address]));
-        for endpoint in &config.endpoints {
-            if let Err(refusal) = guard.check_url(&endpoint.url) {
-                tracing::warn!(endpoint = %endpoint.name, %refusal, "an endpoint is out of reach as long as this is so");
-            }
-        }
+        let guard = Arc::new(guard.forbid(vec![public.address, internal.address]));
+        warn_of_unreachable(&config.endpoints, &guard);
         let places = Places::new(config.delivery.max_in_flight, config.delivery.max_in_flight_per_endpoint);
         let (giver, handed) = handover(places.clone());
         let sender = shared.sender(config, Arc::clone(&guard))?;
@@ -122,8 +114,9 @@ impl Gateway {
         let internal_router = shared.internal(config, endpoints, authentications, recorder, reseller);
         Ok(Self {
             works,
-            public: Bound { listener: public, address: public_address, router: public_router },
-            internal: Bound { listener: internal, address: internal_address, router: internal_router },
+            public: public.serving(public_router, config.public.idle_timeout),
+            internal: internal.serving(internal_router, config.internal.idle_timeout),
+            drain: config.public.drain,
             driver,
             handed,
             store: shared.store,
@@ -156,24 +149,34 @@ impl Gateway {
     /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { public, internal, driver, works, handed, store, clock, wake, metrics, lifecycle, .. } =
-            self;
-        lifecycle.spawn(http::serve(
-            public.listener,
-            public.router,
-            Count::public(&metrics),
-            HungUp::Finish,
-            Arc::clone(&clock),
-            lifecycle.clone(),
-        ));
-        lifecycle.spawn(http::serve(
-            internal.listener,
-            internal.router,
-            Count::internal(&metrics),
-            HungUp::Forget,
+        let Self {
+            public,
+            internal,
+            driver,
+            works,
+            handed,
+            store,
             clock,
-            lifecycle.clone(),
-        ));
+            wake,
+            metrics,
+            lifecycle,
+            drain,
+            ..
+        } = self;
+        for (bound, count, hung_up) in [
+            (public, Count::public(&metrics), HungUp::Finish),
+            (internal, Count::internal(&metrics), HungUp::Forget),
+        ] {
+            let listening = Listening {
+                router: bound.router,
+                count,
+                hung_up,
+                idle_timeout: bound.idle_timeout,
+                clock: Arc::clone(&clock),
+                lifecycle: lifecycle.clone(),
+            };
+            lifecycle.spawn_connection(http::serve(bound.listener, listening));
+        }
         lifecycle.spawn(driver.run(handed));
         works.begin(&lifecycle);
         let (listening, stop_listening) = (Arc::clone(&store), lifecycle.soft().clone());
@@ -183,20 +186,55 @@ impl Gateway {
             until_soft.run_until_cancelled(keep_up(metrics)).await;
         });
         stop.await;
-        let finished = lifecycle.stop(GRACE).await;
+        let finished = lifecycle.stop(GRACE, drain).await;
         let closed = tokio::time::timeout(CLOSE, store.close()).await.is_ok();
         finished && closed
     }
 }
 
 async fn keep_up(metrics: Metrics) {
+    let mut dropped = DroppedLines::default();
     loop {
         tokio::time::sleep(UPKEEP).await;
         metrics.upkeep();
+        dropped.report();
     }
 }
 
-async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+/// Stores the declared endpoints, and makes deliveries due that were under way when the last process ended.
+async fn take_over(store: &dyn Store, declarations: &[Declaration], now: Timestamp) -> anyhow::Result<()> {
+    log_waiting("the declared endpoints to be stored", store.declare(declarations, now)).await?;
+    let released = log_waiting("deliveries of the last run to be released", store.take_over(now)).await?;
+    if released > 0 {
+        tracing::info!(
+            released,
+            "found deliveries that were under way when remgate last ended; they are due again"
+        );
+    }
+    Ok(())
+}
+
+fn warn_of_unreachable(endpoints: &[EndpointSettings], guard: &Guard) {
+    for endpoint in endpoints {
+        if let Err(refusal) = guard.check_url(&endpoint.url) {
+            tracing::warn!(endpoint = %endpoint.name, %refusal, "an endpoint is out of reach as long as this is so");
+        }
+    }
+}
+
+/// A listening socket, and the address that it got.
+struct Socket {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Socket {
+    fn serving(self, router: Router, idle_timeout: Duration) -> Bound {
+        Bound { listener: self.listener, address: self.address, router, idle_timeout }
+    }
+}
+
+async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Socket> {
     let listening = async {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // As the usual way to bind does: a restart need not wait for the connections of before to be forgotten.
@@ -204,14 +242,19 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, S
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok::<_, std::io::Error>((listener, address))
+        Ok::<_, std::io::Error>(Socket { listener, address })
     };
     listening.await.with_context(|| format!("failed to open the {name} door at {address} ({name}.listen)"))
 }
 
-/// Brings the store's schema up to date, and does nothing else.
+/// Brings the store's schema up to date, and does nothing else. A running process that has an SQLite file has done so already.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
-    store::open(&location(&config.database), "migrate").await?.close().await;
+    let location = location(&config.database);
+    match store::open(&location, "migrate").await {
+        Ok(store) => store.close().await,
+        Err(StoreError::InUse { .. }) if store::is_current(&location).await? => {}
+        Err(e) => return Err(e.into()),
+    }
     Ok(())
 }
 

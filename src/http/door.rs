@@ -3,29 +3,35 @@
 //! hyper's HTTP/1 server is driven by hand because the ready-made accept loops give a connection no deadline for its
 //! first line. HTTP/2 is the business of the proxy that ends TLS.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
+use super::connection::{Connection, ConnectionIo, Disconnect};
 use super::count::Count;
 use super::layers::{MAX_HEAD, MAX_HEADERS};
 use super::unread::Unread;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
-
-/// How long a caller has for a request's head, counted anew for each request on a connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Size of a request's head at which hyper itself refuses it, in bytes. The layers refuse smaller ones, and are able to say
 /// it in the words of the path.
@@ -53,86 +59,166 @@ pub enum HungUp {
     Forget,
 }
 
-/// Accepts connections until the soft stop, each in a task of its own.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    count: Count,
-    hung_up: HungUp,
-    clock: Arc<dyn Clock>,
-    lifecycle: Lifecycle,
-) {
+/// Settings and handles of a listener.
+pub struct Listening {
+    /// Requests that it serves.
+    pub router: Router,
+    /// Counts requests.
+    pub count: Count,
+    /// What happens to the request of a client that disconnects.
+    pub hung_up: HungUp,
+    /// Time limit between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Time limit for a client to take any of an answer.
+    pub clock: Arc<dyn Clock>,
+    /// When to stop.
+    pub lifecycle: Lifecycle,
+}
+
+/// Accepts connections until the listeners are to close, each in a task of its own. What the system has accepted until then is
+/// served, too.
+pub async fn serve(listener: TcpListener, listening: Listening) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let stop = lifecycle.soft().clone();
-    while let Some((stream, peer, place)) =
-        stop.run_until_cancelled(accept(&listener, &room, count.listener)).await
+    let closing = listening.lifecycle.closing().clone();
+    let listening = Arc::new(listening);
+    while let Some(accepted) =
+        closing.run_until_cancelled(accept(&listener, &room, listening.count.listener)).await
     {
-        let router = router.clone();
-        let stream = Unread::new(stream, Arc::clone(&clock));
-        let connection_life = lifecycle.clone();
-        let count = count.clone();
-        lifecycle.spawn(async move {
-            serve_connection(stream, peer, router, hung_up, &connection_life, &count).await;
-            drop(place);
-        });
+        listening.begin(accepted);
+    }
+    while let Some(accepted) = accept(&listener, &room, listening.count.listener).now_or_never() {
+        listening.begin(accepted);
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-    name: &'static str,
-) -> (TcpStream, Peer, OwnedSemaphorePermit) {
-    let place = Arc::clone(room).acquire_owned().await.expect("nobody closes this semaphore");
+type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, name: &'static str) -> Accepted {
+    let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Answers are small and somebody waits for each; a refusal costs only some speed.
+                // Answers are small and waited for; a refusal costs only some speed.
                 let _ = stream.set_nodelay(true);
                 return (stream, Peer(peer), place);
             }
             Err(e) => {
-                tracing::warn!(door = name, error = %e, "could not accept a connection; trying again");
+                tracing::warn!(listener = name, error = %e, "failed to accept a connection; trying again");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-async fn serve_connection(
-    stream: Unread<TcpStream>,
-    peer: Peer,
-    router: Router,
-    hung_up: HungUp,
-    lifecycle: &Lifecycle,
-    count: &Count,
-) {
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.map(Body::new)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .half_close(hung_up == HungUp::Finish)
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HARD_MAX_HEADERS)
-        .max_buf_size(HARD_MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = lifecycle.soft().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = lifecycle.hard().cancelled() => Ok(()),
+impl Listening {
+    fn begin(self: &Arc<Self>, (stream, peer, place): Accepted) {
+        let this = Arc::clone(self);
+        self.lifecycle.spawn_connection(async move {
+            this.serve_connection(stream, peer).await;
+            drop(place);
+        });
+    }
+
+    async fn serve_connection(&self, stream: TcpStream, peer: Peer) {
+        let connection = Connection::new(stream, self.idle_timeout);
+        let io = Unread::new(ConnectionIo::new(Arc::clone(&connection)), Arc::clone(&self.clock));
+        let service = Requests {
+            router: self.router.clone(),
+            peer,
+            connection,
+            lifecycle: self.lifecycle.clone(),
+            holds_up_the_end: self.hung_up == HungUp::Forget,
+        };
+        let connection = http1::Builder::new()
+            .half_close(self.hung_up == HungUp::Finish)
+            // The connection has time limits of its own, which tell an idle client from one that is slow.
+            .header_read_timeout(None)
+            .max_headers(HARD_MAX_HEADERS)
+            .max_buf_size(HARD_MAX_HEAD)
+            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.lifecycle.closing().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.lifecycle.aborted().cancelled() => Ok(()),
+                }
             }
+        };
+        if let Err(e) = ended {
+            if e.is_parse() {
+                self.count.unparsable(peer, &e);
+            }
+            tracing::debug!(peer = %peer.0, error = %e, "a connection ended early");
         }
-    };
-    if let Err(e) = ended {
-        if e.is_parse() {
-            count.unparsable(peer, &e);
-        }
-        tracing::debug!(peer = %peer.0, error = %e, "a connection ended early");
+    }
+}
+
+/// The requests of one connection.
+#[derive(Clone)]
+struct Requests {
+    router: Router,
+    peer: Peer,
+    connection: Arc<Connection>,
+    lifecycle: Lifecycle,
+    /// Whether a stop waits for requests under way before the listeners close. Callbacks never end while they are sent.
+    holds_up_the_end: bool,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(Disconnect::of(&self.connection));
+        let serving = self.connection.serve();
+        let finishing = self.holds_up_the_end.then(|| self.lifecycle.request());
+        let soft = self.lifecycle.soft().clone();
+        let answering = self.router.clone().oneshot(request.map(Body::new));
+        Box::pin(async move {
+            let mut response = answering.await?;
+            if soft.is_cancelled() {
+                // The client's next request has to go elsewhere.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Body::new(Held { body, _held: (serving, finishing) })))
+        })
+    }
+}
+
+pin_project! {
+    /// A body that holds something until it has been sent, or given up.
+    struct Held<T> {
+        #[pin]
+        body: Body,
+        _held: T,
+    }
+}
+
+impl<T> http_body::Body for Held<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }

@@ -132,6 +132,17 @@ impl Problem {
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
+    /// 408: the body did not arrive in time.
+    pub fn request_timeout(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            detail,
+        )
+        .with(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// 413: more than anybody needs.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
@@ -247,9 +258,10 @@ impl From<StoreError> for Problem {
         tracing::error!(error = %e, "the store did not do what a request needed");
         match e {
             StoreError::Unavailable { .. } => Self::unavailable("the store cannot be reached now"),
-            StoreError::Corrupt(_) | StoreError::NewerSchema { .. } | StoreError::Migration(_) => {
-                Self::internal()
-            }
+            StoreError::Corrupt(_)
+            | StoreError::InUse { .. }
+            | StoreError::NewerSchema { .. }
+            | StoreError::Migration(_) => Self::internal(),
         }
     }
 }

@@ -58,16 +58,12 @@ struct Waiting {
 }
 
 impl Recorder {
-    /// Starts the writer, with room for so many callbacks before it. It ends when the last recorder is gone, at the latest
-    /// at the hard stop.
+    /// Starts the writer, with room for so many callbacks before it. It ends when the last recorder is gone.
     #[must_use]
     pub fn start(writer: Writer, lifecycle: &Lifecycle, room: usize) -> Self {
         let (queue, waiting) = mpsc::channel(room);
-        let stop = lifecycle.hard().clone();
-        // The queue closes when the last door has closed; the hard stop is for one that does not.
-        lifecycle.spawn(async move {
-            stop.run_until_cancelled(writer.run(waiting)).await;
-        });
+        // The queue closes when the last connection has ended.
+        lifecycle.spawn_connection(writer.run(waiting));
         Self { queue }
     }
 

@@ -83,6 +83,9 @@ pub trait Backend:
     /// Runs a statement and says how many rows it changed.
     fn run(conn: &mut Self::Connection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>>;
 
+    /// Gives the database away, after its connections were closed.
+    fn release(place: &Self::Place);
+
     /// Refuses to write to a place that is no longer the one that was opened.
     fn check_place(place: &Self::Place) -> sqlx::Result<()>;
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, told so that an operator knows what to do.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,18 @@ pub enum StoreError {
         doing: &'static str,
         /// What the engine said.
         source: Engine,
+    },
+    /// Another process has the SQLite file.
+    #[error(
+        "failed to open the database file {}: {owner} has it; an SQLite file belongs to one process at a time, so stop \
+         that one first, or use PostgreSQL for several",
+        path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The other process.
+        owner: String,
     },
     /// It holds something that this program cannot have written.
     #[error("failed to read the store: {0}")]

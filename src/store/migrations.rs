@@ -1,12 +1,28 @@
 //! Brings a schema up to date, and refuses one that is ahead of this program.
 
-use sqlx::migrate::{MigrateError, Migrator};
+use std::collections::HashSet;
+
+use sqlx::Connection;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
 use super::StoreError;
 
 /// The migrations of both engines, the same names in both.
 pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Returns whether every migration of a program has been applied.
+pub(super) async fn is_current<C: Migrate + Connection>(
+    mut conn: C,
+    migrator: &Migrator,
+) -> Result<bool, StoreError> {
+    let table = &migrator.table_name;
+    let applied = conn.list_applied_migrations(table).await.map_err(failed(migrator))?;
+    let applied: HashSet<_> = applied.into_iter().map(|migration| migration.version).collect();
+    let current = migrator.iter().all(|migration| applied.contains(&migration.version));
+    let _ = conn.close().await;
+    Ok(current)
+}
 
 /// What a failed run means to an operator.
 pub(super) fn failed(migrator: &Migrator) -> impl Fn(MigrateError) -> StoreError {

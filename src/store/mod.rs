@@ -12,6 +12,7 @@ mod deliveries;
 mod endpoints;
 mod error;
 mod events;
+mod file_lock;
 mod idempotency;
 mod keys;
 mod lane;
@@ -319,6 +320,19 @@ pub async fn open(location: &Location, process: &str) -> Result<Arc<dyn Store>, 
         Location::Sqlite(path) => Arc::new(SqlStore::<sqlx::Sqlite>::open(path, process).await?),
         Location::Postgres(url) => Arc::new(SqlStore::<sqlx::Postgres>::open(url, process).await?),
     })
+}
+
+/// Returns whether a store's schema is the one that this program makes, and leaves it as it is.
+pub async fn is_current(location: &Location) -> Result<bool, StoreError> {
+    match location {
+        Location::Sqlite(path) => match sqlite::glance(path).await? {
+            Some(conn) => migrations::is_current(conn, &migrations::SQLITE).await,
+            None => Ok(false),
+        },
+        Location::Postgres(url) => {
+            migrations::is_current(postgres::glance(url).await?, &migrations::POSTGRES).await
+        }
+    }
 }
 
 /// Looks whether a store holds admin keys, and leaves it as it is: without making a file, without migrating. A store that

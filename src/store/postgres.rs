@@ -15,6 +15,7 @@ use super::backend::{Backend, Statement, late};
 use super::lane::{Connections, Lane};
 use super::statements::{Dialect, POSTGRES};
 use super::{SqlStore, StoreError, migrations};
+use crate::telemetry::log_waiting;
 use crate::wake::Wake;
 
 impl Backend for Postgres {
@@ -54,6 +55,8 @@ impl Backend for Postgres {
     fn run(conn: &mut PgConnection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>> {
         Box::pin(async move { Ok(conn.execute(query).await?.rows_affected()) })
     }
+
+    fn release(_: &PgPool) {}
 
     fn check_place(_: &PgPool) -> sqlx::Result<()> {
         Ok(())
@@ -102,8 +105,10 @@ impl SqlStore<Postgres> {
     pub async fn open(url: &SecretString, process: &str) -> Result<Self, StoreError> {
         let connecting = StoreError::while_doing("connect to PostgreSQL");
         let options = options(url).map_err(&connecting)?;
-        let mut conn = glance(url).await?;
-        migrations::POSTGRES.run(&mut conn).await.map_err(migrations::failed(&migrations::POSTGRES))?;
+        let mut conn = log_waiting("PostgreSQL to answer", glance(url)).await?;
+        let migrating = migrations::POSTGRES.run(&mut conn);
+        let what = "the schema to be brought up to date; another process may hold the lock of the migrations";
+        log_waiting(what, migrating).await.map_err(migrations::failed(&migrations::POSTGRES))?;
         conn.close().await.map_err(&connecting)?;
         let pool = |connections| {
             PgPoolOptions::new()

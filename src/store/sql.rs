@@ -140,6 +140,7 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         for lane in [&self.at.append, &self.at.dispatch, &self.at.rest] {
             lane.close().await;
         }
+        B::release(&self.at.place);
     }
 }
 

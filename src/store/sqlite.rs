@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,9 +17,11 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Statement};
+use super::file_lock::{FileLock, LockError};
 use super::lane::{Connections, Lane};
 use super::statements::{Dialect, SQLITE};
 use super::{SqlStore, StoreError, migrations};
+use crate::telemetry::log_waiting;
 use crate::wake::Wake;
 
 /// Which file was opened: its path, and which file that was.
@@ -27,6 +29,7 @@ use crate::wake::Wake;
 pub struct OpenedFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl Backend for Sqlite {
@@ -73,6 +76,10 @@ impl Backend for Sqlite {
         }
     }
 
+    fn release(place: &OpenedFile) {
+        *place.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Nobody else writes to the file.
     fn listen<'a>(
         _: &'a OpenedFile,
@@ -91,8 +98,17 @@ impl SqlStore<Sqlite> {
         let identity = make_file(path).map_err(|e| {
             opening(sqlx::Error::Io(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))
         })?;
+        let lock = log_waiting("another process to give the database file away", FileLock::take(path)).await;
+        let lock = lock.map_err(|e| match e {
+            LockError::Held { owner } => StoreError::InUse { path: path.to_owned(), owner },
+            LockError::Io(e) => {
+                opening(sqlx::Error::Io(io::Error::new(e.kind(), format!("{}-lock: {e}", path.display()))))
+            }
+        })?;
         let mut conn = SqliteConnection::connect_with(&writer_options(path)).await.map_err(&opening)?;
-        migrations::SQLITE.run(&mut conn).await.map_err(migrations::failed(&migrations::SQLITE))?;
+        let migrating = migrations::SQLITE.run(&mut conn);
+        let migrated = log_waiting("the schema to be brought up to date", migrating).await;
+        migrated.map_err(migrations::failed(&migrations::SQLITE))?;
         conn.close().await.map_err(&opening)?;
         let pool = |connections| {
             SqlitePoolOptions::new()
@@ -103,7 +119,11 @@ impl SqlStore<Sqlite> {
                 .test_before_acquire(false)
                 .connect_lazy_with(options(path).pragma("query_only", "ON"))
         };
-        let place = Arc::new(OpenedFile { path: path.to_owned(), device_and_inode: identity });
+        let place = Arc::new(OpenedFile {
+            path: path.to_owned(),
+            device_and_inode: identity,
+            lock: Mutex::new(Some(lock)),
+        });
         let writer = Lane::new(writer_options(path), Arc::clone(&place));
         let at = Connections {
             readers: pool(READERS),

@@ -1,8 +1,10 @@
 //! Logs: on stderr, for people or for machines.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -12,8 +14,10 @@ use tracing_subscriber::{Layer, Registry};
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStyle {
-    /// For people.
+    /// For people, with colours where stderr is a terminal.
     Pretty,
+    /// For people, without colours.
+    Plain,
     /// For machines: one JSON object a line.
     Json,
 }
@@ -31,11 +35,70 @@ impl LogStyle {
 const TALKATIVE: [&str; 9] =
     ["h2", "hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower", "tower_http", "tokio_postgres"];
 
-/// Starts logging for the whole process. `directives` are those of `RUST_LOG`; without them, `info`.
+/// Maximum number of log lines that wait to be written. Beyond that, lines are dropped and counted.
+const QUEUED_LINES: usize = 8_192;
+
+/// Counts the lines that the process's log has dropped.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Returns the number of lines that the process's log has dropped.
+pub(super) fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |dropped| u64::try_from(dropped.dropped_lines()).unwrap_or(u64::MAX))
+}
+
+/// Logs how many lines were dropped, once no more are.
+#[derive(Debug, Default)]
+pub struct DroppedLines {
+    seen: u64,
+    reported: u64,
+}
+
+impl DroppedLines {
+    /// Looks at the counter. To be called now and then.
+    pub fn report(&mut self) {
+        let dropped = dropped_lines();
+        if dropped == self.seen && dropped > self.reported {
+            tracing::warn!(
+                dropped = dropped - self.reported,
+                "log lines were dropped because stderr was not read"
+            );
+            self.reported = dropped;
+        }
+        self.seen = dropped;
+    }
+}
+
+/// The process's log. A thread of its own writes to stderr, so that a reader that does not read stops nothing: lines beyond a
+/// bounded queue are dropped and counted. Dropping it writes what waits, for a second at most.
+pub struct Logs {
+    writer: NonBlocking,
+    _guard: WorkerGuard,
+}
+
+impl Logs {
+    /// Writes text for people beside the log lines, in their order.
+    pub fn print(&mut self, text: &str) {
+        // What cannot be queued is dropped like a log line.
+        let _ = self.writer.write_all(text.as_bytes());
+    }
+}
+
+/// Starts logging for the whole process. `directives` are those of `RUST_LOG`; without them, `info`. Panics are logged, too.
 ///
-/// Fails when it was started before. A directive that cannot be understood is left out.
-pub fn init(style: LogStyle, directives: Option<&str>) -> Result<(), TryInitError> {
-    Registry::default().with(layer(style, directives, std::io::stderr)).try_init()
+/// # Errors
+/// When it was started before.
+pub fn init(style: LogStyle, directives: Option<&str>) -> Result<Logs, TryInitError> {
+    let builder =
+        NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).lossy(true).thread_name("log");
+    let (writer, guard) = builder.finish(std::io::stderr());
+    let _ = DROPPED.set(writer.error_counter());
+    Registry::default().with(layer(style, directives, writer.clone())).try_init()?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "panicked");
+    }));
+    Ok(Logs { writer, _guard: guard })
 }
 
 /// The layer that writes logs.
@@ -51,9 +114,11 @@ where
     let wanted = EnvFilter::builder().parse_lossy(directives).and(filter_fn(is_discreet));
     let fmt = tracing_subscriber::fmt::layer().with_writer(writer);
     match style {
-        LogStyle::Pretty => {
-            fmt.with_ansi(std::io::stderr().is_terminal()).with_target(false).with_filter(wanted).boxed()
-        }
+        LogStyle::Pretty | LogStyle::Plain => fmt
+            .with_ansi(style == LogStyle::Pretty && std::io::stderr().is_terminal())
+            .with_target(false)
+            .with_filter(wanted)
+            .boxed(),
         LogStyle::Json => fmt
             .json()
             .flatten_event(true)

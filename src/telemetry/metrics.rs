@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::logging::dropped_lines;
 use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -20,7 +21,7 @@ const SECONDS: [f64; 14] =
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Every figure: its name, its unit, what it counts. An operator finds the same text behind `# HELP`.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     ("remgate_callbacks_total", "Callbacks answered, by service, type and outcome"),
     (
         "remgate_callback_tokens_total",
@@ -28,6 +29,7 @@ const COUNTERS: [(&str, &str); 7] = [
     ),
     ("remgate_requests_total", "Requests answered, by listener, route and status"),
     ("remgate_events_total", "Events stored, by type"),
+    ("remgate_log_lines_dropped_total", "Log lines dropped because stderr was not read"),
     ("remgate_deliveries_total", "Deliveries that reached a state, by state"),
     ("remgate_attempts_total", "Attempts made, by outcome"),
     ("remgate_remotepc_requests_total", "Requests under /admin/remotepc, by operation and outcome"),
@@ -159,6 +161,8 @@ impl Metrics {
     /// Folds what was observed into the buckets. It has to be done every now and then, whether or not anybody asks for
     /// the figures: until then each observation is kept by itself.
     pub fn upkeep(&self) {
+        let dropped = Key::from_static_name("remgate_log_lines_dropped_total");
+        self.recorder.register_counter(&dropped, &METADATA).absolute(dropped_lines());
         self.handle.run_upkeep();
     }
 

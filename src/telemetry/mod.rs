@@ -3,7 +3,11 @@
 mod limit;
 mod logging;
 mod metrics;
+mod millis;
+mod waiting;
 
 pub use limit::LogLimiter;
-pub use logging::{LogStyle, init, layer};
+pub use logging::{DroppedLines, LogStyle, Logs, init, layer};
 pub use metrics::{Metrics, WaiterGuard};
+pub use millis::millis;
+pub use waiting::log_waiting;

@@ -164,7 +164,7 @@ both_engines! {
 #[tokio::test]
 async fn slow_callers_are_cut_off() {
     let engine = Engine::sqlite();
-    let service = Service::start(&engine, "").await;
+    let service = Service::start(&engine, "public.idle_timeout = \"2s\"").await;
     let addr = service.process.public_addr();
     let silent = Connection::open(addr).await;
     let mut half = Connection::open(addr).await;

@@ -72,6 +72,8 @@ mod simulator;
 #[cfg(test)]
 mod snippets;
 #[cfg(test)]
+mod stop;
+#[cfg(test)]
 mod store;
 mod stream;
 #[cfg(test)]

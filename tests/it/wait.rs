@@ -161,6 +161,19 @@ both_engines! {
         assert_eq!(one.await.expect(200).json(), same.await.expect(200).json());
     }
 
+    async fn a_browser_that_leaves_gives_its_place_back_at_once(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), "").await;
+        expect(&gateway.internal, 1, 300).await;
+        let ticket = ticket(&gateway.internal, 1).await;
+        for _ in 0..40 {
+            let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+            assert!(source.head.starts_with("HTTP/1.1 200 "), "{}", source.head);
+            assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
+            drop(source);
+            gateway.until_figure("remgate_waiters 0").await;
+        }
+    }
+
     async fn the_key_set_is_on_both_listeners_and_cacheable(engine: Engine) {
         let gateway = TestGateway::start(engine.url(), "").await;
         let [public, internal] = [&gateway.public, &gateway.internal].map(|client| client.get("/.well-known/jwks.json"));

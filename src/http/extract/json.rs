@@ -1,5 +1,7 @@
 //! JSON bodies of the internal door's requests.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
@@ -10,6 +12,9 @@ use super::Problem;
 
 /// How long a body on the internal door may be, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// Time limit for a body to arrive, however steadily it does.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body of JSON. No body at all is taken for `{}`.
 ///
@@ -38,9 +43,13 @@ where
     }
 }
 
-/// All of a body, up to 1 MiB.
+/// All of a body, up to 1 MiB, within [`BODY_TIMEOUT`].
 pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await
+    else {
+        return Err(Problem::request_timeout("the body did not arrive within 15 s"));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.is::<LengthLimitError>() => Err(Problem::too_large("a body may be 1 MiB long")),
         Err(_) => Err(Problem::bad_request("the body did not arrive whole")),

@@ -28,7 +28,7 @@ use crate::http::envelope::Envelope;
 use crate::http::gate::{Admission, Gate};
 use crate::intake::Recorder;
 use crate::store::{Recorded, Store};
-use crate::telemetry::{LogLimiter, Metrics};
+use crate::telemetry::{LogLimiter, Metrics, millis};
 use request::CallbackRequest;
 
 /// Maximum size of a form body, in bytes.
@@ -265,7 +265,7 @@ impl CallbackState {
                 source_ip = %ip,
                 token = admission.token,
                 duplicate = !recorded.new,
-                elapsed_ms = elapsed.as_secs_f64() * 1e3,
+                elapsed_ms = millis(elapsed),
                 "{}",
                 if recorded.new { "callback stored" } else { "callback seen before" }
             );

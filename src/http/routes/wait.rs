@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use serde_json::json;
 
 use crate::authentications::{Authentications, Change, Crowded, Watching};
 use crate::domain::{AuthenticationStatus, BadTicket};
+use crate::http::connection::Disconnect;
 use crate::http::envelope::Envelope;
 use crate::http::extract::Path;
 use crate::http::problem::Problem;
@@ -29,6 +31,7 @@ pub(crate) async fn wait(
     State(authentications): State<Arc<Authentications>>,
     Path(ticket): Path<String>,
     uri: Uri,
+    Extension(disconnect): Extension<Disconnect>,
     headers: HeaderMap,
 ) -> Response {
     let mut admitted = match authentications.admit(&ticket) {
@@ -55,7 +58,8 @@ pub(crate) async fn wait(
         Err(Crowded::Ticket) => return Problem::too_many(Crowded::Ticket.to_string()).into_response(),
         Err(Crowded::Door) => return Envelope::crowded().into_response(),
     };
-    let watcher = Watcher { watching: authentications.watch(admitted, place), told: None, over: false };
+    let watching = authentications.watch(admitted, place);
+    let watcher = Watcher { watching, disconnect, told: None, over: false };
     sse::response(unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher))))
 }
 
@@ -69,6 +73,7 @@ fn has_heard_the_end(headers: &HeaderMap, query: Option<&str>) -> bool {
 /// Tells how far an authentication has come, each time that this changes, until it is over.
 struct Watcher {
     watching: Watching,
+    disconnect: Disconnect,
     told: Option<AuthenticationStatus>,
     over: bool,
 }
@@ -86,7 +91,12 @@ impl Watcher {
             if self.told != Some(status) {
                 return Some(self.tell(status).into());
             }
-            match self.watching.changed(PING).await {
+            let change = tokio::select! {
+                change = self.watching.changed(PING) => change,
+                // Its place is for the next visitor.
+                () = self.disconnect.happened() => return None,
+            };
+            match change {
                 Change::Perhaps => {}
                 Change::NotYet => return Some(Piece::default().comment("ping").into()),
                 Change::Never => return None,

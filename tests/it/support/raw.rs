@@ -20,6 +20,18 @@ impl Connection {
         Self { stream, read: Vec::new() }
     }
 
+    /// Around a connection that was made elsewhere.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    /// Sends one GET and reads the answer until the other side closes; nothing when it broke the connection.
+    pub(crate) async fn ask(mut self, path: &str) -> Option<String> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
+        let answer = self.closed().await;
+        (!answer.is_empty()).then_some(answer)
+    }
+
     /// Says `bytes`. The other side may have hung up already; what it answered can still be read.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = within("room to write", self.stream.write_all(bytes.as_ref())).await;

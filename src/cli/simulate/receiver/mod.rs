@@ -91,7 +91,7 @@ async fn serve(at: SocketAddr, desk: Desk) -> anyhow::Result<()> {
     lifecycle
         .spawn(accept(listener, lifecycle.clone(), move |stream| door::serve(stream, Arc::clone(&desk))));
     signals.first().await;
-    lifecycle.stop(GRACE).await;
+    lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -89,6 +90,6 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     lifecycle
         .spawn(accept(listener, lifecycle.clone(), move |stream| door::serve(stream, Arc::clone(&account))));
     signals.first().await;
-    lifecycle.stop(GRACE).await;
+    lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
 }

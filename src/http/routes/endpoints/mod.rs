@@ -17,11 +17,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::domain::{
-    Chance, Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Page, ServiceName,
-    SigningSecret,
+    Chance, Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Limit, Page,
+    ServiceName, SigningSecret,
 };
 use crate::egress::{Guard, Sender};
-use crate::http::extract::{Json, NoParams, Path};
+use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
 use crate::store::{Store, Unedited};
@@ -125,10 +125,24 @@ fn missing(id: &EndpointId) -> Problem {
 }
 
 /// `GET /v1/endpoints`
-async fn list(State(state): Shared, _: NoParams) -> Result<Response, Problem> {
+async fn list(State(state): Shared, mut params: Params) -> Result<Response, Problem> {
+    // The cursor of this list is the number of endpoints that were shown before.
+    let (after, limit) = (params.one::<Cursor>("after")?, params.one::<Limit>("limit")?);
+    params.finish()?;
+    let paged = after.is_some() || limit.is_some();
+    let (after, limit) = (after.unwrap_or_default(), limit.map_or(usize::MAX, Limit::get));
     let endpoints = state.store.endpoints().await?;
-    let data = endpoints.iter().map(|it| View::new(it, &state.defaults)).collect();
-    Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
+    let passed = usize::try_from(after.0).unwrap_or(usize::MAX).min(endpoints.len());
+    let shown = limit.min(endpoints.len() - passed);
+    let data = endpoints
+        .iter()
+        .skip(passed)
+        .take(shown)
+        .map(|endpoint| View::new(endpoint, &state.defaults))
+        .collect();
+    let cursor =
+        if paged { Cursor(i64::try_from(passed + shown).unwrap_or(i64::MAX)) } else { Cursor::default() };
+    Ok(json(&Page { data, cursor, has_more: passed + shown < endpoints.len() }))
 }
 
 /// `GET /v1/endpoints/{id}`

@@ -1,0 +1,205 @@
+//! An accepted connection: bounds how long its other side may be silent, and tells when that side has gone.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Time limit for a request's head, from its first byte, and for the first byte of a new connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A TCP connection that is shared by the HTTP connection on it and by requests that watch it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    idle_timeout: Duration,
+    phase: Mutex<Phase>,
+}
+
+/// What a connection is waiting for.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// The first byte of a request: until then.
+    Idle(Instant),
+    /// The rest of a request's head: until then.
+    Head(Instant),
+    /// A request is being served; it has limits of its own.
+    Busy,
+}
+
+impl Connection {
+    /// A new connection. `idle_timeout` is the time limit between two requests.
+    pub(super) fn new(stream: TcpStream, idle_timeout: Duration) -> Arc<Self> {
+        let phase = Mutex::new(Phase::Idle(now() + HEAD_TIMEOUT));
+        Arc::new(Self { stream, idle_timeout, phase })
+    }
+
+    /// Marks a request as being served, until the guard is dropped.
+    pub(super) fn serve(self: &Arc<Self>) -> Serving {
+        self.set(Phase::Busy);
+        Serving(Arc::clone(self))
+    }
+
+    /// Ends when the other side has closed its half of the connection, or the connection has broken. Never ends while data
+    /// waits to be read.
+    pub(super) async fn closed(&self) {
+        loop {
+            if self.stream.ready(Interest::READABLE).await.is_err() {
+                return;
+            }
+            match self.stream.peek(&mut [0]).await {
+                Ok(0) | Err(_) => return,
+                // A further request has been sent ahead; whether its sender stays cannot be seen.
+                Ok(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// Notes that bytes have arrived.
+    fn received(&self) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Idle(_) = *phase {
+            *phase = Phase::Head(now() + HEAD_TIMEOUT);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Idle(until) | Phase::Head(until) => Some(until),
+            Phase::Busy => None,
+        }
+    }
+}
+
+/// Marks a connection as busy. When it is dropped, the connection waits for the next request.
+#[derive(Debug)]
+pub(super) struct Serving(Arc<Connection>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.set(Phase::Idle(now() + self.0.idle_timeout));
+    }
+}
+
+/// Time of the runtime: connections are timed by it, whatever the clock of the gateway says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a connection's silence is measured, not decided by a test's clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The bytes of a connection.
+pub(super) struct ConnectionIo {
+    connection: Arc<Connection>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl ConnectionIo {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, timer: None }
+    }
+
+    /// Waits for the deadline, if there is one.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(deadline) = self.connection.deadline() else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request arrived in time")))
+    }
+}
+
+impl AsyncRead for ConnectionIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.connection.stream.poll_read_ready(cx)?.is_pending() {
+                return this.poll_timeout(cx);
+            }
+            match this.connection.stream.try_read(buf.initialize_unfilled()) {
+                Ok(count) => {
+                    buf.advance(count);
+                    this.connection.received();
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ConnectionIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.connection.poll_write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.connection.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shutdown(&self.connection.stream, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+impl Connection {
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+/// Lets a handler learn that the client has gone. Where hyper answers a client that has closed its half of the connection, it
+/// does not look for that itself.
+#[derive(Debug, Clone)]
+pub(super) struct Disconnect(Arc<Connection>);
+
+impl Disconnect {
+    pub(super) fn of(connection: &Arc<Connection>) -> Self {
+        Self(Arc::clone(connection))
+    }
+
+    /// Ends when the client has gone.
+    pub(super) async fn happened(&self) {
+        self.0.closed().await;
+    }
+}

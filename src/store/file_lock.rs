@@ -1,0 +1,110 @@
+//! Lock of an SQLite file: it belongs to one process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// Time to wait for a process that is about to end.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// Time between two tries.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// An exclusive lock, held until it is dropped. The system releases it with the process, however that ends.
+#[derive(Debug)]
+pub(super) struct FileLock(File);
+
+/// Failure to take the lock.
+#[derive(Debug)]
+pub(super) enum LockError {
+    /// Another process has it.
+    Held {
+        /// What that process has written into the lock file.
+        owner: String,
+    },
+    /// The lock file cannot be used.
+    Io(io::Error),
+}
+
+impl FileLock {
+    /// Locks the database file at `path`, by a file beside it: closing a file that SQLite has open, too, would release SQLite's
+    /// own locks. Links to the same file share the lock.
+    pub(super) async fn take(path: &Path) -> Result<Self, LockError> {
+        let file = open(&lock_path(path)).map_err(LockError::Io)?;
+        let tries = WAIT.as_millis() / INTERVAL.as_millis();
+        for _ in 0..tries {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Self::signed(file).map_err(LockError::Io),
+                Err(Errno::WOULDBLOCK) => tokio::time::sleep(INTERVAL).await,
+                Err(e) => return Err(LockError::Io(e.into())),
+            }
+        }
+        Err(LockError::Held { owner: owner(file) })
+    }
+
+    /// Writes into the file which process has the lock.
+    fn signed(mut file: File) -> io::Result<Self> {
+        let node = rustix::system::uname();
+        let (process, host) = (std::process::id(), node.nodename().to_string_lossy());
+        file.set_len(0)?;
+        write!(file, "process {process} on {host}")?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// `PATH-lock`, where `PATH` is the file's own, without links.
+fn lock_path(path: &Path) -> PathBuf {
+    let own = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = own.into_os_string();
+    name.push("-lock");
+    name.into()
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The process that has the lock, as far as the file tells.
+fn owner(mut file: File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let process = if read.is_ok() && !text.is_empty() { text } else { "another process".to_owned() };
+    let since = file.metadata().and_then(|found| found.modified()).ok();
+    match since.and_then(|since| Timestamp::try_from(since).ok()) {
+        Some(since) => format!("{process}, since {since:.0}"),
+        None => process,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_lock_says_who_has_the_first_also_by_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        std::fs::write(&path, "").unwrap();
+        let link = folder.path().join("b.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let first = FileLock::take(&path).await.unwrap();
+        for name in [&path, &link] {
+            let Err(LockError::Held { owner }) = FileLock::take(name).await else { panic!("taken twice") };
+            assert!(owner.starts_with(&format!("process {} on ", std::process::id())), "{owner}");
+        }
+        drop(first);
+        FileLock::take(&link).await.unwrap();
+    }
+}
