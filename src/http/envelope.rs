@@ -87,11 +87,6 @@ impl Envelope {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Too many wait, please try again later")
     }
 
-    /// Its HTTP status.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     fn plain(status: StatusCode, msg: &'static str) -> Self {
         Self { status, allowed: None, code: status.as_u16().to_string(), msg, data: None }
     }

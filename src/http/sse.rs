@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 
 use super::respond::with_body;
 
@@ -63,11 +64,12 @@ impl Piece {
         self.end()
     }
 
-    /// A place alone. Without data nothing is dispatched, but a reader that keeps to the standard remembers it.
+    /// A position alone, as an event of its own. A block with an id and no data would do by the standard, but some clients hand
+    /// it to the app as an event with empty data.
     #[must_use]
-    pub(super) fn place(mut self, id: impl Display) -> Self {
-        self.line("id", id);
-        self.end()
+    pub(super) fn place(self, id: impl Display) -> Self {
+        let cursor = json!({"cursor": id.to_string()});
+        self.event(id, "cursor", &cursor)
     }
 
     /// How long to wait before coming back when the connection ends.
@@ -113,8 +115,7 @@ mod tests {
             .place(7)
             .event(8, "a.b", &json!({"text": "two\nlines"}))
             .comment("ping");
-        let expected =
-            "retry: 2000\n\nid: 7\n\nid: 8\nevent: a.b\ndata: {\"text\":\"two\\nlines\"}\n\n: ping\n\n";
+        let expected = "retry: 2000\n\nid: 7\nevent: cursor\ndata: {\"cursor\":\"7\"}\n\nid: 8\nevent: a.b\ndata: {\"text\":\"two\\nlines\"}\n\n: ping\n\n";
         assert_eq!(Bytes::from(piece), expected);
     }
 }

@@ -44,7 +44,9 @@ both_engines! {
             assert!(head.contains(&format!("{header}\r\n")), "{head}");
         }
         assert_eq!(stream.block().await.unwrap().retry.unwrap(), "2000");
-        assert_eq!(stream.block().await.unwrap(), Block { id: Some("0".to_owned()), ..Block::default() });
+        let position = stream.block().await.unwrap();
+        assert_eq!((position.id.as_deref(), position.event.as_deref()), (Some("0"), Some("cursor")));
+        assert_eq!(position.json(), json!({"cursor": "0"}));
         service.store(&uaid(3)).await;
         for event in service.events("").await["data"].as_array().unwrap() {
             let block = stream.block().await.unwrap();
@@ -63,6 +65,15 @@ both_engines! {
         assert_eq!(service.metric("remgate_waiters").await, 1);
         drop(stream);
         service.until_metric("remgate_waiters", 0).await;
+    }
+
+    /// A polyfill brings the id back as a parameter, beside those that it began with.
+    async fn the_last_id_counts_as_a_parameter_too(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        for number in 1..=3 {
+            service.store(&uaid(number)).await;
+        }
+        assert_eq!(open(&service, "after=0&lastEventId=2").await.uaids(1).await, [uaid(3)]);
     }
 
     /// Its place is said at once: who is cut off before the first event has missed nothing.
@@ -150,7 +161,7 @@ both_engines! {
         while moved.id.is_none() {
             moved = quiet(&mut stream).await;
         }
-        assert_eq!((place(&moved), &moved.data), ("1", &None));
+        assert_eq!((place(&moved), moved.event.as_deref(), moved.json()), ("1", Some("cursor"), json!({"cursor": "1"})));
         assert_eq!(quiet(&mut stream).await, ping);
     }
 

@@ -19,7 +19,7 @@ async fn read_on(service: &Service, place: &mut Option<String>, seen: &mut Vec<S
     let mut stream = EventSource::open(service.process.internal_addr(), &target, place.as_deref()).await;
     while seen.len() < count {
         let Some(block) = stream.block().await else { break };
-        if block.data.is_some() {
+        if block.is_event() {
             seen.push(block.json()["uaid"].as_str().expect("an event has one").to_owned());
         }
     }
@@ -174,7 +174,7 @@ async fn a_reader_that_does_not_read_harms_nobody() {
     .await;
     let mut got = Vec::new();
     while let Some(block) = stuck.block().await {
-        if block.data.is_some() {
+        if block.is_event() {
             got.push(block.json()["uaid"].as_str().unwrap().to_owned());
         }
     }

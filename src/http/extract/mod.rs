@@ -15,6 +15,10 @@ use crate::domain::Invalid;
 
 pub(super) use json::{Json, whole};
 
+/// Longest time that a request is held, whatever it asks for. Many proxies and load balancers end a request after 60 s, and the
+/// answer has to be there before.
+const MAX_HOLD: Duration = Duration::from_secs(55);
+
 /// The parameters of a query, read one by one; [`Params::finish`] refuses those that nobody asked for.
 ///
 /// A name or value that is not valid percent-encoded UTF-8 is refused, and so is a repeated name where one value is
@@ -63,14 +67,14 @@ impl Params {
         Ok(self.one::<Direction>("order")?.is_some_and(|it| it.0))
     }
 
-    /// How long the caller wants to wait: 0 to 60 seconds, not at all when nothing is said.
+    /// How long the caller wants to wait: 0 to 60 seconds, of which at most 55 are held; not at all when nothing is said.
     pub(super) fn wait(&mut self) -> Result<Duration, Problem> {
         Ok(self.given_wait()?.unwrap_or_default())
     }
 
     /// The same, where it matters whether it was said.
     pub(super) fn given_wait(&mut self) -> Result<Option<Duration>, Problem> {
-        Ok(self.one::<Wait>("wait")?.map(|wait| wait.0))
+        Ok(self.one::<Wait>("wait")?.map(|wait| wait.0.min(MAX_HOLD)))
     }
 
     /// Refuses what is left.

@@ -120,7 +120,7 @@ impl CallbackState {
         if incoming.method == Method::POST && is_form(incoming.headers) {
             if let Err(refusal) = incoming.read_body().await {
                 self.metrics.callback(source.admission.service.as_str(), "", "invalid");
-                tracing::info!(service = %source.admission.service, source_ip = %client.seen, status = refusal.status().as_u16(), "refused a callback: the body is too large or did not arrive");
+                self.reject(&source, "body", &mut incoming).await;
                 return refusal;
             }
             request.add_form(&incoming.text);
@@ -181,7 +181,7 @@ impl CallbackState {
 
     /// Keeps a request that could not be understood.
     async fn reject(&self, source: &Source<'_>, reason: &str, incoming: &mut Incoming<'_>) {
-        // What has arrived is kept; that the rest did not is not the worst about it.
+        // A body that is too large or did not arrive whole is left out; path and query are kept.
         let _ = incoming.read_body().await;
         let now = self.clock.now();
         let rejected = RejectedCallback {
@@ -205,7 +205,7 @@ impl CallbackState {
                 token = source.admission.token,
                 parameter = reason,
                 suppressed,
-                "refused a callback: a parameter is missing or malformed, or the path is wrong"
+                "refused a callback: a parameter is missing or malformed, or path or body are wrong"
             );
         }
     }

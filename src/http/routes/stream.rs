@@ -4,6 +4,7 @@
 //! page of memory and holds up nobody; a reader that takes nothing loses its connection (`http/unread.rs`) and comes
 //! back with its place.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::events::EventsState;
-use crate::domain::{Cursor, EventFilter, Kept, Limit, Order, Standing};
+use crate::domain::{Cursor, EventFilter, Invalid, Kept, Limit, Order, Standing};
 use crate::http::auth::Caller;
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
@@ -82,6 +83,8 @@ pub(super) async fn stream(
 
 fn parse(headers: &HeaderMap, mut params: Params) -> Result<(Option<Cursor>, EventFilter), Problem> {
     let after = params.one::<Cursor>("after")?;
+    // Polyfills of `EventSource` bring the id back here, beside the parameters of the address that they were given.
+    let again = params.one::<LastEventId>("lastEventId")?.and_then(|id| id.0);
     let filter = EventFilter {
         order: Order::Ascending { after: Cursor::default() },
         limit: Limit::default(),
@@ -93,7 +96,7 @@ fn parse(headers: &HeaderMap, mut params: Params) -> Result<(Option<Cursor>, Eve
     };
     params.finish()?;
     // A reader that comes back asks for the address that it was given at first, and knows better by now.
-    Ok((last_event_id(headers)?.or(after), filter))
+    Ok((last_event_id(headers)?.or(again).or(after), filter))
 }
 
 /// The place that a reader brings back. An empty one is none: so it stands in the standard.
@@ -104,12 +107,19 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
         (Some(value), None) => value.to_str().unwrap_or("?"),
         (Some(_), Some(_)) => return Err(Problem::bad_request("there are two Last-Event-ID lines")),
     };
-    match text.trim() {
-        "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|e| Problem::bad_request(format!("the Last-Event-ID is wrong: {e}"))),
+    let parsed: Result<LastEventId, _> = text.parse();
+    parsed.map(|id| id.0).map_err(|e| Problem::bad_request(format!("the Last-Event-ID is wrong: {e}")))
+}
+
+/// The id of the last event; none when it is empty.
+struct LastEventId(Option<Cursor>);
+
+impl FromStr for LastEventId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|cursor| Self(Some(cursor))) }
     }
 }
 
@@ -309,6 +319,10 @@ mod tests {
     #[case("after=5", &[""], Ok(Some(5)))]
     #[case("", &["0"], Ok(Some(0)))]
     #[case("type=remauth.subscribed&type=remauth.expired&service=a&uaid=b83ee873a9b44f2083c130db24dfbe91", &[], Ok(None))]
+    #[case("after=0&lastEventId=2", &[], Ok(Some(2)))]
+    #[case("lastEventId=2", &["7"], Ok(Some(7)))]
+    #[case("after=5&lastEventId=", &[], Ok(Some(5)))]
+    #[case("lastEventId=x", &[], Err(400))]
     #[case("after=x", &["7"], Err(400))]
     #[case("after=5", &["x"], Err(400))]
     #[case("", &["-1"], Err(400))]

@@ -2,6 +2,7 @@
 //! a real remgate.
 
 mod browser;
+mod clients;
 mod eventsource;
 
 use http::Method;

@@ -40,6 +40,13 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Whether it tells of an event: not a comment, nor a position alone.
+    pub(crate) fn is_event(&self) -> bool {
+        self.data.is_some() && self.event.as_deref() != Some("cursor")
+    }
+}
+
 impl EventSource {
     /// Asks for `target` and waits for the head of the answer.
     pub(crate) async fn open(addr: SocketAddr, target: &str, last_event_id: Option<&str>) -> Self {
@@ -142,13 +149,13 @@ impl EventSource {
         .await
     }
 
-    /// The next event: passes over what dispatches none.
+    /// The next event: passes over comments and positions.
     pub(crate) async fn event(&mut self) -> Block {
         // Bounded as a whole: a stream that has nothing to say goes on to ping.
         within("an event of a stream", async {
             loop {
                 let block = self.block().await.expect("the stream goes on");
-                if block.data.is_some() {
+                if block.is_event() {
                     return block;
                 }
             }
