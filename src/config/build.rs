@@ -235,7 +235,7 @@ impl Building<'_> {
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
             let (schedule, connect_timeout, timeout) = (schedule?.waits(), connect_timeout?, timeout?);
             if connect_timeout > timeout {
-                r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part");
+                r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part: lower delivery.connect_timeout or raise delivery.timeout");
                 return Err(Bad);
             }
             Ok(Delivery {

@@ -63,18 +63,48 @@ pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> 
     layer
 }
 
-/// Variables that look like ours but for a missing underscore: they are nobody's, and say nothing.
-pub(super) fn lookalikes(env: &[(String, String)]) -> Vec<String> {
-    let all = all_variables(PREFIX);
-    let squeezed = |name: &str| name.replace("__", "_");
-    let mut warnings = Vec::new();
-    let ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(PACKAGED_PREFIX);
-    for (name, _) in env.iter().filter(|(name, _)| name.starts_with("REMGATE_") && !ours(name)) {
-        if let Some(meant) = all.iter().find(|variable| squeezed(variable) == squeezed(name)) {
-            warnings.push(format!("the environment variable {name} says nothing; did you mean {meant}?"));
+/// Variables that are no keys of the configuration.
+const OTHERS: [&str; 1] = ["REMGATE_CONFIG"];
+
+/// Refuses variables that begin like ours and mean nothing: they are misspelt. Those that Kubernetes sets for a service whose
+/// name begins with `remgate` are left alone.
+pub(super) fn check_unknown(env: &[(String, String)], problems: &mut Vec<Problem>) {
+    let ours =
+        |name: &str| name.starts_with(PREFIX) || name.starts_with(PACKAGED_PREFIX) || OTHERS.contains(&name);
+    let mut all = all_variables(PREFIX);
+    all.extend(OTHERS.map(str::to_owned));
+    let squeezed = |name: &str| name.replace("__", "_").to_ascii_uppercase();
+    for (name, _) in env {
+        let looks_like_ours = name.to_ascii_uppercase().starts_with("REMGATE_");
+        if !looks_like_ours || ours(&name.to_ascii_uppercase()) || is_of_kubernetes(name) {
+            continue;
         }
+        let same = all.iter().find(|variable| squeezed(variable) == squeezed(name));
+        let near =
+            same.map(String::as_str).or_else(|| schema::near_miss(name, all.iter().map(String::as_str)));
+        let text = match near {
+            Some(near) => format!("unknown variable; did you mean {near}?"),
+            None => format!(
+                "unknown variable; allowed are {PREFIX}SECTION__KEY with a section and a key of the file, and REMGATE_CONFIG"
+            ),
+        };
+        problems.push(Problem::new(Origin::Variable(name.clone()), "", text));
     }
-    warnings
+}
+
+/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_HTTP`, `NAME_PORT`, `NAME_PORT_8080_TCP`,
+/// `NAME_PORT_8080_TCP_ADDR` and so on.
+fn is_of_kubernetes(name: &str) -> bool {
+    let service =
+        name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_");
+    let port = name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| {
+            let mut parts = rest.split('_');
+            let number =
+                parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+            number && parts.next().is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
+        });
+    service || port
 }
 
 /// A text as a value of the key's kind; nothing when it is none.

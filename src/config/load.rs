@@ -7,6 +7,7 @@ use super::show::{Effective, effective};
 use super::value::Layer;
 use super::{Config, ConfigError, Sources, build, environment, file, merge};
 use crate::domain::Format;
+use crate::telemetry::check_filter;
 
 /// The file of defaults: every key, its default, one comment each.
 pub const DEFAULTS: &str = include_str!("../../config/remgate.toml");
@@ -55,12 +56,16 @@ impl Config {
             environment::flags(&sources.flags, &mut problems),
         ];
         let merged = merge::merge(layers, &sources.current_dir, &mut problems);
+        environment::check_unknown(&sources.env, &mut problems);
+        let log_filter = sources.variable("RUST_LOG").map(ToOwned::to_owned);
+        if let Some(Err(why)) = log_filter.as_deref().map(check_filter) {
+            problems.push(Problem::new(Origin::Variable("RUST_LOG".to_owned()), "", why));
+        }
         match build::build(&merged, &sources.current_dir, &mut problems) {
             Ok(config) if problems.is_empty() => {
-                let mut warnings = environment::lookalikes(&sources.env);
-                warnings.extend(config.doubts());
+                let mut warnings = config.doubts();
+                warnings.extend(without_effect(&merged));
                 warnings.extend(unused_database_url(sources, &merged));
-                let log_filter = sources.variable("RUST_LOG").map(ToOwned::to_owned);
                 let no_color = sources.variable("NO_COLOR").is_some();
                 Ok(Loaded {
                     config,
@@ -101,16 +106,18 @@ impl Config {
                 ));
             }
         }
-        doubts.extend(self.without_effect());
         doubts
     }
+}
 
-    /// Keys that are read and checked and that this version does nothing with yet: nobody should count on them.
-    fn without_effect(&self) -> Vec<String> {
-        let keys = [("telemetry.otlp_endpoint", self.telemetry.otlp_endpoint.is_some())];
-        let set = keys.into_iter().filter(|(_, set)| *set);
-        set.map(|(key, _)| format!("{key} is set, but has no effect in this version")).collect()
-    }
+/// Warns of keys that were set and have no effect in this version.
+fn without_effect(merged: &Layer) -> Vec<String> {
+    let is_set = |(section, key): &(&str, &str)| {
+        let found = merged.sections.get(section).and_then(|table| table.values.get(*key));
+        found.is_some_and(|found| found.origin != Origin::Default)
+    };
+    let keys = [("retention", "events"), ("telemetry", "otlp_endpoint")].into_iter().filter(is_set);
+    keys.map(|(section, key)| format!("{section}.{key} is set, but has no effect in this version")).collect()
 }
 
 fn is_local(url: &url::Url) -> bool {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::problem::{Origin, Problem};
 use super::schema::{self, Key, Kind, Section};
 use super::value::{Element, Found, Layer, Table, Value};
+use crate::domain::HumanDuration;
 
 /// The most that a file named in a configuration may hold.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -25,6 +26,7 @@ pub(super) fn merge(layers: Vec<Layer>, dir: &Path, problems: &mut Vec<Problem>)
             merged.repeated.entry(name).or_default().extend(tables);
         }
     }
+    give_way(&mut merged);
     for endpoint in merged.repeated.entry("endpoint").or_default() {
         let standard = || Found { value: Value::Text("standard".to_owned()), origin: Origin::Default };
         endpoint.values.entry("format".to_owned()).or_insert_with(standard);
@@ -37,6 +39,26 @@ pub(super) fn merge(layers: Vec<Layer>, dir: &Path, problems: &mut Vec<Problem>)
         read_twins(section(name), table, dir, problems);
     }
     merged
+}
+
+/// Lets the default of one of two keys that limit each other follow the other one, which was set: the connection is a part of the
+/// attempt.
+fn give_way(merged: &mut Layer) {
+    let Some(delivery) = merged.sections.get_mut("delivery") else { return };
+    let length = |table: &Table, name: &str| {
+        let Found { value: Value::Text(text), origin } = table.values.get(name)? else { return None };
+        Some((text.clone(), text.parse::<HumanDuration>().ok()?.get(), *origin == Origin::Default))
+    };
+    let pair = (length(delivery, "connect_timeout"), length(delivery, "timeout"));
+    let (Some((connect_text, connect, connect_is_default)), Some((text, timeout, is_default))) = pair else {
+        return;
+    };
+    let (name, text) = match (connect > timeout, connect_is_default, is_default) {
+        (true, true, false) => ("connect_timeout", text),
+        (true, false, true) => ("timeout", connect_text),
+        _ => return,
+    };
+    delivery.insert(name, Value::Text(text), Origin::Default);
 }
 
 fn section(name: &str) -> &'static Section {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AuthenticationName, Cursor, EndpointId, EventId, Met, ServiceName, Uaid};
+use super::{AuthenticationName, Cursor, EndpointId, EventId, Invalid, Met, ServiceName, Uaid};
 
 /// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
 /// said and never be asked for: no text becomes one of them.
@@ -154,6 +154,20 @@ text_enum! {
         /// remgate itself said it.
         Own = "self",
     }
+}
+
+/// Parses an RFC 3339 time. Times beyond the largest that can be represented, such as `9999-12-31T23:59:59Z`, are that one.
+///
+/// # Errors
+/// When the text is no such time.
+pub fn parse_time(text: &str) -> Result<Timestamp, Invalid> {
+    let too_late = || {
+        let beyond = text.starts_with("9999-12-3") && text.parse::<jiff::civil::DateTime>().is_err();
+        let civil = text.trim_end_matches(['Z', 'z']).parse::<jiff::civil::DateTime>();
+        (beyond && civil.is_ok()).then_some(Timestamp::MAX)
+    };
+    let parsed = text.parse().ok().or_else(too_late);
+    parsed.ok_or_else(|| Invalid::new("a time is such as 2026-11-22T21:04:05Z"))
 }
 
 impl Trust {

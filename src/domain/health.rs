@@ -10,6 +10,15 @@ pub const HELD_BACK_AFTER: u64 = 50;
 /// How often one delivery goes out all the same, to see whether the endpoint is back.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
 
+/// Returns the time before which a last failure is too long ago to belong to the same stretch of failures as one at `now`: the
+/// pause between them is longer than half of the time after which an endpoint is disabled. `disable_by` is `now` less that time.
+/// An endpoint that is seldom sent to is not disabled because of two failures far apart.
+#[must_use]
+pub fn stretch_ends(now: Timestamp, disable_by: Timestamp) -> Timestamp {
+    let half = now.duration_since(disable_by) / 2;
+    now.checked_sub(half).unwrap_or(Timestamp::MIN)
+}
+
 /// What the last attempts say about an endpoint. One success makes it [`Health::GOOD`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
@@ -39,5 +48,20 @@ impl Health {
             (None, 0) => "good",
             (None, _) => "failing",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(100, 90, 95)]
+    #[case(100, 0, 50)]
+    #[case(0, 0, 0)]
+    fn a_stretch_ends_with_a_pause_of_half_the_time(#[case] now: i64, #[case] by: i64, #[case] ends: i64) {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(stretch_ends(at(now), at(by)), at(ends));
+        assert!(stretch_ends(at(now), Timestamp::MIN) < at(0));
     }
 }

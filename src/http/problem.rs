@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::respond::with_json;
-use crate::domain::Scope;
+use crate::domain::{Cursor, Scope};
 use crate::store::StoreError;
 
 /// How a key is asked for.
@@ -20,6 +20,7 @@ pub struct Problem {
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     scope: Option<Scope>,
+    newest: Option<Cursor>,
 }
 
 #[derive(Serialize)]
@@ -30,11 +31,13 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<Cursor>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), headers: Vec::new(), scope: None }
+        Self { status, kind, title, detail: detail.into(), headers: Vec::new(), scope: None, newest: None }
     }
 
     /// 400: a parameter or a body that cannot be understood.
@@ -104,6 +107,17 @@ impl Problem {
     /// 409: a claim before the authentication has completed.
     pub fn not_completed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "not-completed", "The authentication has not completed", detail)
+    }
+
+    /// 409: a reader's position is beyond the newest cursor that was ever given, for example after a restored backup.
+    pub fn cursor_ahead(newest: Cursor) -> Self {
+        let detail = format!(
+            "the cursor is beyond {newest}, the newest that this store has ever given; it may have been restored from a backup, \
+             or be another one: read again from a cursor that it knows"
+        );
+        let problem =
+            Self::new(StatusCode::CONFLICT, "cursor-ahead", "The cursor is ahead of the store", detail);
+        Self { newest: Some(newest), ..problem }
     }
 
     /// 403: a claim that asks for more trust than the authentication has.
@@ -245,6 +259,7 @@ impl IntoResponse for Problem {
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
+            newest: self.newest,
         };
         let mut response = with_json(self.status, "application/problem+json", &document);
         response.headers_mut().extend(self.headers);

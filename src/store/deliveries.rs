@@ -18,7 +18,7 @@ use super::statements::deliveries::{
 use super::{Claim, DeliveryStore, Due, Settled, StoreError};
 use crate::domain::{
     AttemptReport, DeliveryId, DeliveryState, Disabling, Event, HELD_BACK_AFTER, Lease, NewEvent, Observed,
-    PROBE_EVERY, Settlement, Verdict,
+    PROBE_EVERY, Settlement, Verdict, stretch_ends,
 };
 
 #[async_trait]
@@ -147,6 +147,7 @@ async fn note<B: Backend>(
     }
     let mut disabling = it.gone.as_ref();
     if it.failures > 0 {
+        let disable_by = it.given_up.as_ref().map_or(Timestamp::MIN, |(by, _)| *by);
         let probe_at = it.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
         let blame = statement!(
             B,
@@ -156,6 +157,7 @@ async fn note<B: Backend>(
             it.at.as_millisecond(),
             i64::try_from(HELD_BACK_AFTER).unwrap_or(i64::MAX),
             probe_at.as_millisecond(),
+            stretch_ends(it.at, disable_by).as_millisecond(),
         );
         let rows = B::rows(tx.connection(), blame).await?;
         let since = rows.first().map(|row| column::<B, i64>(row, "failing_since")).transpose()?;

@@ -101,6 +101,27 @@ pub fn init(style: LogStyle, directives: Option<&str>) -> Result<Logs, TryInitEr
     Ok(Logs { writer, _guard: guard })
 }
 
+/// Checks a filter as `RUST_LOG` has it.
+///
+/// # Errors
+/// Says why it is unusable, and what is allowed. A bare word that is no level counts as unusable, too: it would stand for a part of
+/// the program of that name, and silence everything else.
+pub fn check_filter(text: &str) -> Result<(), String> {
+    let allowed = "allowed are error, warn, info, debug, trace, off, or TARGET=LEVEL such as remgate::dispatch=debug, separated by commas";
+    EnvFilter::builder().parse(text).map_err(|e| format!("the log filter is unusable: {e}; {allowed}"))?;
+    let levels = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_known = |word: &str| {
+        levels.iter().any(|level| level.eq_ignore_ascii_case(word))
+            || word == "remgate"
+            || TALKATIVE.contains(&word)
+            || word.contains(['=', '[', '{', ']', '}', ':'])
+    };
+    match text.split(',').map(str::trim).find(|word| !word.is_empty() && !is_known(word)) {
+        Some(word) => Err(format!("the log filter is unusable: {word:?} is no level; {allowed}")),
+        None => Ok(()),
+    }
+}
+
 /// The layer that writes logs.
 pub fn layer<W>(
     style: LogStyle,

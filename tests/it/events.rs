@@ -26,6 +26,27 @@ tokens = [\"pH6sD1fG0yU_eR-iO3aK2w\"]
 ";
 
 both_engines! {
+    async fn a_position_that_was_never_given_is_refused(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        service.store(&uaid(1)).await;
+        for query in ["after=2", "after=999999", "after=2&wait=50", "after=2&uaid=00000000000000000000000000000009"] {
+            let refused = service.internal.get(&format!("/v1/events?{query}")).await.expect(409).json();
+            assert_eq!((&refused["code"], &refused["newest"]), (&json!("cursor_ahead"), &json!("1")), "{query}");
+        }
+        service.events("after=1").await;
+        service.events("after=0").await;
+    }
+
+    async fn the_last_moment_of_all_is_a_time(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        service.store(&uaid(1)).await;
+        let page = service.events("until=9999-12-31T23:59:59Z&since=2000-01-01T00:00:00Z").await;
+        assert_eq!(page["data"].as_array().unwrap().len(), 1);
+        for bad in ["9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z", "10000-01-01T00:00:00Z", "tomorrow"] {
+            service.internal.get(&format!("/v1/events?until={bad}")).await.expect(400);
+        }
+    }
+
     async fn an_empty_store_has_a_place_to_begin(engine: Engine) {
         let service = Service::start(&engine, "").await;
         assert_eq!(service.events("").await, json!({"data": [], "cursor": "0", "has_more": false}));

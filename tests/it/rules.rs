@@ -171,10 +171,10 @@ both_engines! {
 
     async fn nothing_but_failures_for_long_disables(engine: Engine) {
         let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
-        let config = delivery("disable_after = \"2h\"\nschedule = [\"1h\", \"1h\", \"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
+        let config = delivery("disable_after = \"3h\"\nschedule = [\"1h\", \"1h\", \"1h\", \"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 1, 1).await;
-        for attempt in 1..3 {
+        for attempt in 1..4 {
             receiver.next().await;
             let shown = until(&gateway, "crm", |it| it["health"]["failures"] == attempt).await;
             assert_eq!(shown["enabled"], true);
@@ -182,11 +182,25 @@ both_engines! {
         }
         receiver.next().await;
         let disabled = until(&gateway, "crm", |it| it["enabled"] == false).await;
-        assert_eq!(disabled["disabled_reason"], "nothing but failures for 2h (delivery.disable_after)");
+        assert_eq!(disabled["disabled_reason"], "nothing but failures for 3h (delivery.disable_after)");
         assert_eq!(events(&gateway, "remgate.endpoint.disabled").await.len(), 1);
         gateway.clock.advance(Duration::from_secs(72 * 60 + 1));
         gateway.until_figure("remgate_deliveries_pending 1").await;
         receiver.expect_none();
+    }
+
+    async fn a_long_pause_between_two_failures_starts_the_time_anew(engine: Engine) {
+        let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
+        let config = delivery("disable_after = \"5d\"\nschedule = []") + &endpoint("crm", &receiver.url("/"), "");
+        let gateway = TestGateway::start(engine.url(), &config).await;
+        store(&gateway, 1, 1).await;
+        receiver.next().await;
+        until(&gateway, "crm", |shown| shown["health"]["failures"] == 1).await;
+        gateway.clock.advance(Duration::from_hours(6 * 24));
+        store(&gateway, 2, 1).await;
+        receiver.next().await;
+        let shown = until(&gateway, "crm", |shown| shown["health"]["failures"] == 2).await;
+        assert_eq!((&shown["enabled"], &shown["health"]["failing_since"]), (&json!(true), &json!("2026-11-28T21:04:05.123Z")));
     }
 
     async fn a_success_in_between_starts_the_time_anew(engine: Engine) {

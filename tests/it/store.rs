@@ -131,8 +131,8 @@ async fn no_callback_is_answered_before_it_is_flushed_to_disk() {
 async fn a_file_that_may_not_grow_is_a_store_that_is_away() {
     let folder = tempfile::tempdir().unwrap();
     let binary = env!("CARGO_BIN_EXE_remgate");
-    // 512-byte blocks: 400 KiB, of which the fresh schema takes some 100.
-    let limited = format!("ulimit -f 800; exec {binary}");
+    // 512-byte blocks: 800 KiB, of which the fresh schema and its log take about half.
+    let limited = format!("ulimit -f 1600; exec {binary}");
     let launch = Launch::program(Path::new("/bin/sh"), &["-c", &limited]).in_folder(folder.path());
     let service = Service::of(launch.config(&text("sqlite://remgate.db", "")).start().await);
     // The log can be folded back and begun anew some times; at last there is no room anywhere.

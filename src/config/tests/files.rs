@@ -43,7 +43,7 @@ use super::{loaded, refused};
 #[case("[delivery]\ntimeout = \"0s\"", &["delivery.timeout"])]
 #[case("[delivery]\ntimeout = \"1d\"", &["delivery.timeout", "too long"])]
 #[case("[delivery]\ntimeout = \"15\"", &["delivery.timeout", "found \"15\""])]
-#[case("[delivery]\ntimeout = \"2s\"", &["delivery.connect_timeout", "delivery.timeout"])]
+#[case("[delivery]\ntimeout = \"2s\"\nconnect_timeout = \"3s\"", &["delivery.connect_timeout", "delivery.timeout"])]
 #[case("[delivery]\nmax_in_flight = 0", &["delivery.max_in_flight", "1 to 10000"])]
 #[case("[delivery]\nmax_in_flight = 99999999999999999999", &["delivery.max_in_flight"])]
 #[case("[delivery]\nmax_in_flight = 1.5", &["delivery.max_in_flight", "a number (1.5)"])]

@@ -159,8 +159,79 @@ fn what_is_doubtful_is_said(#[case] toml: &str, #[case] said: &str) {
 #[test]
 fn a_variable_with_too_few_underscores_is_pointed_out() {
     let env = [("REMGATE_PUBLIC_LISTEN", "x"), ("REMGATE_PORT", "tcp://10.0.0.1:1")];
-    let warnings = loaded("", &env, &[]).0.unwrap().warnings;
-    assert!(warnings.len() == 1 && warnings[0].contains("REMGATE__PUBLIC__LISTEN"), "{warnings:?}");
+    let refused = loaded("", &env, &[]).0.unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        refused.problems().len() == 1 && said.contains("did you mean REMGATE__PUBLIC__LISTEN?"),
+        "{said}"
+    );
+}
+
+#[rstest]
+#[case("REMGATE_CONFG", "did you mean REMGATE_CONFIG?")]
+#[case("REMGATE_PUBLC_LISTEN", "did you mean REMGATE__PUBLIC__LISTEN?")]
+#[case("remgate_public_listen", "did you mean REMGATE__PUBLIC__LISTEN?")]
+#[case("REMGATE_SOMETHING_ELSE_ENTIRELY", "unknown variable")]
+fn unknown_variables_are_refused(#[case] name: &str, #[case] said: &str) {
+    let refused = loaded("", &[(name, "x")], &[]).0.unwrap_err().to_string();
+    assert!(refused.contains(name) && refused.contains(said), "{refused}");
+}
+
+#[rstest]
+#[case("REMGATE_SERVICE_HOST")]
+#[case("REMGATE_SERVICE_PORT")]
+#[case("REMGATE_SERVICE_PORT_HTTP")]
+#[case("REMGATE_INTERNAL_SERVICE_HOST")]
+#[case("REMGATE_PORT")]
+#[case("REMGATE_PORT_8080_TCP")]
+#[case("REMGATE_PORT_8080_TCP_ADDR")]
+#[case("REMGATE_INTERNAL_PORT_8081_TCP_PROTO")]
+fn variables_of_kubernetes_are_left_alone(#[case] name: &str) {
+    assert!(loaded("", &[(name, "tcp://10.0.0.1:1")], &[]).0.unwrap().warnings.is_empty());
+}
+
+#[rstest]
+#[case("delivery.timeout = \"2s\"", "2s", "2s")]
+#[case("delivery.connect_timeout = \"20s\"", "20s", "20s")]
+#[case("delivery.connect_timeout = \"1s\"", "1s", "15s")]
+fn a_default_gives_way_to_what_was_set(#[case] toml: &str, #[case] connect: &str, #[case] whole: &str) {
+    let loaded = good(toml);
+    let shown = |key: &str| loaded.effective.iter().find(|found| found.key == key).unwrap().value.clone();
+    assert_eq!(
+        (shown("delivery.connect_timeout"), shown("delivery.timeout")),
+        (connect.into(), whole.into())
+    );
+    assert!(loaded.config.delivery.connect_timeout <= loaded.config.delivery.timeout);
+}
+
+#[test]
+fn two_set_timeouts_that_exclude_each_other_are_both_named() {
+    let said = refused("delivery.timeout = \"2s\"\ndelivery.connect_timeout = \"3s\"");
+    assert!(said.contains("lower delivery.connect_timeout or raise delivery.timeout"), "{said}");
+}
+
+#[rstest]
+#[case("retention.events = \"9d\"", "retention.events")]
+#[case("telemetry.otlp_endpoint = \"http://c:4318\"", "telemetry.otlp_endpoint")]
+fn keys_without_effect_warn(#[case] toml: &str, #[case] key: &str) {
+    assert_eq!(good(toml).warnings, [format!("{key} is set, but has no effect in this version")]);
+}
+
+#[rstest]
+#[case("verbose", false)]
+#[case("info,remgate=loud", false)]
+#[case("debug,verbose", false)]
+#[case("", true)]
+#[case("info", true)]
+#[case("INFO,remgate::dispatch=debug", true)]
+#[case("remgate", true)]
+#[case("off", true)]
+fn an_unusable_log_filter_is_refused(#[case] filter: &str, #[case] usable: bool) {
+    let (result, _dir) = loaded("", &[("RUST_LOG", filter)], &[]);
+    match result {
+        Ok(_) => assert!(usable, "{filter}"),
+        Err(e) => assert!(!usable && e.to_string().contains("RUST_LOG"), "{e}"),
+    }
 }
 
 #[rstest]

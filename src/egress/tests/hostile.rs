@@ -152,6 +152,22 @@ async fn a_receiver_that_says_nothing_runs_into_the_timeout() {
     receiver.over().await;
 }
 
+/// The status decides, however carelessly the headers are written.
+#[tokio::test]
+async fn careless_headers_do_not_make_an_accepted_delivery_fail() {
+    let answers: [&'static [u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nServer : x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nServer: a\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nServer: \xe4\r\nContent-Length: 0\r\n\r\n",
+    ];
+    for answer in answers {
+        let receiver = Receiver::doing(move |stream| stream.write_all(answer).unwrap());
+        let report = within(LONG, SLACK, &receiver.url()).await;
+        assert_eq!((report.status, report.error), (Some(200), None), "{report:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_http_is_a_protocol_error() {
     let answers: [&'static [u8]; 6] = [

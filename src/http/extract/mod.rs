@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
-use crate::domain::Invalid;
+use crate::domain::{Invalid, parse_time};
 
 pub(super) use json::{Json, whole};
 
@@ -77,6 +78,11 @@ impl Params {
         Ok(self.one::<Wait>("wait")?.map(|wait| wait.0.min(MAX_HOLD)))
     }
 
+    /// A time, with those beyond the last that can be represented taken for that.
+    pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        Ok(self.one::<Time>(name)?.map(|time| time.0))
+    }
+
     /// Refuses what is left.
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
@@ -96,6 +102,16 @@ impl FromStr for Wait {
         let seconds =
             seconds.ok_or_else(|| Invalid::new("a wait is a whole number of seconds from 0 to 60"))?;
         Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+struct Time(Timestamp);
+
+impl FromStr for Time {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        parse_time(text).map(Self)
     }
 }
 

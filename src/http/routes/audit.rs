@@ -42,8 +42,8 @@ fn parse(mut params: Params) -> Result<AuditFilter, Problem> {
         outcomes: params.many("outcome")?,
         who: params.one::<Named>("who")?.map(|it| it.0),
         whom: params.one::<Named>("whom")?.map(|it| named(&it.0)),
-        since: params.one("since")?,
-        until: params.one("until")?,
+        since: params.time("since")?,
+        until: params.time("until")?,
     };
     params.finish()?;
     Ok(filter)

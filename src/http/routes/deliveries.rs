@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::domain::{
     Attempt, Clock, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId,
-    Invalid, Order,
+    Invalid, Order, parse_time,
 };
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
@@ -182,7 +182,7 @@ impl TryFrom<String> for Moment {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse().map(Self).map_err(|_| Invalid::new("a time is such as 2026-11-22T21:04:05Z"))
+        parse_time(&text).map(Self)
     }
 }
 

@@ -85,6 +85,7 @@ impl EventsState {
         // The watcher comes before the look: an event stored in between wakes it.
         let mut watcher = self.wake.watch_events();
         let mut page = self.store.events(&filter).await?;
+        self.check_position(&filter, &page).await?;
         if wait.is_zero() || !page.data.is_empty() {
             return Ok(page);
         }
@@ -103,6 +104,19 @@ impl EventsState {
                 return Ok(page);
             }
         }
+    }
+}
+
+impl EventsState {
+    /// Refuses a position that this store has never given: waiting behind it would be waiting for ever.
+    async fn check_position(&self, filter: &EventFilter, page: &Page<Event>) -> Result<(), Problem> {
+        let Order::Ascending { after } = filter.order else { return Ok(()) };
+        // A page moves a position that is behind on to the newest cursor.
+        if !page.data.is_empty() || page.cursor != after || after == Cursor::default() {
+            return Ok(());
+        }
+        let given = self.store.kept().await?.given;
+        if after > given { Err(Problem::cursor_ahead(given)) } else { Ok(()) }
     }
 }
 
@@ -128,8 +142,8 @@ fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
         types: params.many("type")?,
         services: params.many("service")?,
         uaid: params.one("uaid")?,
-        since: params.one("since")?,
-        until: params.one("until")?,
+        since: params.time("since")?,
+        until: params.time("until")?,
     };
     params.finish()?;
     Ok((filter, wait.unwrap_or_default()))
