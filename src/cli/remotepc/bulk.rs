@@ -23,15 +23,16 @@ pub(super) async fn run(
     let path = bulk.csv.as_deref().context("there is no file")?;
     let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
     let now = iso_millis::text(SystemClock.now());
-    let mut sheet = Sheet::read(path, kind, &now)?;
+    let mut sheet = Sheet::read(path, kind)?;
     if let Some(result) = result.filter(|it| is_same(it, path)) {
         sheet.ensure_result(result)?;
     }
     if let Some(result) = result.filter(|it| it.exists() && !is_same(it, path)) {
-        let earlier = Sheet::read(result, kind, &now)?;
+        let earlier = Sheet::read(result, kind)?;
         earlier.ensure_result(result)?;
         sheet.go_on_from(earlier).with_context(|| format!("{} cannot be gone on from", result.display()))?;
     }
+    sheet.begin(&now);
     let open = || sheet.rows.iter().filter(|row| !row.outcome.is_done());
     let password = match password {
         // A dry run asks nobody: a password that is to be asked for will be there.

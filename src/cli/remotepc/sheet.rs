@@ -25,6 +25,8 @@ pub(super) const FAILED: &str = "failed";
 pub(super) struct Sheet {
     columns: Vec<String>,
     pub(super) rows: Vec<Row>,
+    /// Rows of an earlier result whose people are not in the present file. They stay in the result.
+    kept: Vec<Row>,
     /// Whether an earlier run has written it.
     is_result: bool,
 }
@@ -88,24 +90,30 @@ impl Sheet {
         Ok(())
     }
 
-    /// Reads people, or the result of an earlier run. Those that were not done are pending since then, or since `now`.
-    pub(super) fn read(path: &Path, kind: Kind, now: &str) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-        Self::parse(text.trim_start_matches('\u{feff}'), kind, now)
+    /// Reads people, or the result of an earlier run.
+    pub(super) fn read(path: &Path, kind: Kind) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+        decode(bytes)
+            .and_then(|text| Self::parse(text.trim_start_matches('\u{feff}'), kind))
             .with_context(|| format!("{} cannot be used", path.display()))
     }
 
-    fn parse(text: &str, kind: Kind, now: &str) -> anyhow::Result<Self> {
-        let mut reader =
-            csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(text.as_bytes());
-        let headers = reader.headers()?.clone();
+    fn parse(text: &str, kind: Kind) -> anyhow::Result<Self> {
+        let (separator, text) = separator(text, kind);
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(separator)
+            .flexible(true)
+            .trim(csv::Trim::Headers)
+            .from_reader(text.as_bytes());
+        let headers = canonical(reader.headers()?, kind);
         let is_result = headers.iter().any(|it| ADDED.contains(&it));
         check(&headers, kind, is_result)?;
         let is_input = |name: &str| !ADDED.contains(&name) && name != PASSWORD;
         let columns = headers.iter().filter(|it| is_input(it)).map(str::to_owned).collect();
-        let mut sheet = Self { columns, rows: Vec::new(), is_result };
-        let records = reader.records().collect::<Result<Vec<_>, _>>()?;
+        let mut sheet = Self { columns, rows: Vec::new(), kept: Vec::new(), is_result };
+        let mut records = reader.records().collect::<Result<Vec<_>, _>>()?;
+        records.iter_mut().for_each(|record| trim_empty_cells(record, headers.len()));
+        records.retain(|record| record.iter().any(|cell| !cell.trim().is_empty()));
         let last = records.len().saturating_sub(1);
         for (number, record) in records.iter().enumerate() {
             if record.len() != headers.len() {
@@ -129,7 +137,6 @@ impl Sheet {
             };
             sheet.take(row);
         }
-        sheet.rows.iter_mut().for_each(|row| row.begin(now));
         Ok(sheet)
     }
 
@@ -148,10 +155,16 @@ impl Sheet {
         ensure!(self.columns == earlier.columns, "it is the result of a file with other columns");
         for row in &mut self.rows {
             if let Some(at) = earlier.rows.iter().position(|it| it.cells == row.cells) {
-                row.outcome = earlier.rows.swap_remove(at).outcome;
+                row.outcome = earlier.rows.remove(at).outcome;
             }
         }
+        self.kept = earlier.rows;
         Ok(())
+    }
+
+    /// Makes every row that is not done pending, since its last outcome or since `now`.
+    pub(super) fn begin(&mut self, now: &str) {
+        self.rows.iter_mut().for_each(|row| row.begin(now));
     }
 
     fn header(&self) -> io::Result<Vec<u8>> {
@@ -165,7 +178,7 @@ impl Sheet {
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
             let mut all = self.header()?;
-            for row in &self.rows {
+            for row in self.rows.iter().chain(&self.kept) {
                 all.extend(row.record()?);
             }
             file.write_all(&all)?;
@@ -216,6 +229,63 @@ impl<'a> Results<'a> {
     }
 }
 
+/// Text of a file in UTF-8, or in UTF-16 with a byte-order mark.
+fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
+    let unit: fn([u8; 2]) -> u16 = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => {
+            return String::from_utf8(bytes).context(
+                "it is not UTF-8, probably Windows-1252 or Shift_JIS; in Excel save it as \"CSV UTF-8\", \
+                 or convert it with iconv -f WINDOWS-1252 -t UTF-8",
+            );
+        }
+    };
+    let (pairs, rest) = bytes.as_chunks();
+    ensure!(rest.is_empty(), "it is UTF-16 with half a character at its end");
+    let units: Vec<_> = pairs.iter().map(|pair| unit(*pair)).collect();
+    String::from_utf16(&units).context("it has the byte-order mark of UTF-16 and is not UTF-16")
+}
+
+/// Separator of a table, and the table without the line `sep=` that Excel reads.
+///
+/// Without that line the separator is the one that yields the most known columns; a comma wins a tie.
+fn separator(text: &str, kind: Kind) -> (u8, &str) {
+    let (first, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
+    let named = first.trim_matches('"').get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
+    if let (Some(_), Some(&separator)) = (named, first.trim_matches('"').as_bytes().get(4)) {
+        return (separator, rest.strip_prefix('\n').unwrap_or(rest));
+    }
+    let head = text.trim_start().split(['\r', '\n']).next().unwrap_or_default();
+    let known = |separator: u8| {
+        let cells = head.split(char::from(separator)).map(|cell| cell.trim().trim_matches('"').trim());
+        cells.filter(|cell| kind.columns().iter().any(|name| name.eq_ignore_ascii_case(cell))).count()
+    };
+    // `max_by_key` takes the last of equals.
+    let best = [b'|', b'\t', b';', b','].into_iter().max_by_key(|separator| known(*separator));
+    (best.unwrap_or(b','), text)
+}
+
+/// The header in the documented spelling, without empty columns at its end.
+fn canonical(headers: &csv::StringRecord, kind: Kind) -> csv::StringRecord {
+    let known = kind.columns();
+    let names = known.iter().copied().chain(ADDED);
+    let spell =
+        |cell: &str| names.clone().find(|name| name.eq_ignore_ascii_case(cell)).unwrap_or(cell).to_owned();
+    let mut record: csv::StringRecord = headers.iter().map(spell).collect();
+    trim_empty_cells(&mut record, 1);
+    record
+}
+
+/// Removes empty cells at the end of a row that has more than `width`.
+fn trim_empty_cells(record: &mut csv::StringRecord, width: usize) {
+    let filled = record.iter().enumerate().filter(|(_, cell)| !cell.trim().is_empty());
+    let used = filled.last().map_or(0, |(last, _)| last + 1);
+    if record.len() > width {
+        record.truncate(used.max(width));
+    }
+}
+
 fn line<I: IntoIterator<Item: AsRef<[u8]>>>(cells: I) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells)?;
@@ -244,7 +314,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<Sheet> {
-        Sheet::parse(text, Kind::Invite, "now")
+        let mut sheet = Sheet::parse(text, Kind::Invite)?;
+        sheet.begin("now");
+        Ok(sheet)
     }
 
     fn states(sheet: &Sheet) -> Vec<(&str, &str)> {
@@ -293,10 +365,31 @@ mod tests {
         assert!(parse(text).is_err());
     }
 
+    #[rstest::rstest]
+    #[case("sep=;\r\ninvitedUserEmailId;allotedComputers\r\na;1\r\n")]
+    #[case("INVITEDUSEREMAILID ; allotedcomputers;;\r\n;;;\r\na;1;;\r\n")]
+    #[case("invitedUserEmailId\tallotedComputers\ra\t1\r")]
+    #[case("invitedUserEmailId,allotedComputers\n\na,1")]
+    fn tables_as_spreadsheets_write_them(#[case] text: &str) {
+        let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for text in [text.to_owned(), decode(utf16).unwrap().trim_start_matches('\u{feff}').to_owned()] {
+            let sheet = parse(&text).unwrap();
+            assert_eq!(sheet.columns(), ["invitedUserEmailId", "allotedComputers"]);
+            assert_eq!(sheet.rows.iter().map(|row| row.cells.join(",")).collect::<Vec<_>>(), ["a,1"]);
+        }
+    }
+
+    #[test]
+    fn another_encoding_is_named() {
+        let refused = decode(b"invitedUserEmailId\r\nj\xf6rg@example.com\r\n".to_vec()).unwrap_err();
+        assert!(format!("{refused:#}").contains("Windows-1252"), "{refused:#}");
+    }
+
     #[test]
     fn a_password_is_read_and_not_written() {
         let text = "firstName,lastName,invitedUserEmailId,password\nJ,D,j@example.com,planted\n";
-        let sheet = Sheet::parse(text, Kind::Add, "now").unwrap();
+        let mut sheet = Sheet::parse(text, Kind::Add).unwrap();
+        sheet.begin("now");
         assert!(sheet.rows[0].has_password());
         let written = [sheet.header().unwrap(), sheet.rows[0].record().unwrap()].concat();
         assert_eq!(
