@@ -230,7 +230,7 @@ async fn bounded(mut response: Response, limit: usize) -> Result<Bytes, CallErro
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(super::without_mark(body.freeze()))
 }
 
 fn check_base(url: &Url) -> Result<(), ClientError> {

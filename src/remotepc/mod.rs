@@ -27,3 +27,8 @@ pub use named::named_in;
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
 pub use sessions::{Sessions, Ticket, Waiting};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};
+
+/// JSON without the byte-order mark that some programs put before it.
+fn without_mark(body: bytes::Bytes) -> bytes::Bytes {
+    if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body }
+}

@@ -4,7 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::fields::{Faults, Fields, Refusal, Word};
@@ -79,7 +81,7 @@ impl AddUser {
             last_name: faults.take(fields.required(LAST_NAME, Word::LastnameRequired)),
             email: faults.take(address(&fields)),
             password: faults.take(fields.required_secret(PASSWORD, Word::PasswordRequired)),
-            computers: faults.take(fields.optional(COMPUTERS)),
+            computers: faults.take(fields.optional::<Count>(COMPUTERS)).map(|count| count.0),
             send_email: faults.take(fields.optional(SEND_EMAIL)),
         };
         faults.or(())?;
@@ -182,6 +184,23 @@ impl<'a> TryFrom<&'a [Invitation]> for InviteUsers {
     }
 }
 
+/// A whole number that is not negative, as clients write it: `1`, `1.0` or `"1"`. The document asks for an integer and forbids
+/// nothing else; what upstream makes of another notation is its business, and it gets the client's own bytes.
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        let text = match &value {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.trim().to_owned(),
+            _ => return Err(D::Error::custom("a count is a number")),
+        };
+        let whole = text.strip_suffix(".0").unwrap_or(&text);
+        whole.parse().map(Self).map_err(|_| D::Error::custom("a count is a whole number"))
+    }
+}
+
 /// Asks for a link that signs a user in.
 #[derive(Clone)]
 pub struct SignIn {
@@ -240,7 +259,7 @@ fn invitation(entry: &RawValue, faults: &mut Faults) -> Option<Invitation> {
     };
     Some(Invitation {
         email: faults.take(address(&fields)),
-        computers: faults.take(fields.optional(COMPUTERS)),
+        computers: faults.take(fields.optional::<Count>(COMPUTERS)).map(|count| count.0),
     })
 }
 

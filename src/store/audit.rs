@@ -66,8 +66,6 @@ impl<B: Backend> AuditLog for SqlStore<B> {
 
 impl<B: Backend> SqlStore<B> {
     async fn audit_page(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, sqlx::Error> {
-        let head = self.read(|| statement!(B, AUDIT_HEAD)).await?;
-        let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
         let texts = &B::DIALECT.audit;
         let (text, from) = match (filter.order, &filter.whom) {
             (Order::Ascending { after }, None) => (texts.entries_after, after.0),
@@ -78,7 +76,7 @@ impl<B: Backend> SqlStore<B> {
             }
         };
         let limit = filter.limit.get();
-        let query = || {
+        let query = |head: i64| {
             let query = statement!(
                 B,
                 text,
@@ -96,7 +94,8 @@ impl<B: Backend> SqlStore<B> {
                 None => query,
             }
         };
-        let mut data = self.read(query).await?.iter().map(entry::<B>).collect::<Result<Vec<_>, _>>()?;
+        let (head, rows) = self.read_page(|| statement!(B, AUDIT_HEAD), query).await?;
+        let mut data = rows.iter().map(entry::<B>).collect::<Result<Vec<_>, _>>()?;
         let has_more = data.len() > limit;
         data.truncate(limit);
         let last = data.last().map(|it| it.cursor);

@@ -115,8 +115,6 @@ impl<B: Backend> SqlStore<B> {
     }
 
     async fn page(&self, filter: &EventFilter) -> Result<Page<Event>, sqlx::Error> {
-        let head = self.read(|| statement!(B, HEAD)).await?;
-        let head: i64 = head.first().map_or(Ok(0), |row| column::<B, _>(row, "seq"))?;
         let (text, from) = match (filter.order, filter.uaid) {
             (Order::Ascending { after }, None) => (B::DIALECT.events.events_after, after.0),
             (Order::Ascending { after }, Some(_)) => (B::DIALECT.events.events_after_of_uaid, after.0),
@@ -128,7 +126,7 @@ impl<B: Backend> SqlStore<B> {
             }
         };
         let limit = filter.limit.get();
-        let query = || {
+        let query = |head: i64| {
             let query = statement!(
                 B,
                 text,
@@ -145,7 +143,8 @@ impl<B: Backend> SqlStore<B> {
                 None => query,
             }
         };
-        let mut data = self.read(query).await?.iter().map(event::<B>).collect::<Result<Vec<_>, _>>()?;
+        let (head, rows) = self.read_page(|| statement!(B, HEAD), query).await?;
+        let mut data = rows.iter().map(event::<B>).collect::<Result<Vec<_>, _>>()?;
         let has_more = data.len() > limit;
         data.truncate(limit);
         let cursor = place_after(filter.order, data.last(), has_more, Cursor(head));

@@ -1,9 +1,11 @@
 //! Lock of an SQLite file: it belongs to one process.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,8 +37,19 @@ pub(super) enum LockError {
 impl FileLock {
     /// Locks the database file at `path`, by a file beside it: closing a file that SQLite has open, too, would release SQLite's
     /// own locks. Links to the same file share the lock.
-    pub(super) async fn take(path: &Path) -> Result<Self, LockError> {
-        let file = open(&lock_path(path)).map_err(LockError::Io)?;
+    /// Stores of one process share it, too.
+    pub(super) async fn take(path: &Path) -> Result<Arc<Self>, LockError> {
+        let path = lock_path(path);
+        if let Some(held) = registry().get(&path).and_then(Weak::upgrade) {
+            return Ok(held);
+        }
+        let lock = Arc::new(Self::take_from_others(&path).await?);
+        registry().insert(path, Arc::downgrade(&lock));
+        Ok(lock)
+    }
+
+    async fn take_from_others(path: &Path) -> Result<Self, LockError> {
+        let file = open(path).map_err(LockError::Io)?;
         let tries = WAIT.as_millis() / INTERVAL.as_millis();
         for _ in 0..tries {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -62,6 +75,14 @@ impl Drop for FileLock {
     fn drop(&mut self) {
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
+}
+
+/// The locks that this process holds.
+fn registry() -> MutexGuard<'static, HashMap<PathBuf, Weak<FileLock>>> {
+    static HELD: LazyLock<Mutex<HashMap<PathBuf, Weak<FileLock>>>> = LazyLock::new(Mutex::default);
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|_, lock| lock.strong_count() > 0);
+    held
 }
 
 /// `PATH-lock`, where `PATH` is the file's own, without links.
@@ -101,7 +122,8 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let first = FileLock::take(&path).await.unwrap();
         for name in [&path, &link] {
-            let Err(LockError::Held { owner }) = FileLock::take(name).await else { panic!("taken twice") };
+            let taken = FileLock::take_from_others(&lock_path(name)).await;
+            let Err(LockError::Held { owner }) = taken else { panic!("taken twice") };
             assert!(owner.starts_with(&format!("process {} on ", std::process::id())), "{owner}");
         }
         drop(first);

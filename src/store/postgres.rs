@@ -1,5 +1,6 @@
 //! PostgreSQL: a server that several replicas may share.
 
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,16 @@ impl Backend for Postgres {
     /// And all that a writer does is to look up some rows by their key. The planner, which knows nothing of a table that
     /// has just begun to grow, would plan to read the whole of it, and keep to that; here it may not.
     fn prepare_writer(conn: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
-        Self::command(
+        Box::pin(async move {
+            require_primary(conn).await?;
+            Self::command(
             conn,
             "SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
             SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
             SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
         )
+            .await
+        })
     }
 
     fn ping(conn: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
@@ -92,12 +97,19 @@ async fn listen_until_lost(pool: &PgPool, process: &str, wake: &Wake) {
             Ok(Ok(Some(_))) => wake.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
             // Quiet for long: a connection that was lost without a word looks the same.
-            Err(_) => match tokio::time::timeout(PATIENCE, listener.execute("SELECT 1")).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(_) => return,
+            Err(_) => match tokio::time::timeout(PATIENCE, is_primary(&mut listener)).await {
+                Ok(Ok(true)) => {}
+                Ok(_) | Err(_) => return,
             },
         }
     }
+}
+
+/// Whether the listener's server takes writes: only that one announces anything.
+async fn is_primary(listener: &mut PgListener) -> sqlx::Result<bool> {
+    let query =
+        "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
+    sqlx::query_scalar(query).fetch_one(listener).await
 }
 
 impl SqlStore<Postgres> {
@@ -115,6 +127,13 @@ impl SqlStore<Postgres> {
                 .max_connections(connections)
                 .acquire_timeout(PATIENCE)
                 .test_before_acquire(false)
+                .max_lifetime(READER_LIFETIME)
+                .after_connect(|conn, _| Box::pin(require_primary(conn)))
+                .before_acquire(|conn, state| {
+                    Box::pin(async move {
+                        Ok(state.idle_for < CHECK_AFTER || require_primary(conn).await.is_ok())
+                    })
+                })
                 .connect_lazy_with(options.clone())
         };
         // The listener has a pool of its own, so that it never takes a connection from those who answer.
@@ -140,13 +159,32 @@ pub(super) async fn glance(url: &SecretString) -> Result<PgConnection, StoreErro
     first.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(&connecting)
 }
 
+/// Time after which a connection for reading is made anew. After a failover, connections to the old primary may live on at a server
+/// that answers and knows nothing new.
+const READER_LIFETIME: Duration = Duration::from_secs(5);
+/// A connection for reading that lay idle for so long is asked first whether its server is the primary.
+const CHECK_AFTER: Duration = Duration::from_millis(500);
+
+/// Fails when the server does not take writes: it is a standby, or was the primary before a failover.
+async fn require_primary(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean";
+    let read_only: bool = sqlx::query_scalar(query).fetch_one(conn).await?;
+    if read_only {
+        return Err(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::ReadOnlyFilesystem,
+            "the server is read-only: a standby, or the primary of before a failover",
+        )));
+    }
+    Ok(())
+}
+
 const READERS: u32 = 8;
 /// How many may read for dispatch at once.
 const LOOKERS: u32 = 2;
 /// How long to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long nothing may be heard before the connection is asked whether it still is one.
-const QUIET: Duration = Duration::from_secs(30);
+/// Time without an announcement after which the connection is asked whether it still is one, to the primary.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long to wait before listening again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 

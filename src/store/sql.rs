@@ -40,6 +40,20 @@ impl<B: Backend> SqlStore<B> {
         Box::pin(read_from(&self.at.readers, query)).await
     }
 
+    /// Reads the newest cursor by `head`, and then a page up to it, on one connection: after a failover two connections may be at
+    /// two servers, and a cursor of the one would pass over what the other does not have.
+    pub(super) async fn read_page(
+        &self,
+        head: impl Fn() -> Statement<B> + Send + Sync,
+        page: impl Fn(i64) -> Statement<B> + Send + Sync,
+    ) -> Result<(i64, Vec<B::Row>), sqlx::Error> {
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let newest = |rows: &[B::Row]| rows.first().map_or(Ok(0), |row| column::<B, i64>(row, "seq"));
+        let page = |rows: &[B::Row]| newest(rows).map(|head| Some(page(head)));
+        let (first, rows) = Box::pin(read_both(&self.at.readers, head, page)).await?;
+        Ok((newest(&first)?, rows))
+    }
+
     /// Runs one statement that reads, for dispatch: however many ask from outside, it does not stand in their queue.
     pub(super) async fn look(
         &self,
@@ -66,14 +80,17 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Connections are not tested before they are used, which would double the way; one that the server closed while it lay
 /// idle shows now, and since reading changes nothing the next one is tried. One that does not answer at all is dropped:
 /// the pool would wait for it.
-async fn read_from<B: Backend>(
+///
+/// The second statement, if there is one, is made from the rows of the first, and runs on the same connection.
+async fn read_both<B: Backend>(
     pool: &Pool<B>,
-    query: impl Fn() -> Statement<B> + Send,
-) -> Result<Vec<B::Row>, sqlx::Error> {
+    first: impl Fn() -> Statement<B> + Send,
+    second: impl Fn(&[B::Row]) -> sqlx::Result<Option<Statement<B>>> + Send,
+) -> sqlx::Result<(Vec<B::Row>, Vec<B::Row>)> {
     let mut tries = pool.options().get_max_connections();
     loop {
         let mut conn = pool.acquire().await?;
-        match tokio::time::timeout(PATIENCE, B::rows(&mut conn, query())).await {
+        match tokio::time::timeout(PATIENCE, run_both(&mut *conn, first(), &second)).await {
             Ok(Err(e)) if tries > 0 && is_gone(&e) => {
                 tries -= 1;
                 drop(conn.detach());
@@ -85,6 +102,26 @@ async fn read_from<B: Backend>(
             }
         }
     }
+}
+
+async fn read_from<B: Backend>(
+    pool: &Pool<B>,
+    query: impl Fn() -> Statement<B> + Send,
+) -> Result<Vec<B::Row>, sqlx::Error> {
+    Ok(read_both(pool, query, |_| Ok(None)).await?.0)
+}
+
+async fn run_both<B: Backend>(
+    conn: &mut B::Connection,
+    first: Statement<B>,
+    second: &(impl Fn(&[B::Row]) -> sqlx::Result<Option<Statement<B>>> + Send),
+) -> sqlx::Result<(Vec<B::Row>, Vec<B::Row>)> {
+    let rows = B::rows(conn, first).await?;
+    let second = match second(&rows)? {
+        Some(second) => B::rows(conn, second).await?,
+        None => Vec::new(),
+    };
+    Ok((rows, second))
 }
 
 /// Every statement of an engine with its name, for the test that prepares them all.

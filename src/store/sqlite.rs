@@ -29,7 +29,7 @@ use crate::wake::Wake;
 pub struct OpenedFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
-    lock: Mutex<Option<FileLock>>,
+    lock: Mutex<Option<Arc<FileLock>>>,
 }
 
 impl Backend for Sqlite {

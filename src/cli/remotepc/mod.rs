@@ -8,6 +8,7 @@ mod list;
 mod password;
 mod person;
 mod sheet;
+mod table;
 
 use std::path::PathBuf;
 use std::time::Duration;

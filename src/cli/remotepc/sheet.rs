@@ -13,9 +13,10 @@ use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 
 use super::person::{Kind, PASSWORD, Person};
+use super::table::{canonical, decode, separator, trim_empty_cells};
 
 /// What a result file adds.
-const ADDED: [&str; 3] = ["status", "description", "at"];
+pub(super) const ADDED: [&str; 3] = ["status", "description", "at"];
 
 const PENDING: &str = "pending";
 pub(super) const OK: &str = "ok";
@@ -112,7 +113,9 @@ impl Sheet {
         let columns = headers.iter().filter(|it| is_input(it)).map(str::to_owned).collect();
         let mut sheet = Self { columns, rows: Vec::new(), kept: Vec::new(), is_result };
         let mut records = reader.records().collect::<Result<Vec<_>, _>>()?;
-        records.iter_mut().for_each(|record| trim_empty_cells(record, headers.len()));
+        for record in &mut records {
+            trim_empty_cells(record, headers.len());
+        }
         records.retain(|record| record.iter().any(|cell| !cell.trim().is_empty()));
         let last = records.len().saturating_sub(1);
         for (number, record) in records.iter().enumerate() {
@@ -226,63 +229,6 @@ impl<'a> Results<'a> {
     /// Leaves one row for each.
     pub(super) fn end(self, sheet: &Sheet) -> anyhow::Result<()> {
         sheet.write(self.path)
-    }
-}
-
-/// Text of a file in UTF-8, or in UTF-16 with a byte-order mark.
-fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
-    let unit: fn([u8; 2]) -> u16 = match bytes.as_slice() {
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
-        _ => {
-            return String::from_utf8(bytes).context(
-                "it is not UTF-8, probably Windows-1252 or Shift_JIS; in Excel save it as \"CSV UTF-8\", \
-                 or convert it with iconv -f WINDOWS-1252 -t UTF-8",
-            );
-        }
-    };
-    let (pairs, rest) = bytes.as_chunks();
-    ensure!(rest.is_empty(), "it is UTF-16 with half a character at its end");
-    let units: Vec<_> = pairs.iter().map(|pair| unit(*pair)).collect();
-    String::from_utf16(&units).context("it has the byte-order mark of UTF-16 and is not UTF-16")
-}
-
-/// Separator of a table, and the table without the line `sep=` that Excel reads.
-///
-/// Without that line the separator is the one that yields the most known columns; a comma wins a tie.
-fn separator(text: &str, kind: Kind) -> (u8, &str) {
-    let (first, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
-    let named = first.trim_matches('"').get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
-    if let (Some(_), Some(&separator)) = (named, first.trim_matches('"').as_bytes().get(4)) {
-        return (separator, rest.strip_prefix('\n').unwrap_or(rest));
-    }
-    let head = text.trim_start().split(['\r', '\n']).next().unwrap_or_default();
-    let known = |separator: u8| {
-        let cells = head.split(char::from(separator)).map(|cell| cell.trim().trim_matches('"').trim());
-        cells.filter(|cell| kind.columns().iter().any(|name| name.eq_ignore_ascii_case(cell))).count()
-    };
-    // `max_by_key` takes the last of equals.
-    let best = [b'|', b'\t', b';', b','].into_iter().max_by_key(|separator| known(*separator));
-    (best.unwrap_or(b','), text)
-}
-
-/// The header in the documented spelling, without empty columns at its end.
-fn canonical(headers: &csv::StringRecord, kind: Kind) -> csv::StringRecord {
-    let known = kind.columns();
-    let names = known.iter().copied().chain(ADDED);
-    let spell =
-        |cell: &str| names.clone().find(|name| name.eq_ignore_ascii_case(cell)).unwrap_or(cell).to_owned();
-    let mut record: csv::StringRecord = headers.iter().map(spell).collect();
-    trim_empty_cells(&mut record, 1);
-    record
-}
-
-/// Removes empty cells at the end of a row that has more than `width`.
-fn trim_empty_cells(record: &mut csv::StringRecord, width: usize) {
-    let filled = record.iter().enumerate().filter(|(_, cell)| !cell.trim().is_empty());
-    let used = filled.last().map_or(0, |(last, _)| last + 1);
-    if record.len() > width {
-        record.truncate(used.max(width));
     }
 }
 

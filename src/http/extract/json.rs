@@ -50,10 +50,15 @@ pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> 
         return Err(Problem::request_timeout("the body did not arrive within 15 s"));
     };
     match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => Ok(without_mark(collected.to_bytes())),
         Err(e) if e.is::<LengthLimitError>() => Err(Problem::too_large("a body may be 1 MiB long")),
         Err(_) => Err(Problem::bad_request("the body did not arrive whole")),
     }
+}
+
+/// A body without the byte-order mark that some editors and libraries put before JSON.
+fn without_mark(body: bytes::Bytes) -> bytes::Bytes {
+    if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
