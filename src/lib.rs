@@ -16,6 +16,7 @@ pub mod intake;
 pub mod lifecycle;
 pub mod provisioning;
 pub mod remotepc;
+pub mod resolver;
 pub mod retention;
 pub mod store;
 pub mod telemetry;

@@ -129,7 +129,7 @@ impl Parts {
     }
 
     async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
-        let found = self.guard.lookup().lookup(host).await?;
+        let found = self.guard.resolver().resolve(host).await?;
         if found.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use url::Host;
 
 use super::ranges::{embedded, special};
-use super::resolver::{Lookup, SystemLookup};
 use crate::domain::EndpointUrl;
+use crate::resolver::{Resolve, SystemResolver};
 
 /// What the operator lets through besides public addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Guard {
     nets: Vec<IpNet>,
     hosts: HashSet<String>,
     doors: Vec<SocketAddr>,
-    lookup: Arc<dyn Lookup>,
+    resolver: Arc<dyn Resolve>,
 }
 
 impl Guard {
@@ -79,7 +79,7 @@ impl Guard {
                 },
             }
         }
-        Self { nets, hosts, doors: Vec::new(), lookup: Arc::new(SystemLookup) }
+        Self { nets, hosts, doors: Vec::new(), resolver: Arc::new(SystemResolver::default()) }
     }
 
     /// Refuses remgate's own listeners, listed or not: deliveries to itself would go in circles, with its own rights.
@@ -94,10 +94,10 @@ impl Guard {
         self
     }
 
-    /// Resolves names in another way.
+    /// Resolves names by `resolver`.
     #[must_use]
-    pub fn looking_up_by(mut self, lookup: Arc<dyn Lookup>) -> Self {
-        self.lookup = lookup;
+    pub fn resolving_by(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -128,7 +128,7 @@ impl Guard {
     pub async fn check_resolves(&self, url: &EndpointUrl) -> Result<(), Refusal> {
         self.check_url(url)?;
         let Some(Host::Domain(host)) = url.as_url().host() else { return Ok(()) };
-        match tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup.lookup(host)).await {
+        match tokio::time::timeout(LOOKUP_TIMEOUT, self.resolver.resolve(host)).await {
             Ok(Ok(found)) => self.admit(host, found, port(url)).map(drop),
             Ok(Err(_)) | Err(_) => Ok(()),
         }
@@ -139,8 +139,8 @@ impl Guard {
         self.doors.iter().any(|door| door.port() == port)
     }
 
-    pub(super) fn lookup(&self) -> &dyn Lookup {
-        &*self.lookup
+    pub(super) fn resolver(&self) -> &dyn Resolve {
+        &*self.resolver
     }
 
     /// Those of a name's addresses that may be connected to at `port`; the refusal of the first when there are none.
@@ -206,7 +206,7 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nets, hosts, doors, lookup: _ } = self;
+        let Self { nets, hosts, doors, resolver: _ } = self;
         let mut debug = f.debug_struct("Guard");
         debug.field("nets", nets).field("hosts", hosts).field("doors", doors).finish_non_exhaustive()
     }

@@ -12,7 +12,6 @@ mod guard;
 mod line;
 mod proxy;
 mod ranges;
-mod resolver;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -20,5 +19,4 @@ mod tests;
 pub use body::{Rendered, Unsendable, render};
 pub use client::{EgressError, USER_AGENT};
 pub use guard::{Allowed, Guard, Refusal};
-pub use resolver::{Looking, Lookup, SystemLookup};
 pub use send::{Sender, SenderSettings};

@@ -20,6 +20,7 @@ use crate::egress::{Allowed, Guard};
 use crate::handover::{Places, Taker, handover};
 use crate::http::{Count, HungUp, Listening};
 use crate::lifecycle::Lifecycle;
+use crate::resolver::{Resolve, SystemResolver};
 use crate::store::{Declaration, Location, Store, StoreError};
 use crate::telemetry::{DroppedLines, Metrics, log_waiting};
 use crate::wake::Wake;
@@ -51,13 +52,16 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// What makes things unique.
     pub chance: Chance,
+    /// Resolves the names of receivers, of their proxy, and of the reseller API.
+    pub resolver: Arc<dyn Resolve>,
 }
 
 impl Seams {
     /// The machine's own.
     #[must_use]
     pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock), chance: Chance::from_os() }
+        let resolver = Arc::new(SystemResolver::default());
+        Self { clock: Arc::new(SystemClock), chance: Chance::from_os(), resolver }
     }
 }
 
@@ -97,9 +101,11 @@ impl Gateway {
         take_over(&*store, &declarations(&config.endpoints, &seams), now).await?;
         let stored = stored_admin_keys(&*store, config, now).await?;
         let wake = Wake::new();
-        let shared = Shared { seams, store, wake, metrics: Metrics::new(), lifecycle: Lifecycle::new() };
+        let (metrics, lifecycle) = (Metrics::new(), Lifecycle::new());
+        let shared = Shared { seams, store, wake, metrics, lifecycle };
         let guard = Guard::new(allowed(&config.delivery.allow_private_networks));
-        let guard = Arc::new(guard.forbid(vec![public.address, internal.address]));
+        let guard = guard.forbid(vec![public.address, internal.address]);
+        let guard = Arc::new(guard.resolving_by(Arc::clone(&shared.seams.resolver)));
         warn_of_unreachable(&config.endpoints, &guard);
         let places = Places::new(config.delivery.max_in_flight, config.delivery.max_in_flight_per_endpoint);
         let (giver, handed) = handover(places.clone());

@@ -281,6 +281,7 @@ impl Shared {
             max_in_flight: config.remotepc.max_in_flight,
             proxy: config.remotepc.proxy.clone(),
             ca_file: config.remotepc.ca_file.clone(),
+            resolver: Arc::clone(&self.seams.resolver),
         };
         let client = Arc::new(remotepc::Client::new(settings)?);
         let clock = Arc::clone(&self.seams.clock);

@@ -1,33 +1,29 @@
 //! Calls upstream: one connection policy, one deadline, bounded answers.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use reqwest::{Certificate, Proxy, Response};
+use reqwest::Response;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use super::error::chain;
+use super::connect::http_client;
 use super::request::Forwarded;
 use crate::domain::{Clock, SystemClock};
+use crate::resolver::Resolve;
 
 use super::{AddUser, Answer, BadResponse, CallError, ClientError, InviteUsers, SignIn};
 
-const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// A connection takes no longer than this, so that much of the deadline is left for the answer.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long to wait before a call is made again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// An idle connection is not used again after this. Servers close theirs after 5 s or more; a request on one that
-/// is just being closed is lost, and none of these may be sent twice.
-const IDLE_MAX: Duration = Duration::from_secs(2);
 /// What is read of a list at most: about 50,000 users.
 const LIST_MAX: usize = 8 * 1024 * 1024;
 /// What is read of any other answer at most, but for what [`Operation::answer_max`] adds to it.
@@ -83,6 +79,8 @@ pub struct Settings {
     pub proxy: Option<SecretString>,
     /// Certificate authorities besides the machine's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Resolves the names of the API and of the proxy.
+    pub resolver: Arc<dyn Resolve>,
 }
 
 /// The reseller API, as seen from here. Needs rustls' process-wide provider to be installed before it is made.
@@ -259,54 +257,12 @@ fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, ClientError> {
     Ok(Some(value))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
-fn http_client(settings: &Settings) -> Result<reqwest::Client, ClientError> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .pool_idle_timeout(IDLE_MAX)
-        .connect_timeout(CONNECT_MAX.min(settings.timeout))
-        .timeout(settings.timeout);
-    if let Some(url) = &settings.proxy {
-        builder = builder.proxy(proxy(url)?);
-    }
-    if let Some(path) = &settings.ca_file {
-        builder = builder.tls_certs_merge(authorities(path)?);
-    }
-    builder.build().map_err(|error| ClientError::Build(chain(&error)))
-}
-
-fn proxy(url: &SecretString) -> Result<Proxy, ClientError> {
-    // `socks5` would look the name up here; where only the proxy gets out, only the proxy can.
-    let url = match url.expose_secret().strip_prefix("socks5://") {
-        Some(rest) => Url::parse(&format!("socks5h://{rest}")),
-        None => Url::parse(url.expose_secret()),
-    };
-    let url = url.map_err(|_| ClientError::Proxy)?;
-    let usable =
-        matches!(url.scheme(), "http" | "socks5h") && url.host_str().is_some_and(|host| !host.is_empty());
-    if !usable {
-        return Err(ClientError::Proxy);
-    }
-    Proxy::all(url).map_err(|_| ClientError::Proxy)
-}
-
-fn authorities(path: &Path) -> Result<Vec<Certificate>, ClientError> {
-    let pem = std::fs::read(path).map_err(|source| ClientError::CaFile { path: path.to_owned(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(ClientError::NoCertificate(path.to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::resolver::SystemResolver;
 
     fn settings() -> Settings {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -317,6 +273,7 @@ mod tests {
             max_in_flight: 8,
             proxy: None,
             ca_file: None,
+            resolver: Arc::new(SystemResolver::default()),
         }
     }
 

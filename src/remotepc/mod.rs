@@ -7,6 +7,7 @@
 
 mod answer;
 mod client;
+mod connect;
 mod directory;
 mod envelope;
 mod error;

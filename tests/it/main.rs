@@ -52,6 +52,8 @@ mod lifecycle;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod redelivery;

@@ -19,6 +19,7 @@ mod wire;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,6 +93,7 @@ fn settings(setup: Setup) -> Settings {
         timeout: setup.timeout,
         proxy: setup.proxy.map(Into::into),
         ca_file: setup.ca_file,
+        resolver: Arc::new(remgate::resolver::SystemResolver::default()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::AttemptError;
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve() {
-    let sender = sender(local().looking_up_by(Names::nothing()), LONG);
+    let sender = sender(local().resolving_by(Names::nothing()), LONG);
     let report = send(&sender, "http://nowhere.example/?key=hidden").await;
     assert_eq!((report.status, report.error), (None, Some(AttemptError::Dns)));
     assert!(
@@ -22,7 +22,7 @@ async fn a_name_that_does_not_resolve() {
 #[tokio::test]
 async fn a_name_without_addresses() {
     let report =
-        send(&sender(local().looking_up_by(Names::answering(&[&[]])), LONG), "http://empty.example/").await;
+        send(&sender(local().resolving_by(Names::answering(&[&[]])), LONG), "http://empty.example/").await;
     assert_eq!((report.status, report.error), (None, Some(AttemptError::Dns)), "{}", report.response);
 }
 

@@ -212,7 +212,7 @@ async fn a_listed_host_is_let_through_by_its_name(
     #[case] through: bool,
 ) {
     let guard =
-        Guard::new(vec![Allowed::Host(listed.to_owned())]).looking_up_by(Names::answering(&[&["10.0.0.5"]]));
+        Guard::new(vec![Allowed::Host(listed.to_owned())]).resolving_by(Names::answering(&[&["10.0.0.5"]]));
     assert_eq!(guard.check_resolves(&url(asked)).await.is_ok(), through);
 }
 
@@ -223,13 +223,13 @@ async fn a_listed_host_is_let_through_by_its_name(
 #[case(&["10.0.0.5", "::1"], false)]
 #[tokio::test]
 async fn a_name_is_refused_when_nothing_of_it_is_let_through(#[case] found: &[&str], #[case] through: bool) {
-    let guard = Guard::new(Vec::new()).looking_up_by(Names::answering(&[found]));
+    let guard = Guard::new(Vec::new()).resolving_by(Names::answering(&[found]));
     assert_eq!(guard.check_resolves(&url("http://a.example/")).await.is_ok(), through);
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_no_reason_to_refuse() {
-    let guard = Guard::new(Vec::new()).looking_up_by(Names::nothing());
+    let guard = Guard::new(Vec::new()).resolving_by(Names::nothing());
     assert_eq!(guard.check_resolves(&url("http://a.example/")).await, Ok(()));
     let refused = guard.check_resolves(&url("http://0x7f.1/")).await;
     assert!(matches!(refused, Err(Refusal::NotPublic { host: None, .. })), "{refused:?}");
@@ -255,7 +255,7 @@ async fn our_own_doors_are_refused_even_when_listed(
     let listed = vec![net("0.0.0.0/0"), net("::/0"), Allowed::Host("a.internal".to_owned())];
     let asked = url(asked);
     let host = asked.as_url().host_str().unwrap().trim_matches(['[', ']']).to_owned();
-    let guard = Guard::new(listed).forbid(vec![door]).looking_up_by(Names::answering(&[&[&host]]));
+    let guard = Guard::new(listed).forbid(vec![door]).resolving_by(Names::answering(&[&[&host]]));
     assert_eq!(guard.check_url(&asked).is_ok(), through);
     let port = asked.as_url().port_or_known_default().unwrap();
     let by_name = guard.check_resolves(&url(&format!("http://a.internal:{port}/"))).await;

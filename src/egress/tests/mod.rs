@@ -21,12 +21,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Allowed, Guard, Looking, Lookup, Sender, SenderSettings};
+use super::{Allowed, Guard, Sender, SenderSettings};
 use crate::domain::{
     AttemptReport, Chance, Clock, Cursor, DeliveryId, Endpoint, EndpointId, EndpointName, EndpointSettings,
     EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, Sending, ServiceName,
     SigningSecret, SystemClock, Trust,
 };
+use crate::resolver::{Resolve, Resolving};
 
 /// Generous: a test that runs into it has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -141,8 +142,8 @@ impl Names {
     }
 }
 
-impl Lookup for Names {
-    fn lookup(&self, _: &str) -> Looking {
+impl Resolve for Names {
+    fn resolve(&self, _: &str) -> Resolving {
         let mut answers = self.0.lock().unwrap();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         Box::pin(async move {

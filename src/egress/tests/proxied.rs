@@ -121,7 +121,7 @@ fn through(proxy: &str, guard: Guard, connect_timeout: Duration) -> Result<Sende
 
 /// Nobody listens there; only a proxy that forgot its orders would come.
 fn named() -> Guard {
-    local().looking_up_by(Names::answering(&[&["127.0.0.1"]]))
+    local().resolving_by(Names::answering(&[&["127.0.0.1"]]))
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_socks_proxy_is_asked_for_an_address_too(#[case] login: &str, #[case] 
 #[tokio::test]
 async fn the_guard_judges_the_target_and_not_the_proxy(#[case] scheme: &str) {
     let (proxy, receiver) = (FakeProxy::http(), Receiver::answering(OK));
-    let closed = Guard::new(Vec::new()).looking_up_by(Names::answering(&[&["10.0.0.5"]]));
+    let closed = Guard::new(Vec::new()).resolving_by(Names::answering(&[&["10.0.0.5"]]));
     let sender = through(&format!("{scheme}://{}", proxy.addr), closed, LONG).unwrap();
     for url in [receiver.url(), "http://rebinding.test/".to_owned(), "http://[::ffff:10.0.0.5]/".to_owned()] {
         let report = send(&sender, &url).await;

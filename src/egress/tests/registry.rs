@@ -228,7 +228,7 @@ proptest! {
     #[test]
     fn a_name_is_judged_as_its_address(ip in prop_oneof![any_v4().prop_map(IpAddr::from), any_v6().prop_map(IpAddr::from)]) {
         let names = Names::answering(&[&[ip.to_string().as_str()]]);
-        let guard = Guard::new(Vec::new()).looking_up_by(names);
+        let guard = Guard::new(Vec::new()).resolving_by(names);
         let asked = url("https://a.example/");
         let judged = guard.check_ip(ip).is_ok();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

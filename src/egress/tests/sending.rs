@@ -144,7 +144,7 @@ async fn no_notation_of_loopback_is_connected_to() {
 async fn a_name_that_changes_its_mind_after_the_check_is_refused() {
     let receiver = Receiver::answering(OK);
     let names = Names::answering(&[&["93.184.216.34"], &["127.0.0.1"]]);
-    let guard = Guard::new(Vec::new()).looking_up_by(names);
+    let guard = Guard::new(Vec::new()).resolving_by(names);
     let to = format!("http://rebinding.example:{}/", receiver.addr.port());
     assert_eq!(guard.check_resolves(&url(&to)).await, Ok(()));
     let report = send(&sender(guard, LONG), &to).await;
@@ -160,7 +160,7 @@ async fn a_name_that_changes_its_mind_after_the_check_is_refused() {
 #[tokio::test]
 async fn of_several_addresses_only_those_let_through_are_tried() {
     let receiver = Receiver::answering(OK);
-    let guard = local().looking_up_by(Names::answering(&[&["10.255.255.1", "127.0.0.1", "fe80::1"]]));
+    let guard = local().resolving_by(Names::answering(&[&["10.255.255.1", "127.0.0.1", "fe80::1"]]));
     let report = send(&sender(guard, LONG), &format!("http://mixed.example:{}/", receiver.addr.port())).await;
     assert!(report.accepted(), "{}", report.response);
 }
@@ -170,7 +170,7 @@ async fn our_own_door_is_not_connected_to_by_name_either() {
     let (door, neighbour) = (Receiver::answering(OK), Receiver::answering(OK));
     let guard = Guard::new(vec![Allowed::Host("a.internal".to_owned())])
         .forbid(vec![door.addr])
-        .looking_up_by(Names::answering(&[&["127.0.0.1"]]));
+        .resolving_by(Names::answering(&[&["127.0.0.1"]]));
     let sender = sender(guard, LONG);
     let report = send(&sender, &format!("http://a.internal:{}/", door.addr.port())).await;
     assert_eq!(report.error, Some(AttemptError::Refused));
@@ -213,7 +213,7 @@ fn proxies_of_the_environment_are_ignored() {
 #[ignore = "another test runs it in an environment of its own"]
 async fn child_that_sends() {
     let receiver = Receiver::answering(OK);
-    let guard = local().looking_up_by(Names::answering(&[&["127.0.0.1"]]));
+    let guard = local().resolving_by(Names::answering(&[&["127.0.0.1"]]));
     let sender = sender(guard, Duration::from_secs(5));
     let by_name = format!("http://a.example:{}/", receiver.addr.port());
     for to in [receiver.url(), by_name] {

@@ -76,7 +76,7 @@ fn file(content: &[u8]) -> tempfile::NamedTempFile {
 }
 
 fn sender(connect_timeout: Duration, ca_file: Option<PathBuf>) -> Result<Sender, EgressError> {
-    let guard = local().looking_up_by(Names::answering(&[&["127.0.0.1"]]));
+    let guard = local().resolving_by(Names::answering(&[&["127.0.0.1"]]));
     let settings = SenderSettings { connect_timeout, timeout: LONG, proxy: None, ca_file };
     Sender::new(settings, Arc::new(guard), Arc::new(SystemClock))
 }

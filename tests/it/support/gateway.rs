@@ -5,6 +5,7 @@ use std::sync::Arc;
 use remgate::config::{Config, Sources};
 use remgate::domain::{Chance, ManualClock};
 use remgate::gateway::{Gateway, Seams};
+use remgate::resolver::{Resolve, SystemResolver};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +33,21 @@ impl TestGateway {
         Self::replica(1, database, more).await
     }
 
+    /// With names that are resolved by `resolver`.
+    pub(crate) async fn resolving(database: &str, more: &str, resolver: Arc<dyn Resolve>) -> Self {
+        Self::build(1, database, more, resolver).await
+    }
+
     /// One of several on the same database: each has a number of its own, and so makes names of its own.
     pub(crate) async fn replica(number: u64, database: &str, more: &str) -> Self {
+        Self::build(number, database, more, Arc::new(SystemResolver::default())).await
+    }
+
+    async fn build(number: u64, database: &str, more: &str, resolver: Arc<dyn Resolve>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = load(&text(database, more));
         let clock = ManualClock::at(START.parse().expect("a time"));
-        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(number) };
+        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(number), resolver };
         let gateway = Gateway::build(&config, "remgate.toml", seams).await.expect("a gateway");
         let public = Client::at(&format!("http://{}", gateway.public_address()));
         let internal = Client::at(&format!("http://{}", gateway.internal_address()));

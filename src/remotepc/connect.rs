@@ -1,0 +1,78 @@
+//! The HTTP client of the calls: names, proxy, certificate authorities, no redirects.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Certificate, Proxy};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::ClientError;
+use super::client::Settings;
+use super::error::chain;
+use crate::resolver::Resolve;
+
+const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
+/// A connection takes no longer than this, so that much of the deadline is left for the answer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// An idle connection is not used again after this. Servers close theirs after 5 s or more; a request on one that
+/// is just being closed is lost, and none of these may be sent twice.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+#[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
+pub(super) fn http_client(settings: &Settings) -> Result<reqwest::Client, ClientError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .dns_resolver(Names(Arc::clone(&settings.resolver)))
+        .pool_idle_timeout(IDLE_MAX)
+        .connect_timeout(CONNECT_MAX.min(settings.timeout))
+        .timeout(settings.timeout);
+    if let Some(url) = &settings.proxy {
+        builder = builder.proxy(proxy(url)?);
+    }
+    if let Some(path) = &settings.ca_file {
+        builder = builder.tls_certs_merge(authorities(path)?);
+    }
+    builder.build().map_err(|error| ClientError::Build(chain(&error)))
+}
+
+/// Lets the HTTP client resolve names by the resolver of its settings.
+struct Names(Arc<dyn Resolve>);
+
+impl reqwest::dns::Resolve for Names {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let resolving = self.0.resolve(name.as_str());
+        Box::pin(async move {
+            let found = resolving.await?;
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+fn proxy(url: &SecretString) -> Result<Proxy, ClientError> {
+    // `socks5` would look the name up here; where only the proxy gets out, only the proxy can.
+    let url = match url.expose_secret().strip_prefix("socks5://") {
+        Some(rest) => Url::parse(&format!("socks5h://{rest}")),
+        None => Url::parse(url.expose_secret()),
+    };
+    let url = url.map_err(|_| ClientError::Proxy)?;
+    let usable =
+        matches!(url.scheme(), "http" | "socks5h") && url.host_str().is_some_and(|host| !host.is_empty());
+    if !usable {
+        return Err(ClientError::Proxy);
+    }
+    Proxy::all(url).map_err(|_| ClientError::Proxy)
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let pem = std::fs::read(path).map_err(|source| ClientError::CaFile { path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(ClientError::NoCertificate(path.to_owned())),
+    }
+}
