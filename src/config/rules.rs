@@ -15,7 +15,7 @@ use super::merge::read_text;
 use super::reader::Ruled;
 use super::schema::near_miss;
 use super::{AllowedNetwork, Database, LogFormat};
-use crate::domain::{HumanDuration, ProvisioningMode, ServiceName, Trust};
+use crate::domain::{HumanDuration, PostgresUrl, ProvisioningMode, ServiceName, Trust};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -180,47 +180,24 @@ pub(super) fn database(dir: &Path) -> impl Fn(&str) -> Ruled<Database> {
             return sqlite(path).map(|path| Database::Sqlite(dir.join(path)));
         }
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-            return if text.starts_with("sqlite:") {
-                told("after `sqlite:` there are two slashes and the path of a file")
-            } else {
-                told("the scheme is exactly `sqlite`, `postgres` or `postgresql`")
-            };
+            return told(match text {
+                _ if text.starts_with("sqlite:") => {
+                    "after `sqlite:` there are two slashes and the path of a file"
+                }
+                _ if text.starts_with("jdbc:") => "remove `jdbc:`",
+                _ if text.starts_with(['"', '\'']) => "remove the quotes",
+                _ if text.starts_with("postgres+") || text.starts_with("postgresql+") => {
+                    "remove the driver's name: the scheme is exactly `postgres` or `postgresql`"
+                }
+                _ if text.contains("host=") || text.contains("dbname=") => {
+                    "write a URL, postgres://USER:PASSWORD@HOST:PORT/DATABASE, instead of NAME=VALUE pairs"
+                }
+                _ => "the scheme is exactly `sqlite`, `postgres` or `postgresql`",
+            });
         }
-        let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
-        if url.path().contains('@')
-            || url.query().is_some_and(|q| q.contains('@'))
-            || url.fragment().is_some()
-        {
-            return told("a `/`, `?`, `#` or `@` in a password is written %2F, %3F, %23 or %40");
-        }
-        for (name, value) in url.query_pairs() {
-            if !CONNECT_OPTIONS.contains(&&*name) {
-                return Err(format!("there is no option {name:?}; there are {}", CONNECT_OPTIONS.join(", ")));
-            }
-            if name == "sslmode" && !SSL_MODES.contains(&&*value) {
-                return Err(format!("sslmode is one of {}", SSL_MODES.join(", ")));
-            }
-        }
-        Ok(Database::Postgres(text.into()))
+        PostgresUrl::parse(text).map(Database::Postgres)
     }
 }
-
-/// What a PostgreSQL URL may say behind its `?`. Anything else would be left out with a warning that shows its value.
-const CONNECT_OPTIONS: [&str; 11] = [
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "options",
-];
-
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 fn sqlite(path: &str) -> Ruled<PathBuf> {
     if path.contains(":memory:") || path.contains("mode=memory") {

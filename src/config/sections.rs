@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName, Trust};
+use crate::domain::{EndpointSettings, PostgresUrl, ProvisioningMode, ServiceName, Trust};
 
 /// All that an operator decides.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ pub enum Database {
     /// One file.
     Sqlite(PathBuf),
     /// A server; the URL may hold a password.
-    Postgres(SecretString),
+    Postgres(PostgresUrl),
 }
 
 /// A RemAuth service and who may call for it.

@@ -21,6 +21,7 @@ mod health;
 mod ids;
 mod key;
 mod page;
+mod postgres_url;
 mod provisioning;
 mod rejected;
 mod retry;
@@ -57,6 +58,7 @@ pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY, stretch_ends};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
+pub use postgres_url::PostgresUrl;
 pub use provisioning::{
     Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
 };

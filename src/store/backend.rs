@@ -71,6 +71,15 @@ pub trait Backend:
     /// Asks a connection whether it still is one.
     fn ping(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
+    /// Makes a connection for writing.
+    fn connect(place: &Self::Place) -> BoxFuture<'_, sqlx::Result<Self::Connection>>;
+
+    /// Whether a connection of this age may lead to a server that is no longer the one to use.
+    fn is_outdated(place: &Self::Place, age: Duration) -> bool;
+
+    /// Ends when all connections become outdated.
+    fn renewal(place: &Self::Place) -> BoxFuture<'_, ()>;
+
     /// Makes a new connection fit for writing.
     fn prepare_writer(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 

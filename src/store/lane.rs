@@ -44,13 +44,9 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// The options that a connection is made with.
-type Options<B> = <<B as sqlx::Database>::Connection as Connection>::Options;
-
 /// One connection for writing. Clones share it.
 pub(super) struct Lane<B: Backend> {
     held: Arc<Mutex<Held<B>>>,
-    options: Options<B>,
     place: Arc<B::Place>,
 }
 
@@ -60,16 +56,15 @@ struct Held<B: Backend> {
     open: bool,
     /// When the last one ended well.
     used: Instant,
+    connected: Instant,
 }
 
 impl<B: Backend> Lane<B> {
     /// A lane that connects when it is first used.
-    pub(super) fn new(options: Options<B>, place: Arc<B::Place>) -> Self {
-        Self {
-            held: Arc::new(Mutex::new(Held { connection: None, open: false, used: instant() })),
-            options,
-            place,
-        }
+    pub(super) fn new(place: Arc<B::Place>) -> Self {
+        let now = instant();
+        let held = Held { connection: None, open: false, used: now, connected: now };
+        Self { held: Arc::new(Mutex::new(held)), place }
     }
 
     /// Begins a transaction when those before have ended.
@@ -86,7 +81,7 @@ impl<B: Backend> Lane<B> {
     pub(super) async fn alone(&self) -> sqlx::Result<Transaction<'_, B>> {
         let mut held = self.held.lock().await;
         B::check_place(&self.place)?;
-        if std::mem::replace(&mut held.open, true) {
+        if std::mem::replace(&mut held.open, true) || B::is_outdated(&self.place, held.connected.elapsed()) {
             held.connection = None;
         }
         let idle = held.used.elapsed() > FRESH;
@@ -96,6 +91,7 @@ impl<B: Backend> Lane<B> {
         };
         if !usable {
             held.connection = None;
+            held.connected = instant();
             held.connection = Some(self.connect().await?);
         }
         Ok(Transaction { held })
@@ -111,7 +107,7 @@ impl<B: Backend> Lane<B> {
 
     async fn connect(&self) -> sqlx::Result<B::Connection> {
         let connecting = async {
-            let mut connection = B::Connection::connect_with(&self.options).await?;
+            let mut connection = B::connect(&self.place).await?;
             B::prepare_writer(&mut connection).await?;
             Ok(connection)
         };
@@ -121,7 +117,7 @@ impl<B: Backend> Lane<B> {
 
 impl<B: Backend> Clone for Lane<B> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), options: self.options.clone(), place: Arc::clone(&self.place) }
+        Self { held: Arc::clone(&self.held), place: Arc::clone(&self.place) }
     }
 }
 

@@ -307,8 +307,8 @@ pub trait Upkeep: Send + Sync {
 pub enum Location {
     /// One file, made when it is not there.
     Sqlite(std::path::PathBuf),
-    /// A server; the URL may hold a password.
-    Postgres(secrecy::SecretString),
+    /// One server or several.
+    Postgres(crate::domain::PostgresUrl),
 }
 
 /// Opens a store and brings its schema up to date. `process` is a name that no other process has: by it a process knows

@@ -1,23 +1,24 @@
 //! PostgreSQL: a server that several replicas may share.
 
-use std::io;
-use std::str::FromStr;
+mod primary;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use secrecy::{ExposeSecret, SecretString};
 pub use sqlx::Postgres;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::postgres::{PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::{Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Statement, late};
+use super::backend::{Backend, Statement};
 use super::lane::{Connections, Lane};
 use super::statements::{Dialect, POSTGRES};
 use super::{SqlStore, StoreError, migrations};
+use crate::domain::PostgresUrl;
 use crate::telemetry::log_waiting;
 use crate::wake::Wake;
+use primary::{Primary, require_primary};
 
 impl Backend for Postgres {
     const DIALECT: Dialect = POSTGRES;
@@ -25,10 +26,22 @@ impl Backend for Postgres {
     const BEGIN_LAX: &'static str = "BEGIN; SET LOCAL synchronous_commit = off";
     const SOLE_OWNER: bool = false;
 
-    type Place = PgPool;
+    type Place = Primary;
 
     fn command<'c>(conn: &'c mut PgConnection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>> {
         Box::pin(async move { conn.execute(text).await.map(drop) })
+    }
+
+    fn connect(place: &Primary) -> BoxFuture<'_, sqlx::Result<PgConnection>> {
+        Box::pin(place.connect())
+    }
+
+    fn is_outdated(place: &Primary, age: Duration) -> bool {
+        place.is_outdated(age)
+    }
+
+    fn renewal(place: &Primary) -> BoxFuture<'_, ()> {
+        Box::pin(place.renewal())
     }
 
     /// A server may be told not to wait for its disk at COMMIT. We promise that an acknowledged event is on disk, so our
@@ -38,7 +51,6 @@ impl Backend for Postgres {
     /// has just begun to grow, would plan to read the whole of it, and keep to that; here it may not.
     fn prepare_writer(conn: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
-            require_primary(conn).await?;
             Self::command(
             conn,
             "SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
@@ -61,33 +73,48 @@ impl Backend for Postgres {
         Box::pin(async move { Ok(conn.execute(query).await?.rows_affected()) })
     }
 
-    fn release(_: &PgPool) {}
+    fn release(place: &Primary) {
+        place.release();
+    }
 
-    fn check_place(_: &PgPool) -> sqlx::Result<()> {
+    fn check_place(_: &Primary) -> sqlx::Result<()> {
         Ok(())
     }
 
     fn listen<'a>(
-        place: &'a PgPool,
+        place: &'a Primary,
         process: &'a str,
         wake: &'a Wake,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             while stop.run_until_cancelled(listen_until_lost(place, process, wake)).await.is_some() {
-                tracing::warn!("lost the connection that listens for other replicas; will listen again");
+                place.renew();
+                tracing::warn!(
+                    "lost the PostgreSQL connection that listens for other replicas, or its server takes no writes; \
+                     all connections are made anew"
+                );
                 stop.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN)).await;
             }
         })
     }
 }
 
-/// Waits for announcements. What came while nobody listened is covered by waking everybody once on each connection.
-async fn listen_until_lost(pool: &PgPool, process: &str, wake: &Wake) {
-    let Ok(mut listener) = PgListener::connect_with(pool).await else { return };
-    if listener.listen("remgate").await.is_err() {
-        return;
-    }
+/// Waits for announcements of other processes until the connection is lost or its server no longer takes writes.
+///
+/// Connections that were made before this one are given up: they may lead elsewhere. Announcements that were missed are
+/// made up for by one wake-up of all who wait.
+async fn listen_until_lost(primary: &Primary, process: &str, wake: &Wake) {
+    let begun = async {
+        let found = primary.connect().await?;
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(primary.options());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen("remgate").await?;
+        let _ = found.close().await;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let Ok(Ok(mut listener)) = tokio::time::timeout(LISTEN_TIMEOUT, begun).await else { return };
+    primary.renew();
     wake.others_stored();
     loop {
         // `try_recv` says that the connection broke, where `recv` would hide it and what was missed with it.
@@ -96,8 +123,8 @@ async fn listen_until_lost(pool: &PgPool, process: &str, wake: &Wake) {
             Ok(Ok(Some(announced))) if announced.payload() == process => {}
             Ok(Ok(Some(_))) => wake.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
-            // Quiet for long: a connection that was lost without a word looks the same.
-            Err(_) => match tokio::time::timeout(PATIENCE, is_primary(&mut listener)).await {
+            // Quiet: a connection that was lost without a word looks the same.
+            Err(_) => match tokio::time::timeout(CHECK_TIMEOUT, is_primary(&mut listener)).await {
                 Ok(Ok(true)) => {}
                 Ok(_) | Err(_) => return,
             },
@@ -114,81 +141,68 @@ async fn is_primary(listener: &mut PgListener) -> sqlx::Result<bool> {
 
 impl SqlStore<Postgres> {
     /// Connects to the server and brings the schema up to date.
-    pub async fn open(url: &SecretString, process: &str) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// No server can be reached that takes writes, or the schema is newer than this program.
+    pub async fn open(url: &PostgresUrl, process: &str) -> Result<Self, StoreError> {
         let connecting = StoreError::while_doing("connect to PostgreSQL");
-        let options = options(url).map_err(&connecting)?;
-        let mut conn = log_waiting("PostgreSQL to answer", glance(url)).await?;
+        let primary = Arc::new(Primary::new(url).map_err(&connecting)?);
+        let mut conn = log_waiting("PostgreSQL to answer", primary.connect()).await.map_err(&connecting)?;
         let migrating = migrations::POSTGRES.run(&mut conn);
         let what = "the schema to be brought up to date; another process may hold the lock of the migrations";
         log_waiting(what, migrating).await.map_err(migrations::failed(&migrations::POSTGRES))?;
         conn.close().await.map_err(&connecting)?;
-        let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(PATIENCE)
-                .test_before_acquire(false)
-                .max_lifetime(READER_LIFETIME)
-                .after_connect(|conn, _| Box::pin(require_primary(conn)))
-                .before_acquire(|conn, state| {
-                    Box::pin(async move {
-                        Ok(state.idle_for < CHECK_AFTER || require_primary(conn).await.is_ok())
-                    })
-                })
-                .connect_lazy_with(options.clone())
-        };
-        // The listener has a pool of its own, so that it never takes a connection from those who answer.
-        let place = Arc::new(pool(1));
-        let lane = || Lane::new(options.clone(), Arc::clone(&place));
+        let lane = || Lane::new(Arc::clone(&primary));
         let at = Connections {
-            readers: pool(READERS),
-            lookers: pool(LOOKERS),
+            readers: pool(READERS, &primary),
+            lookers: pool(LOOKERS, &primary),
             append: lane(),
             dispatch: lane(),
             rest: lane(),
-            place,
+            place: Arc::clone(&primary),
         };
         Ok(Self::new(at, process))
     }
 }
 
-/// One connection. Directly, not through a pool: a pool would wait long and then hide why.
-pub(super) async fn glance(url: &SecretString) -> Result<PgConnection, StoreError> {
-    let connecting = StoreError::while_doing("connect to PostgreSQL");
-    let options = options(url).map_err(&connecting)?;
-    let first = tokio::time::timeout(PATIENCE, options.connect()).await;
-    first.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(&connecting)
+/// Connections for reading, always to the primary.
+fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
+    let known = Arc::clone(primary);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(primary.connect_timeout().min(PATIENCE))
+        .test_before_acquire(false)
+        .after_connect(|conn, _| Box::pin(require_primary(conn)))
+        .before_acquire(move |conn, state| {
+            let known = Arc::clone(&known);
+            Box::pin(async move {
+                let good = !known.is_outdated(state.age);
+                Ok(good && (state.idle_for < CHECK_AFTER || require_primary(conn).await.is_ok()))
+            })
+        })
+        .connect_lazy_with(primary.options());
+    primary.guide(pool.clone());
+    pool
 }
 
-/// Time after which a connection for reading is made anew. After a failover, connections to the old primary may live on at a server
-/// that answers and knows nothing new.
-const READER_LIFETIME: Duration = Duration::from_secs(5);
+/// One connection for a look at a database, which is not changed.
+pub(super) async fn glance(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
+    let connecting = StoreError::while_doing("connect to PostgreSQL");
+    Primary::new(url).map_err(&connecting)?.connect().await.map_err(&connecting)
+}
+
 /// A connection for reading that lay idle for so long is asked first whether its server is the primary.
 const CHECK_AFTER: Duration = Duration::from_millis(500);
-
-/// Fails when the server does not take writes: it is a standby, or was the primary before a failover.
-async fn require_primary(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean";
-    let read_only: bool = sqlx::query_scalar(query).fetch_one(conn).await?;
-    if read_only {
-        return Err(sqlx::Error::Io(io::Error::new(
-            io::ErrorKind::ReadOnlyFilesystem,
-            "the server is read-only: a standby, or the primary of before a failover",
-        )));
-    }
-    Ok(())
-}
-
 const READERS: u32 = 8;
 /// How many may read for dispatch at once.
 const LOOKERS: u32 = 2;
 /// How long to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Time without an announcement after which the connection is asked whether it still is one, to the primary.
-const QUIET: Duration = Duration::from_secs(2);
-/// How long to wait before listening again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-
-fn options(url: &SecretString) -> sqlx::Result<PgConnectOptions> {
-    let options = PgConnectOptions::from_str(url.expose_secret())?;
-    Ok(options.application_name("remgate").disable_statement_logging())
-}
+const QUIET: Duration = Duration::from_secs(1);
+/// The time that the answer may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time that the connection which listens may take to be made.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause before listening again.
+const LISTEN_AGAIN: Duration = Duration::from_millis(250);

@@ -37,7 +37,7 @@ impl<B: Backend> SqlStore<B> {
     ) -> Result<Vec<B::Row>, sqlx::Error> {
         // Thousands may come at once. While they wait for a connection they carry no more along than this turn.
         let _turn = self.turns.acquire().await.expect("nobody closes this semaphore");
-        Box::pin(read_from(&self.at.readers, query)).await
+        Box::pin(read_from(&self.at.readers, &self.at.place, query)).await
     }
 
     /// Reads the newest cursor by `head`, and then a page up to it, on one connection: after a failover two connections may be at
@@ -50,7 +50,7 @@ impl<B: Backend> SqlStore<B> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let newest = |rows: &[B::Row]| rows.first().map_or(Ok(0), |row| column::<B, i64>(row, "seq"));
         let page = |rows: &[B::Row]| newest(rows).map(|head| Some(page(head)));
-        let (first, rows) = Box::pin(read_both(&self.at.readers, head, page)).await?;
+        let (first, rows) = Box::pin(read_both(&self.at.readers, &self.at.place, head, page)).await?;
         Ok((newest(&first)?, rows))
     }
 
@@ -59,7 +59,7 @@ impl<B: Backend> SqlStore<B> {
         &self,
         query: impl Fn() -> Statement<B> + Send,
     ) -> Result<Vec<B::Row>, sqlx::Error> {
-        read_from(&self.at.lookers, query).await
+        read_from(&self.at.lookers, &self.at.place, query).await
     }
 
     /// Runs one statement that is a transaction by itself.
@@ -84,13 +84,18 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The second statement, if there is one, is made from the rows of the first, and runs on the same connection.
 async fn read_both<B: Backend>(
     pool: &Pool<B>,
+    place: &B::Place,
     first: impl Fn() -> Statement<B> + Send,
     second: impl Fn(&[B::Row]) -> sqlx::Result<Option<Statement<B>>> + Send,
 ) -> sqlx::Result<(Vec<B::Row>, Vec<B::Row>)> {
     let mut tries = pool.options().get_max_connections();
     loop {
         let mut conn = pool.acquire().await?;
-        match tokio::time::timeout(PATIENCE, run_both(&mut *conn, first(), &second)).await {
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(PATIENCE, run_both(&mut *conn, first(), &second)) => outcome,
+            () = B::renewal(place) => Ok(Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into()))),
+        };
+        match outcome {
             Ok(Err(e)) if tries > 0 && is_gone(&e) => {
                 tries -= 1;
                 drop(conn.detach());
@@ -106,9 +111,10 @@ async fn read_both<B: Backend>(
 
 async fn read_from<B: Backend>(
     pool: &Pool<B>,
+    place: &B::Place,
     query: impl Fn() -> Statement<B> + Send,
 ) -> Result<Vec<B::Row>, sqlx::Error> {
-    Ok(read_both(pool, query, |_| Ok(None)).await?.0)
+    Ok(read_both(pool, place, query, |_| Ok(None)).await?.0)
 }
 
 async fn run_both<B: Backend>(

@@ -46,6 +46,18 @@ impl Backend for Sqlite {
         Box::pin(async move { conn.execute(sqlx::query(text)).await.map(drop) })
     }
 
+    fn connect(place: &OpenedFile) -> BoxFuture<'_, sqlx::Result<SqliteConnection>> {
+        Box::pin(async { SqliteConnection::connect_with(&writer_options(&place.path)).await })
+    }
+
+    fn is_outdated(_: &OpenedFile, _: Duration) -> bool {
+        false
+    }
+
+    fn renewal(_: &OpenedFile) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     fn prepare_writer(_: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -124,7 +136,7 @@ impl SqlStore<Sqlite> {
             device_and_inode: identity,
             lock: Mutex::new(Some(lock)),
         });
-        let writer = Lane::new(writer_options(path), Arc::clone(&place));
+        let writer = Lane::new(Arc::clone(&place));
         let at = Connections {
             readers: pool(READERS),
             lookers: pool(LOOKERS),

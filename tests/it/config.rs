@@ -69,6 +69,10 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 #[case("[callback]\ntokens = [\"PLANTED-token-0123456789abc\"]\n[[service]]\nname = \"a\"\ntokens = [\"PLANTED-token-0123456789abc\"]",
        &["remgate.toml:3", "service[0].tokens[0]", "same token"])]
 #[case("[database]\nurl = \"postgresx://u:PLANTED@h/d\"", &["database.url", "postgres"])]
+#[case("[database]\nurl = \"postgres://u:PLANTED@h/d?sslmode=require&channel_binding=require\"", &["database.url", "channel_binding", "sslmode=verify-full"])]
+#[case("[database]\nurl = \"postgres://u:PLANTED@h/d?pgbouncer=true\"", &["database.url", "session mode"])]
+#[case("[database]\nurl = \"jdbc:postgresql://u:PLANTED@h/d\"", &["database.url", "remove `jdbc:`"])]
+#[case("[database]\nurl = \"host=h user=u password=PLANTED dbname=d\"", &["database.url", "write a URL"])]
 #[case("[delivery]\nproxy = \"ftp://u:PLANTED@h\"", &["delivery.proxy", "socks5://"])]
 #[case("[remotepc]\napi_key = [\"PLANTED\"]", &["remotepc.api_key", "found a list"])]
 #[case("[[endpoint]]\nname = \"a\"\nurl = \"https://PLANTED@a/\"\nsecret = \"PLANTED\"", &["endpoint[0].url", "endpoint[0].secret", "remgate.toml:4"])]

@@ -36,6 +36,8 @@ mod events;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod fairness;
 #[cfg(test)]
 mod floor_plan;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use remgate::domain::PostgresUrl;
 use remgate::store::{self, Location, Postgres, Sqlite};
 use sqlx::{Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
@@ -14,7 +15,7 @@ use crate::support::within;
 async fn migrated(engine: &Engine) {
     let location = match engine.url().strip_prefix("sqlite://") {
         Some(file) => Location::Sqlite(PathBuf::from(file)),
-        None => Location::Postgres(engine.url().into()),
+        None => Location::Postgres(PostgresUrl::parse(engine.url()).unwrap()),
     };
     store::open(&location, "test").await.unwrap().close().await;
 }

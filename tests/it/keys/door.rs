@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use remgate::domain::{AdminKeys, ApiKey, Chance, Grant, KeyDigest, KeyId, Scope};
+use remgate::domain::{AdminKeys, ApiKey, Chance, Grant, KeyDigest, KeyId, PostgresUrl, Scope};
 use remgate::store::{self, LastAdminKey, Location, Removal, Store};
 use serde_json::json;
 
@@ -24,7 +24,7 @@ async fn admin_until(client: &Client, expires_at: &str) -> Made {
 fn location(engine: &Engine) -> Location {
     match engine.url().strip_prefix("sqlite://") {
         Some(file) => Location::Sqlite(PathBuf::from(file)),
-        None => Location::Postgres(engine.url().into()),
+        None => Location::Postgres(PostgresUrl::parse(engine.url()).unwrap()),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Junction {
     addr: SocketAddr,
     target: watch::Sender<SocketAddr>,
+    freeze: watch::Sender<u64>,
     stop: CancellationToken,
 }
 
@@ -20,24 +21,40 @@ impl Junction {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let addr = listener.local_addr().expect("it is bound");
         let (target, stop) = (watch::Sender::new(target), CancellationToken::new());
+        let freeze = watch::Sender::new(0);
+        let freezes = freeze.clone();
         let (leads, stopped) = (target.subscribe(), stop.clone());
         detach(stop.clone(), async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let there = *leads.borrow();
+                let mut frozen = freezes.subscribe();
                 detach(stopped.clone(), async move {
                     // Where nobody listens, the connection just ends.
                     if let Ok(mut far) = TcpStream::connect(there).await {
-                        let _ = copy_bidirectional(&mut near, &mut far).await;
+                        tokio::select! {
+                            _ = copy_bidirectional(&mut near, &mut far) => {}
+                            _ = frozen.changed() => std::future::pending().await,
+                        }
                     }
                 });
             }
         });
-        Self { addr, target, stop }
+        Self { addr, target, freeze, stop }
     }
 
     /// Passes new connections on to another address; those that there are stay where they are.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         self.target.send_replace(target);
+    }
+
+    /// Lets the connections that there are stay open and say nothing more, as when their other side lost its power.
+    pub(crate) fn freeze(&self) {
+        self.freeze.send_modify(|count| *count += 1);
+    }
+
+    /// A PostgreSQL URL that leads here.
+    pub(crate) fn postgres_url(&self, user: &str, path: &str) -> String {
+        format!("postgres://{user}{}{path}", self.addr)
     }
 
     /// Where `path` is.

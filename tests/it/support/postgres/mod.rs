@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use server::Server;
+pub(crate) use server::Server;
 
 /// Quick, and nothing is ever flushed to disk: the tests' data may go with a power cut.
 const SETTINGS: &str = "

@@ -1,0 +1,143 @@
+//! The server that takes writes, among those of the configuration, and the age of the connections to it.
+//!
+//! After a failover, connections to the former primary may live on: at a server that answers and knows nothing new, or at one
+//! that no longer answers. Whenever the connection that listens was lost, or its server no longer takes writes, all
+//! connections made before are given up.
+
+use std::io;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::watch;
+
+use super::super::backend::late;
+use crate::domain::{Clock, PostgresUrl, SystemClock};
+
+/// The time that a connection may take, unless the URL says another.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The servers, and the one that took writes last.
+#[derive(Debug)]
+pub struct Primary {
+    servers: Vec<PgConnectOptions>,
+    connect_timeout: Duration,
+    current: AtomicUsize,
+    /// The time of the last renewal. Connections that were made before are not used again.
+    renewed: watch::Sender<Instant>,
+    /// Connect to the current server.
+    pools: Mutex<Vec<PgPool>>,
+}
+
+impl Primary {
+    pub(super) fn new(url: &PostgresUrl) -> sqlx::Result<Self> {
+        let servers = url.servers.iter().map(|server| {
+            let text = server.expose_secret();
+            let options = PgConnectOptions::from_str(text)?.disable_statement_logging();
+            let named = text.contains("application_name=");
+            Ok(if named { options } else { options.application_name("remgate") })
+        });
+        Ok(Self {
+            servers: servers.collect::<sqlx::Result<_>>()?,
+            connect_timeout: url.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            current: AtomicUsize::new(0),
+            renewed: watch::Sender::new(SystemClock.instant()),
+            pools: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The options of the current server.
+    pub(super) fn options(&self) -> PgConnectOptions {
+        self.servers[self.current.load(Ordering::Relaxed)].clone()
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Keeps a pool at the current server from now on.
+    pub(super) fn guide(&self, pool: PgPool) {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+    }
+
+    /// Lets go of the pools, which refer to this.
+    pub(super) fn release(&self) {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Connects to the first server that takes writes, beginning with the current one, which it then becomes.
+    ///
+    /// # Errors
+    /// The reason of the last server that was tried.
+    pub(super) async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut failure = late(self.connect_timeout);
+        for turn in 0..self.servers.len() {
+            let index = (first + turn) % self.servers.len();
+            let connecting = async {
+                let mut connection = PgConnection::connect_with(&self.servers[index]).await?;
+                require_primary(&mut connection).await?;
+                Ok(connection)
+            };
+            match tokio::time::timeout(self.connect_timeout, connecting).await {
+                Ok(Ok(connection)) => {
+                    self.move_to(index);
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = late(self.connect_timeout),
+            }
+        }
+        Err(failure)
+    }
+
+    fn move_to(&self, index: usize) {
+        if self.current.swap(index, Ordering::Relaxed) == index {
+            return;
+        }
+        tracing::info!(
+            server = index + 1,
+            servers = self.servers.len(),
+            "another PostgreSQL server takes the writes"
+        );
+        for pool in &*self.pools.lock().unwrap_or_else(PoisonError::into_inner) {
+            pool.set_connect_options(self.servers[index].clone());
+        }
+        self.renew();
+    }
+
+    /// Gives up all connections that were made before now.
+    pub(super) fn renew(&self) {
+        self.renewed.send_replace(SystemClock.instant());
+    }
+
+    /// Whether a connection of this age was made before the last renewal.
+    pub(super) fn is_outdated(&self, age: Duration) -> bool {
+        SystemClock.instant().saturating_duration_since(*self.renewed.borrow()) <= age
+    }
+
+    /// Ends at the next renewal.
+    pub(super) async fn renewal(&self) {
+        let mut renewed = self.renewed.subscribe();
+        if renewed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Fails when the server does not take writes: it is a standby, or was the primary before a failover.
+pub(super) async fn require_primary(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean";
+    let read_only: bool = sqlx::query_scalar(query).fetch_one(connection).await?;
+    if read_only {
+        return Err(sqlx::Error::Io(io::Error::new(
+            io::ErrorKind::ReadOnlyFilesystem,
+            "the server is read-only: a standby, or the primary of before a failover",
+        )));
+    }
+    Ok(())
+}
