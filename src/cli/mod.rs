@@ -138,7 +138,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             block_on_thread(move || verify::run(&options, &global))
         }
         Command::Simulate(command) => simulate::run(&command, global),
-        Command::RemotePc(command) => block_on(remotepc::run(&command, global)),
+        Command::RemotePc(command) => {
+            block_on_with_signals(async |signals| remotepc::run(&command, global, signals).await)
+        }
         Command::Completions(options) => completions::run(&options),
     }
 }
@@ -146,15 +148,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 /// Runs a subcommand's work; `serve` has a runtime of its own. SIGTERM and SIGINT end it, also where it is the first process of
 /// a container, for which signals have no default action.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    block_on_with_signals(async |signals| until_stopped(signals, work).await)
+}
+
+/// Runs work that sees to the signals itself.
+fn block_on_with_signals<T>(
+    work: impl AsyncFnOnce(&mut StopSignals) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        let mut signals = StopSignals::watch()?;
-        tokio::select! {
-            biased;
-            done = work => done,
-            signal = signals.first() => Err(Stopped(signal).into()),
-        }
-    });
+    let outcome = runtime.block_on(async { work(&mut StopSignals::watch()?).await });
     // A thread may be reading from a terminal, and cannot be told to stop.
     runtime.shutdown_background();
     outcome
@@ -163,6 +165,18 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Runs a subcommand that does not wait for the network, in a thread of its own, so that a signal ends it.
 fn block_on_thread(work: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
     block_on(async { tokio::task::spawn_blocking(work).await? })
+}
+
+/// Drops the work at a signal.
+async fn until_stopped<T>(
+    signals: &mut StopSignals,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        signal = signals.first() => Err(Stopped(signal).into()),
+    }
 }
 
 /// A signal ended a subcommand.

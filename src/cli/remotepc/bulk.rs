@@ -7,18 +7,22 @@ use secrecy::SecretString;
 
 use super::password::Password;
 use super::person::{Kind, Told};
-use super::sheet::{FAILED, OK, Outcome, Results, Sheet};
+use super::results::Results;
+use super::sheet::{FAILED, OK, Outcome, Sheet};
 use super::{Bulk, result_file};
 use crate::cli::client::Client;
 use crate::cli::output;
 use crate::cli::progress::Progress;
+use crate::cli::{Stopped, until_stopped};
 use crate::domain::{Clock, SystemClock, iso_millis};
+use crate::lifecycle::StopSignals;
 
 pub(super) async fn run(
     kind: Kind,
     bulk: &Bulk,
     password: Option<&Password>,
     connect: impl FnOnce() -> anyhow::Result<Client>,
+    signals: &mut StopSignals,
 ) -> anyhow::Result<()> {
     let path = bulk.csv.as_deref().context("there is no file")?;
     let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
@@ -36,15 +40,26 @@ pub(super) async fn run(
     let open = || sheet.rows.iter().filter(|row| !row.outcome.is_done());
     let password = match password {
         // A dry run asks nobody: a password that is to be asked for will be there.
-        Some(password) if open().any(|row| !row.has_password()) => {
-            Some(if bulk.dry_run { "asked for later".into() } else { password.get()? })
-        }
+        Some(password) if open().any(|row| !row.has_password()) => Some(if bulk.dry_run {
+            "asked for later".into()
+        } else {
+            until_stopped(signals, password.get()).await?
+        }),
         _ => None,
     };
     match result {
         Some(result) if !bulk.dry_run => {
-            let failed = send(kind, &mut sheet, password.as_ref(), result, &connect()?).await?;
-            told(&sheet, failed, result)
+            let client = connect()?;
+            let mut results = Results::begin(result, &sheet)?;
+            let sending = send(kind, &mut sheet, password.as_ref(), &mut results, &client);
+            let outcome = until_stopped(signals, sending).await.with_context(|| gone_on(result));
+            // Also after a signal: a row that was under way is pending, and a repetition gets its outcome.
+            results.end(&sheet)?;
+            if outcome.as_ref().is_err_and(anyhow::Error::is::<Stopped>) {
+                let done = sheet.rows.iter().filter(|row| row.outcome.is_done()).count();
+                output::remark(&format!("{done} of {} rows are done; {}", sheet.rows.len(), gone_on(result)));
+            }
+            told(&sheet, outcome?, result)
         }
         _ => check(kind, &sheet, password.as_ref()),
     }
@@ -57,7 +72,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// Says what is wrong, and what would be sent.
 fn check(kind: Kind, sheet: &Sheet, password: Option<&SecretString>) -> anyhow::Result<()> {
     let (mut sent, mut faulty) = (0, 0);
-    for (number, row) in sheet.rows.iter().enumerate().filter(|(_, row)| !row.outcome.is_done()) {
+    for row in sheet.rows.iter().filter(|row| !row.outcome.is_done()) {
         let person = row.person(kind, sheet.columns(), password);
         if person.faults().is_empty() {
             sent += 1;
@@ -65,7 +80,7 @@ fn check(kind: Kind, sheet: &Sheet, password: Option<&SecretString>) -> anyhow::
         }
         faulty += 1;
         let name = output::field(&person.name().into());
-        output::line(&format!("row {}  {name}  {}", number + 1, person.faults().join(" ")))?;
+        output::line(&format!("row {}  {name}  {}", row.number, person.faults().join(" ")))?;
     }
     let done = sheet.rows.len() - sent - faulty;
     output::remark(&format!("{sent} would be sent, {done} are done already, {faulty} are faulty"));
@@ -80,22 +95,20 @@ async fn send(
     kind: Kind,
     sheet: &mut Sheet,
     password: Option<&SecretString>,
-    result: &Path,
+    results: &mut Results<'_>,
     client: &Client,
 ) -> anyhow::Result<usize> {
-    let mut results = Results::begin(result, sheet)?;
     let progress = Progress::of(sheet.rows.len() as u64);
     let columns = sheet.columns().to_vec();
     let mut failed = 0;
     for row in &mut sheet.rows {
         if !row.outcome.is_done() {
             let person = row.person(kind, &columns, password);
-            let told = person.send(client, Some(&row.outcome.at)).await;
-            let told = told.with_context(|| gone_on(result))?;
+            let told = person.send(client, Some(&row.outcome.at)).await?;
             let (status, description) = match told {
                 Told::Done(word) => (OK, word),
                 Told::Failed(words) => (FAILED, words),
-                Told::Hopeless(words) => bail!("{words}: no row would fare better; {}", gone_on(result)),
+                Told::Hopeless(words) => bail!("{words}: no row would fare better"),
             };
             failed += usize::from(status == FAILED);
             let at = iso_millis::text(SystemClock.now());
@@ -104,7 +117,6 @@ async fn send(
         }
         progress.add(1);
     }
-    results.end(sheet)?;
     Ok(failed)
 }
 

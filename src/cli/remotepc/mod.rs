@@ -7,6 +7,7 @@ mod bulk;
 mod list;
 mod password;
 mod person;
+mod results;
 mod sheet;
 mod table;
 
@@ -20,7 +21,8 @@ use serde_json::{Value as Json, json};
 
 use super::client::{Client, Server};
 use super::options::Global;
-use super::{Usage, output};
+use super::{Usage, output, until_stopped};
+use crate::lifecycle::StopSignals;
 use password::Password;
 use person::{Kind, Person, Told};
 
@@ -105,19 +107,24 @@ pub(super) struct Signin {
 /// A call may wait as long as the longest `remotepc.timeout`.
 const TIMEOUT: Duration = Duration::from_mins(11);
 
-pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn run(command: &Command, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
+    let connect = |server| Client::internal(server, global);
     match command {
-        Command::List(options) => list::run(options, &Client::internal(&options.server, global)?).await,
-        Command::Add(options) => add(options, global).await,
-        Command::Invite(options) => invite(options, global).await,
-        Command::Signin(options) => sign_in(options, &Client::internal(&options.server, global)?).await,
+        Command::List(options) => {
+            until_stopped(signals, list::run(options, &connect(&options.server)?)).await
+        }
+        Command::Add(options) => add(options, global, signals).await,
+        Command::Invite(options) => invite(options, global, signals).await,
+        Command::Signin(options) => {
+            until_stopped(signals, sign_in(options, &connect(&options.server)?)).await
+        }
     }
 }
 
-async fn add(options: &Add, global: &Global) -> anyhow::Result<()> {
+async fn add(options: &Add, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
     let connect = || Client::internal(&options.server, global);
     let Some(email) = &options.email else {
-        return bulk::run(Kind::Add, &options.bulk, Some(&options.password), connect).await;
+        return bulk::run(Kind::Add, &options.bulk, Some(&options.password), connect, signals).await;
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let cells = [
@@ -127,18 +134,21 @@ async fn add(options: &Add, global: &Global) -> anyhow::Result<()> {
         ("allotedComputers", options.computers.map(|it| it.to_string()).unwrap_or_default()),
         ("sendEmailToUser", if options.send_email { "true".to_owned() } else { String::new() }),
     ];
-    let person = Person::new(Kind::Add, &cells, Some(options.password.get()?));
-    one(&person, &connect()?).await
+    until_stopped(signals, async {
+        let person = Person::new(Kind::Add, &cells, Some(options.password.get().await?));
+        one(&person, &connect()?).await
+    })
+    .await
 }
 
-async fn invite(options: &Invite, global: &Global) -> anyhow::Result<()> {
+async fn invite(options: &Invite, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
     let connect = || Client::internal(&options.server, global);
     let Some(email) = &options.email else {
-        return bulk::run(Kind::Invite, &options.bulk, None, connect).await;
+        return bulk::run(Kind::Invite, &options.bulk, None, connect, signals).await;
     };
     let computers = options.computers.map(|it| it.to_string()).unwrap_or_default();
     let cells = [("invitedUserEmailId", email.clone()), ("allotedComputers", computers)];
-    one(&Person::new(Kind::Invite, &cells, None), &connect()?).await
+    until_stopped(signals, one(&Person::new(Kind::Invite, &cells, None), &connect()?)).await
 }
 
 async fn one(person: &Person, client: &Client) -> anyhow::Result<()> {
@@ -153,7 +163,7 @@ async fn one(person: &Person, client: &Client) -> anyhow::Result<()> {
 
 async fn sign_in(options: &Signin, client: &Client) -> anyhow::Result<()> {
     use secrecy::ExposeSecret;
-    let password = options.password.get()?;
+    let password = options.password.get().await?;
     let body = json!({"username": options.username, "password": password.expose_secret()});
     if !options.direct {
         let opened: Json = client.send(Method::POST, "/v1/remotepc/sessions", &body, TIMEOUT).await?;

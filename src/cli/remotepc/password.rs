@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 
 #[derive(Debug, Args)]
@@ -14,15 +15,35 @@ pub(super) struct Password {
     password_file: Option<PathBuf>,
 }
 
+/// Restores the terminal's settings when it is dropped: a prompt that a signal ends leaves the echo off.
+struct Echo(Option<Termios>);
+
+impl Echo {
+    fn of_terminal() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, settings);
+        }
+    }
+}
+
 impl Password {
     /// The password.
-    pub(super) fn get(&self) -> anyhow::Result<SecretString> {
+    pub(super) async fn get(&self) -> anyhow::Result<SecretString> {
         let Some(path) = &self.password_file else {
             ensure!(
                 io::stdin().is_terminal(),
                 "there is nobody to ask at a terminal; give the password with --password-file"
             );
-            let asked = rpassword::prompt_password("Password: ").context("failed to ask for the password")?;
+            let _echo = Echo::of_terminal();
+            // In a thread of its own, so that a signal ends the command.
+            let asking = tokio::task::spawn_blocking(|| rpassword::prompt_password("Password: "));
+            let asked = asking.await?.context("failed to ask for the password")?;
             return Ok(asked.into());
         };
         let text =

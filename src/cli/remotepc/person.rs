@@ -109,7 +109,8 @@ impl Person {
     fn take(&mut self, name: &str, form: Form, text: &str) {
         let value = match form {
             Form::Text => Some(json!(text)),
-            Form::Number => text.parse::<u64>().ok().map(|number| json!(number)),
+            // What is written as a number is passed on as it is written, `1.0` too.
+            Form::Number => serde_json::from_str(text).ok().filter(is_count),
             Form::Flag => text.to_ascii_lowercase().parse::<bool>().ok().map(|flag| json!(flag)),
         };
         if name == EMAIL && !is_email_address(text) {
@@ -195,6 +196,11 @@ impl Person {
     }
 }
 
+/// Whether it is a number that is not below zero.
+fn is_count(value: &Json) -> bool {
+    value.as_f64().is_some_and(|number| number >= 0.0)
+}
+
 /// The same request is still under way.
 const IN_USE: &str = "IDEMPOTENCY_KEY_IN_USE";
 
@@ -225,6 +231,9 @@ mod tests {
     #[rstest::rstest]
     #[case("a@example.com", "1", &[])]
     #[case(" a@example.com ", "", &[])]
+    #[case("a@example.com", "1.0", &[])]
+    #[case("a@example.com", "true", &["INVALID_REQUEST"])]
+    #[case("a@example.com", "1,5", &["INVALID_REQUEST"])]
     #[case("", "1", &["EMAILID_REQUIRED"])]
     #[case("a", "-1", &["ENTER_VALID_EMAIL", "INVALID_REQUEST"])]
     fn faults_have_upstreams_words(#[case] email: &str, #[case] computers: &str, #[case] faults: &[&str]) {

@@ -1,21 +1,18 @@
-//! The files of bulk work: rows of people, and what became of each.
+//! The files of bulk work: rows of people, and the outcome of each.
 //!
-//! A result file holds every row from the start, `pending`, and gets a further row for each that is done, so that a run
-//! which is broken off, however it is, loses neither what was done nor what was not. At its end a run leaves one row for
-//! each. Passwords are read and never written.
+//! The result of an earlier run can be read as well: its rows go on where that run ended. Columns that a person added to
+//! it are kept. Passwords are read and never written.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 
-use super::person::{Kind, PASSWORD, Person};
-use super::table::{canonical, decode, separator, trim_empty_cells};
+use super::person::{EMAIL, Kind, PASSWORD, Person};
+use super::table::{RowNumbers, canonical, decode, separator, trim_empty_cells};
+use crate::domain::restored;
 
-/// What a result file adds.
+/// The columns that a result file adds.
 pub(super) const ADDED: [&str; 3] = ["status", "description", "at"];
 
 const PENDING: &str = "pending";
@@ -24,22 +21,28 @@ pub(super) const FAILED: &str = "failed";
 
 /// A table of people.
 pub(super) struct Sheet {
+    pub(super) separator: u8,
     columns: Vec<String>,
+    /// Columns of a result file that a person has added.
+    pub(super) extras: Vec<String>,
     pub(super) rows: Vec<Row>,
     /// Rows of an earlier result whose people are not in the present file. They stay in the result.
-    kept: Vec<Row>,
+    pub(super) kept: Vec<Row>,
     /// Whether an earlier run has written it.
     is_result: bool,
 }
 
-/// One person, and how far it has come.
+/// One person, and the outcome so far.
 pub(super) struct Row {
-    cells: Vec<String>,
+    /// As a spreadsheet counts: the header is row 1.
+    pub(super) number: usize,
+    pub(super) cells: Vec<String>,
+    pub(super) extras: Vec<String>,
     password: Option<SecretString>,
     pub(super) outcome: Outcome,
 }
 
-/// What the added columns say.
+/// The cells of the added columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) status: String,
@@ -58,7 +61,7 @@ impl Outcome {
 }
 
 impl Row {
-    /// Whom it is about; `password` is for those that have none of their own.
+    /// The person; `password` is for rows that have none of their own.
     pub(super) fn person(&self, kind: Kind, columns: &[String], password: Option<&SecretString>) -> Person {
         let cells: Vec<_> = columns.iter().cloned().zip(self.cells.iter().cloned()).collect();
         Person::new(kind, &cells, self.password.clone().or_else(|| password.cloned()))
@@ -69,9 +72,12 @@ impl Row {
         self.password.is_some()
     }
 
-    fn record(&self) -> io::Result<Vec<u8>> {
-        let Outcome { status, description, at } = &self.outcome;
-        line(self.cells.iter().chain([status, description, at]))
+    /// Makes one that failed pending again; its new turn is told from the one before by its time.
+    fn begin(&mut self, now: &str) {
+        if !self.outcome.is_done() {
+            let at = if self.outcome.at.is_empty() { now } else { &self.outcome.at };
+            self.outcome = Outcome::pending(at);
+        }
     }
 }
 
@@ -81,7 +87,7 @@ impl Sheet {
         &self.columns
     }
 
-    /// Refuses to be written over: what somebody has written by hand, passwords too, would be lost.
+    /// Refuses to be written over: a file made by hand, with its passwords, would be lost.
     pub(super) fn ensure_result(&self, path: &Path) -> anyhow::Result<()> {
         ensure!(
             self.is_result,
@@ -99,53 +105,76 @@ impl Sheet {
             .with_context(|| format!("{} cannot be used", path.display()))
     }
 
-    fn parse(text: &str, kind: Kind) -> anyhow::Result<Self> {
-        let (separator, text) = separator(text, kind);
+    pub(super) fn parse(text: &str, kind: Kind) -> anyhow::Result<Self> {
+        let (separator, text) = separator(text, kind)?;
+        let numbers = RowNumbers::of(text, separator);
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(separator)
             .flexible(true)
             .trim(csv::Trim::Headers)
             .from_reader(text.as_bytes());
         let headers = canonical(reader.headers()?, kind);
-        let is_result = headers.iter().any(|it| ADDED.contains(&it));
+        let is_result = headers.iter().any(|name| ADDED.contains(&name));
         check(&headers, kind, is_result)?;
-        let is_input = |name: &str| !ADDED.contains(&name) && name != PASSWORD;
-        let columns = headers.iter().filter(|it| is_input(it)).map(str::to_owned).collect();
-        let mut sheet = Self { columns, rows: Vec::new(), kept: Vec::new(), is_result };
-        let mut records = reader.records().collect::<Result<Vec<_>, _>>()?;
-        for record in &mut records {
-            trim_empty_cells(record, headers.len());
-        }
-        records.retain(|record| record.iter().any(|cell| !cell.trim().is_empty()));
-        let last = records.len().saturating_sub(1);
-        for (number, record) in records.iter().enumerate() {
-            if record.len() != headers.len() {
-                // A run that was killed while it wrote.
-                if is_result && number == last {
-                    break;
-                }
-                bail!("row {} has {} columns, the header has {}", number + 1, record.len(), headers.len());
+        let mut sheet = Self::empty(separator, &headers, kind, is_result);
+        let mut record = csv::StringRecord::new();
+        let mut torn = None;
+        while reader.read_record(&mut record)? {
+            trim_empty_cells(&mut record, headers.len());
+            if record.iter().all(|cell| cell.trim().is_empty()) {
+                continue;
             }
-            let cell = |name: &str| headers.iter().position(|it| it == name).map(|at| &record[at]);
-            let text = |name: &str| cell(name).unwrap_or_default().to_owned();
-            let row = Row {
-                cells: headers
-                    .iter()
-                    .zip(record)
-                    .filter(|(it, _)| is_input(it))
-                    .map(|(_, it)| it.to_owned())
-                    .collect(),
-                password: cell(PASSWORD).filter(|it| !it.is_empty()).map(SecretString::from),
-                outcome: Outcome { status: text("status"), description: text("description"), at: text("at") },
-            };
+            if let Some(error) = torn {
+                bail!("{error}");
+            }
+            let number = numbers.at(reader.position().byte());
+            if record.len() != headers.len() {
+                let error =
+                    format!("row {number} has {} columns, the header has {}", record.len(), headers.len());
+                // The last row of a result, which a run was writing when it was killed.
+                ensure!(is_result, error);
+                torn = Some(error);
+                continue;
+            }
+            let row = sheet.row(number, &headers, &record);
             sheet.take(row);
         }
         Ok(sheet)
     }
 
-    /// Adds a row; what became of one that was pending takes its place.
+    fn empty(separator: u8, headers: &csv::StringRecord, kind: Kind, is_result: bool) -> Self {
+        let known = kind.columns();
+        let named = |wanted: &dyn Fn(&str) -> bool| {
+            headers.iter().filter(|name| wanted(name)).map(str::to_owned).collect()
+        };
+        Self {
+            separator,
+            columns: named(&|name| known.contains(&name) && name != PASSWORD),
+            extras: named(&|name| !known.contains(&name) && !ADDED.contains(&name)),
+            rows: Vec::new(),
+            kept: Vec::new(),
+            is_result,
+        }
+    }
+
+    fn row(&self, number: usize, headers: &csv::StringRecord, record: &csv::StringRecord) -> Row {
+        let cell = |name: &str| headers.iter().position(|header| header == name).map(|at| &record[at]);
+        let text = |name: &str| {
+            let text = cell(name).unwrap_or_default();
+            if self.is_result { restored(text) } else { text.to_owned() }
+        };
+        Row {
+            number,
+            cells: self.columns.iter().map(|name| text(name)).collect(),
+            extras: self.extras.iter().map(|name| text(name)).collect(),
+            password: cell(PASSWORD).filter(|text| !text.is_empty()).map(SecretString::from),
+            outcome: Outcome { status: text("status"), description: text("description"), at: text("at") },
+        }
+    }
+
+    /// Adds a row; the outcome of one that was pending takes its place.
     fn take(&mut self, row: Row) {
-        let same = |it: &&mut Row| it.outcome.status == PENDING && it.cells == row.cells;
+        let same = |earlier: &&mut Row| earlier.outcome.status == PENDING && earlier.cells == row.cells;
         let pending = self.rows.iter_mut().find(same).filter(|_| row.outcome.status != PENDING);
         match pending {
             Some(pending) => pending.outcome = row.outcome,
@@ -153,15 +182,44 @@ impl Sheet {
         }
     }
 
-    /// Takes over what an earlier run has done.
-    pub(super) fn go_on_from(&mut self, mut earlier: Self) -> anyhow::Result<()> {
-        ensure!(self.columns == earlier.columns, "it is the result of a file with other columns");
+    /// Takes over the outcomes of an earlier run.
+    ///
+    /// A row is the same if all its cells are. Earlier rows that are not in the present file are kept, except for one that was
+    /// not done and whose address is: the present row corrects it.
+    ///
+    /// # Errors
+    /// The earlier file has other columns.
+    pub(super) fn go_on_from(&mut self, earlier: Self) -> anyhow::Result<()> {
+        let mut same = [self.columns.clone(), earlier.columns.clone()];
+        let [own, other] = &mut same;
+        own.sort();
+        other.sort();
+        ensure!(own == other, "it is the result of a file with other columns");
+        let own = std::mem::take(&mut self.extras);
+        let further = earlier.extras.iter().filter(|name| !own.contains(name));
+        self.extras = own.iter().chain(further).cloned().collect();
+        let mut rows = earlier.rows;
+        for row in &mut rows {
+            row.cells = aligned(&self.columns, &earlier.columns, &row.cells);
+            row.extras = aligned(&self.extras, &earlier.extras, &row.extras);
+        }
         for row in &mut self.rows {
-            if let Some(at) = earlier.rows.iter().position(|it| it.cells == row.cells) {
-                row.outcome = earlier.rows.remove(at).outcome;
+            row.extras = aligned(&self.extras, &own, &row.extras);
+            if let Some(at) = rows.iter().position(|earlier| earlier.cells == row.cells) {
+                let Row { extras, outcome, .. } = rows.remove(at);
+                row.outcome = outcome;
+                row.extras
+                    .iter_mut()
+                    .zip(extras)
+                    .filter(|(own, _)| own.is_empty())
+                    .for_each(|(own, it)| *own = it);
             }
         }
-        self.kept = earlier.rows;
+        let email = self.columns.iter().position(|name| name == EMAIL);
+        let address = |row: &Row| email.map(|at| row.cells[at].trim().to_lowercase());
+        let present: Vec<_> = self.rows.iter().map(address).collect();
+        rows.retain(|row| row.outcome.is_done() || !present.contains(&address(row)));
+        self.kept = rows;
         Ok(())
     }
 
@@ -169,95 +227,41 @@ impl Sheet {
     pub(super) fn begin(&mut self, now: &str) {
         self.rows.iter_mut().for_each(|row| row.begin(now));
     }
-
-    fn header(&self) -> io::Result<Vec<u8>> {
-        line(self.columns.iter().map(String::as_str).chain(ADDED))
-    }
-
-    /// Writes all of it in the place of what is there, whole or not at all.
-    fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let beside = PathBuf::from(format!("{}.part", path.display()));
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            let mut all = self.header()?;
-            for row in self.rows.iter().chain(&self.kept) {
-                all.extend(row.record()?);
-            }
-            file.write_all(&all)?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)
-        };
-        write().with_context(|| format!("failed to write {}", path.display()))
-    }
 }
 
-impl Row {
-    /// One that failed is to be done again; its new turn is told from the one before by its time.
-    fn begin(&mut self, now: &str) {
-        if !self.outcome.is_done() {
-            let at = if self.outcome.at.is_empty() { now } else { &self.outcome.at };
-            self.outcome = Outcome::pending(at);
-        }
-    }
-}
-
-/// A result file that is being written.
-pub(super) struct Results<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Results<'a> {
-    /// Writes down what is to be done.
-    pub(super) fn begin(path: &'a Path, sheet: &Sheet) -> anyhow::Result<Self> {
-        sheet.write(path)?;
-        let file = OpenOptions::new().append(true).open(path);
-        let file = file.with_context(|| format!("failed to write {}", path.display()))?;
-        Ok(Self { path, file })
-    }
-
-    /// Adds what became of one row; it is on disk when this returns.
-    pub(super) fn add(&mut self, row: &Row) -> anyhow::Result<()> {
-        let add = |file: &mut File| {
-            file.write_all(&row.record()?)?;
-            file.sync_data()
-        };
-        add(&mut self.file).with_context(|| format!("failed to write {}", self.path.display()))
-    }
-
-    /// Leaves one row for each.
-    pub(super) fn end(self, sheet: &Sheet) -> anyhow::Result<()> {
-        sheet.write(self.path)
-    }
-}
-
-fn line<I: IntoIterator<Item: AsRef<[u8]>>>(cells: I) -> io::Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells)?;
-    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+/// The cells of a row in another order of columns; a column that was not there is empty.
+fn aligned(to: &[String], from: &[String], cells: &[String]) -> Vec<String> {
+    let cell = |name: &String| from.iter().position(|known| known == name).map(|at| cells[at].clone());
+    to.iter().map(|name| cell(name).unwrap_or_default()).collect()
 }
 
 fn check(headers: &csv::StringRecord, kind: Kind, is_result: bool) -> anyhow::Result<()> {
     let known = kind.columns();
     let list = known.join(",");
     for (number, name) in headers.iter().enumerate() {
+        let is_known = known.contains(&name) || ADDED.contains(&name);
         ensure!(
-            known.contains(&name) || ADDED.contains(&name),
+            is_known || is_result,
             "its header may have the columns {list}, and column {} is none of them",
             number + 1
         );
-        ensure!(!headers.iter().skip(number + 1).any(|it| it == name), "the column {name} is there twice");
+        let is_repeated = headers.iter().skip(number + 1).any(|other| other == name);
+        ensure!(!(is_known && is_repeated), "the column {name} is there twice");
     }
     for name in kind.required().chain(ADDED.into_iter().filter(|_| is_result)) {
-        ensure!(headers.iter().any(|it| it == name), "it has no column {name}; there may be {list}");
+        ensure!(headers.iter().any(|header| header == name), "it has no column {name}; there may be {list}");
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::table;
     use super::*;
+
+    fn written(sheet: &Sheet) -> String {
+        String::from_utf8(table(sheet).unwrap()).unwrap()
+    }
 
     fn parse(text: &str) -> anyhow::Result<Sheet> {
         let mut sheet = Sheet::parse(text, Kind::Invite)?;
@@ -337,10 +341,38 @@ mod tests {
         let mut sheet = Sheet::parse(text, Kind::Add).unwrap();
         sheet.begin("now");
         assert!(sheet.rows[0].has_password());
-        let written = [sheet.header().unwrap(), sheet.rows[0].record().unwrap()].concat();
         assert_eq!(
-            String::from_utf8(written).unwrap(),
-            "firstName,lastName,invitedUserEmailId,status,description,at\nJ,D,j@example.com,pending,,now\n"
+            written(&sheet),
+            "\u{feff}firstName,lastName,invitedUserEmailId,status,description,at\r\nJ,D,j@example.com,pending,,now\r\n"
         );
+    }
+
+    #[test]
+    fn rows_have_the_numbers_of_a_spreadsheet() {
+        let text = "sep=;\r\n\r\ninvitedUserEmailId;allotedComputers\r\na;1\r\n\r\n;;\r\n\"b\nc\";2\r\nd;\"3\r\n\"\"4\"\r\ne;5";
+        let numbers: Vec<_> = parse(text).unwrap().rows.iter().map(|row| row.number).collect();
+        assert_eq!(numbers, [3, 6, 7, 8]);
+        let error = parse("invitedUserEmailId,allotedComputers\n\n\na\nb,1\n").err().unwrap();
+        assert_eq!(error.to_string(), "row 4 has 1 columns, the header has 2");
+    }
+
+    #[test]
+    fn a_result_keeps_its_separator_and_the_columns_that_a_person_added() {
+        let mut sheet = parse("allotedComputers;invitedUserEmailId\n1;a\n2;b\n3;C\n").unwrap();
+        let earlier = "note,invitedUserEmailId,allotedComputers,status,description,at\n\
+                       new,a,1,ok,INVITED,t1\nold,c,9,failed,X,t2\n'=sum,d,4,failed,X,t3\n'=1,e,5,ok,INVITED,t4\n";
+        sheet.go_on_from(parse(earlier).unwrap()).unwrap();
+        sheet.begin("now");
+        assert_eq!(
+            written(&sheet),
+            "\u{feff}allotedComputers;invitedUserEmailId;status;description;at;note\r\n\
+             1;a;ok;INVITED;t1;new\r\n2;b;pending;;now;\r\n3;C;pending;;now;\r\n\
+             4;d;pending;;t3;'=sum\r\n5;e;ok;INVITED;t4;'=1\r\n"
+        );
+    }
+
+    #[test]
+    fn a_separator_of_several_bytes_is_refused() {
+        assert!(parse("sep=\u{a6}\ninvitedUserEmailId\u{a6}allotedComputers\n").is_err());
     }
 }

@@ -26,11 +26,18 @@ pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
 /// Separator of a table, and the table without the line `sep=` that Excel reads.
 ///
 /// Without that line the separator is the one that yields the most known columns; a comma wins a tie.
-pub(super) fn separator(text: &str, kind: Kind) -> (u8, &str) {
+///
+/// # Errors
+/// `sep=` names a character that is not ASCII.
+pub(super) fn separator(text: &str, kind: Kind) -> anyhow::Result<(u8, &str)> {
     let (first, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let named = first.trim_matches('"').get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
     if let (Some(_), Some(&separator)) = (named, first.trim_matches('"').as_bytes().get(4)) {
-        return (separator, rest.strip_prefix('\n').unwrap_or(rest));
+        ensure!(
+            separator.is_ascii() && separator != b'"',
+            "the separator behind `sep=` is one ASCII character"
+        );
+        return Ok((separator, rest.strip_prefix('\n').unwrap_or(rest)));
     }
     let head = text.trim_start().split(['\r', '\n']).next().unwrap_or_default();
     let known = |separator: u8| {
@@ -39,7 +46,7 @@ pub(super) fn separator(text: &str, kind: Kind) -> (u8, &str) {
     };
     // `max_by_key` takes the last of equals.
     let best = [b'|', b'\t', b';', b','].into_iter().max_by_key(|separator| known(*separator));
-    (best.unwrap_or(b','), text)
+    Ok((best.unwrap_or(b','), text))
 }
 
 /// The header in the documented spelling, without empty columns at its end.
@@ -59,5 +66,44 @@ pub(super) fn trim_empty_cells(record: &mut csv::StringRecord, width: usize) {
     let used = filled.last().map_or(0, |(last, _)| last + 1);
     if record.len() > width {
         record.truncate(used.max(width));
+    }
+}
+
+/// The numbers of rows as a spreadsheet counts them: empty rows count, and a cell with line breaks is one row.
+pub(super) struct RowNumbers {
+    /// The byte at which each row begins.
+    starts: Vec<u64>,
+}
+
+impl RowNumbers {
+    pub(super) fn of(text: &str, separator: u8) -> Self {
+        let (mut starts, mut quoted, mut at_cell) = (vec![0], false, true);
+        let mut bytes = (1_u64..).zip(text.bytes()).peekable();
+        while let Some((next, byte)) = bytes.next() {
+            let follows = |byte: u8, bytes: &mut std::iter::Peekable<_>| {
+                bytes.peek().is_some_and(|(_, following): &(u64, u8)| *following == byte)
+            };
+            match byte {
+                b'"' if quoted => {
+                    if follows(b'"', &mut bytes) {
+                        bytes.next();
+                    } else {
+                        quoted = false;
+                    }
+                }
+                _ if quoted => {}
+                b'"' if at_cell => quoted = true,
+                b'\n' => starts.push(next),
+                b'\r' if !follows(b'\n', &mut bytes) => starts.push(next),
+                _ => {}
+            }
+            at_cell = !quoted && (byte == separator || byte == b'\n' || byte == b'\r');
+        }
+        Self { starts }
+    }
+
+    /// The number of the row that ends before this byte. The first row is 1.
+    pub(super) fn at(&self, end: u64) -> usize {
+        self.starts.partition_point(|start| *start < end)
     }
 }

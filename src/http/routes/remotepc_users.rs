@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::desk::{Asker, Desk, Failure};
-use crate::domain::{Cursor, Invalid, Limit, iso_millis};
+use crate::domain::{Cursor, Invalid, Limit, defused, iso_millis};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
@@ -196,7 +196,7 @@ fn table(users: &[User]) -> Result<Vec<u8>, ::csv::Error> {
     table.write_record(["username", "active", "allotted_computers", "used_computers", "created_on"])?;
     for user in users {
         table.write_record([
-            plain(&user.username),
+            defused(&user.username),
             user.active.to_string(),
             user.allotted_computers.to_string(),
             user.used_computers.to_string(),
@@ -204,11 +204,6 @@ fn table(users: &[User]) -> Result<Vec<u8>, ::csv::Error> {
         ])?;
     }
     table.into_inner().map_err(|e| e.into_error().into())
-}
-
-/// A name that a spreadsheet would run as a formula gets an apostrophe before it, as spreadsheets themselves write it.
-fn plain(name: &str) -> String {
-    if name.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{name}") } else { name.to_owned() }
 }
 
 impl From<CallError> for Problem {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::simulator::simulator;
@@ -50,6 +51,8 @@ impl Shell {
     fn rows(&self, name: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder().join(name)).unwrap();
         assert!(!text.contains("planted"), "{text}");
+        let text = text.strip_prefix('\u{feff}').expect("spreadsheets know UTF-8 by its mark");
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
         text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
     }
 
@@ -104,7 +107,7 @@ both_engines! {
         shell.write("people.csv", PEOPLE);
         let dry = shell.run(&["invite", "--csv", "people.csv", "--dry-run"]).await;
         assert_eq!(dry.code, Some(1), "{dry:?}");
-        assert_eq!(dry.stdout, "row 4  no address  ENTER_VALID_EMAIL\nrow 5  c@example.com  INVALID_REQUEST\n");
+        assert_eq!(dry.stdout, "row 5  no address  ENTER_VALID_EMAIL\nrow 6  c@example.com  INVALID_REQUEST\n");
         assert!(dry.stderr.contains("3 would be sent, 0 are done already, 2 are faulty") && shell.seen("invite") == 0, "{dry:?}");
 
         let files = ["invite", "--csv", "people.csv", "--result", "result.csv"];
@@ -157,7 +160,7 @@ both_engines! {
             "1,a@example.com,ok,INVITED", ",b@example.com,ok,INVITED", "1,a@example.com,ok,INVITED"]);
         shell.write("broken.csv", "invitedUserEmailId,allotedComputers\n\"a\nb@example.com\",1\nc@example.com\n");
         let broken = shell.run(&["invite", "--csv", "broken.csv", "--dry-run"]).await;
-        assert!(broken.code == Some(1) && broken.stderr.contains("row 2 has 1 columns"), "{broken:?}");
+        assert!(broken.code == Some(1) && broken.stderr.contains("row 3 has 1 columns"), "{broken:?}");
     }
 
     async fn people_are_added_without_their_passwords_being_kept(engine: Engine) {
@@ -207,5 +210,45 @@ both_engines! {
         let ended = shell.run(&["invite", "--csv", "people.csv", "--result", "result.csv"]).await;
         assert!(ended.code == Some(1) && ended.stderr.contains("REMOTEPC_KEY_REJECTED"), "{ended:?}");
         assert_eq!((shell.seen("invite"), shell.rows("result.csv").len()), (1, 6));
+    }
+
+    async fn a_run_that_a_signal_ends_leaves_one_row_a_person(engine: Engine) {
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+            let engine = engine.another().await;
+            let shell = Shell::open(&engine, &["--slow-by", "1s"]).await;
+            shell.write("people.csv", "invitedUserEmailId\na@example.com\nsim-slow@example.com\nb@example.com\n");
+            let internal = shell.service.process.internal_addr().to_string();
+            let args = ["remotepc", "invite", "--csv", "people.csv", "--result", "result.csv", "--internal-listen", &internal];
+            let run = Launch::new(&args).in_folder(shell.folder()).spawn();
+            let begun = async {
+                while shell.service.internal.get("/v1/audit?whom=sim-slow@example.com").await.json()["data"][0].is_null() {}
+            };
+            crate::support::within("the second row to begin", begun).await;
+            run.signal(signal);
+            assert_eq!(run.wait().await, Some(code));
+            assert!(run.log().contains("1 of 3 rows are done; the same command goes on where result.csv ends"), "{}", run.log());
+            assert_eq!(shell.rows("result.csv")[1..], ["a@example.com,ok,INVITED", "sim-slow@example.com,pending,", "b@example.com,pending,"]);
+            let done = Process::run(&args, &[], shell.folder()).await;
+            assert_eq!(done.code, Some(0), "{done:?}");
+            assert_eq!(shell.rows("result.csv")[1..], ["a@example.com,ok,INVITED", "sim-slow@example.com,ok,INVITED", "b@example.com,ok,INVITED"]);
+            assert_eq!(shell.seen("invite"), 3, "the row that was under way was not sent twice");
+        }
+    }
+
+    async fn tables_of_spreadsheets_are_read_and_written(engine: Engine) {
+        let shell = Shell::open(&engine, &[]).await;
+        let head = "firstName|lastName|invitedUserEmailId|password";
+        let table = format!("\u{feff}{head}\r\n=1+1|@doe|jane@example.com|planted-1\r\n\r\n'-J|a;=b|john@example.com|planted-2\r\n");
+        let utf16: Vec<u8> = table.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        std::fs::write(shell.folder().join("people.csv"), utf16).unwrap();
+        shell.done(&["add", "--csv", "people.csv", "--result", "result.csv"]).await;
+        let text = std::fs::read_to_string(shell.folder().join("result.csv")).unwrap();
+        let rows: Vec<_> = text.split("\r\n").collect();
+        assert_eq!(rows[0], "\u{feff}firstName|lastName|invitedUserEmailId|status|description|at");
+        assert!(rows[1].starts_with("'=1+1|'@doe|jane@example.com|ok|SUCCESS|2"), "{text}");
+        assert!(rows[2].starts_with("''-J|a;'=b|john@example.com|ok|SUCCESS|2"), "{text}");
+        shell.done(&["add", "--csv", "people.csv", "--result", "result.csv"]).await;
+        shell.done(&["add", "--csv", "result.csv", "--result", "again.csv"]).await;
+        assert_eq!((std::fs::read_to_string(shell.folder().join("again.csv")).unwrap(), shell.seen("add")), (text, 2));
     }
 }
