@@ -18,6 +18,7 @@ pub struct Wake {
     events: watch::Sender<u64>,
     due: watch::Sender<u64>,
     others: watch::Sender<u64>,
+    endpoints: watch::Sender<u64>,
     named: named::Named,
     waiting: watch::Sender<u64>,
     soonest: watch::Sender<Timestamp>,
@@ -31,6 +32,7 @@ impl Wake {
             events: watch::Sender::new(0),
             due: watch::Sender::new(0),
             others: watch::Sender::new(0),
+            endpoints: watch::Sender::new(0),
             named: named::Named::default(),
             waiting: watch::Sender::new(0),
             soonest: watch::Sender::new(Timestamp::MAX),
@@ -52,6 +54,17 @@ impl Wake {
         self.events_stored();
         self.deliveries_due();
         bump(&self.others);
+    }
+
+    /// The settings of an endpoint have changed, or an endpoint was removed. Called before the change is confirmed.
+    pub fn endpoints_changed(&self) {
+        bump(&self.endpoints);
+    }
+
+    /// The number of changes of endpoints so far. Settings that were read before the number grew may be old.
+    #[must_use]
+    pub fn endpoint_changes(&self) -> u64 {
+        *self.endpoints.borrow()
     }
 
     /// An authentication has come, or has run out.

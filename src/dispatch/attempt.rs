@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::Driver;
+use super::known::Known;
 use super::notices;
 use super::observe::Ended;
 use crate::domain::{AttemptReport, Endpoint, Lease, Retry, RetryPolicy, Settlement, Verdict};
@@ -12,8 +13,20 @@ use crate::telemetry::millis;
 /// The receiver wants no more, ever.
 const GONE: u16 = 410;
 
+/// Whether an attempt that was granted to the one may be made for the other.
+fn has_same_limits(one: &Endpoint, other: &Endpoint) -> bool {
+    let limits = |endpoint: &Endpoint| {
+        let sending = &endpoint.settings.sending;
+        (sending.max_in_flight, sending.rate_limit, sending.timeout, endpoint.health.is_held_back())
+    };
+    limits(one) == limits(other)
+}
+
 impl Driver {
-    pub(super) async fn attempt(self, lease: Lease, endpoint: Arc<Endpoint>, place: Place) {
+    pub(super) async fn attempt(self, lease: Lease, known: Known, place: Place) {
+        let Some(endpoint) = self.in_force(known).await else {
+            return self.release(lease).await;
+        };
         let at = self.parts.clock.now();
         let sending = self.parts.sender.send(&endpoint, &lease, at);
         let Some(report) = self.parts.lifecycle.hard().run_until_cancelled(sending).await else {
@@ -36,6 +49,21 @@ impl Driver {
             notice,
         };
         self.end(Ended { settlement, endpoint: Some(endpoint) }).await;
+    }
+
+    /// The endpoint as it is now, however long the attempt has waited. `None` when no attempt is to be made with what was
+    /// decided for the endpoint as it was: it is disabled or gone, or has other limits. Then the store is asked again.
+    async fn in_force(&self, known: Known) -> Option<Arc<Endpoint>> {
+        let Known { mut endpoint, mut changes } = known;
+        loop {
+            let announced = self.parts.wake.endpoint_changes();
+            if announced == changes {
+                return Some(endpoint);
+            }
+            let read = self.parts.store.endpoints_named(std::slice::from_ref(&endpoint.id)).await.ok()?;
+            let now = read.into_iter().next().filter(|now| now.enabled && has_same_limits(now, &endpoint))?;
+            (endpoint, changes) = (Arc::new(now), announced);
+        }
     }
 
     /// Gives a lease back: the delivery is due at once, and nothing was attempted.

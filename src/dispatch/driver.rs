@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::known::Known;
+use super::known::{Cache, Endpoints, Known};
 use super::observe::Ended;
 use super::pace::Paces;
 use super::settler;
@@ -90,9 +90,6 @@ enum Step {
 /// What the driver waits for when nobody wakes it.
 type Pause<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 
-/// Endpoints by their names.
-type Endpoints = HashMap<EndpointId, Arc<Endpoint>>;
-
 /// What a look at the store showed.
 #[derive(Default)]
 struct Look {
@@ -138,7 +135,7 @@ impl Driver {
         let soft = self.parts.lifecycle.soft();
         // The watcher comes before the look: what becomes due in between wakes it.
         let mut watcher = self.parts.wake.watch_due();
-        let mut known = Known::default();
+        let mut cache = Cache::default();
         let mut paces = Paces::new(Arc::clone(&self.parts.clock));
         while !soft.is_cancelled() {
             let (mut pause, full): (Pause<'_>, _) = match self.step(&mut paces).await {
@@ -160,7 +157,7 @@ impl Driver {
                     // What was handed over comes first, so that a backlog does not keep it waiting.
                     biased;
                     () = soft.cancelled() => break,
-                    Some(leases) = handed.take() => self.begin_handed(leases, &mut known).await,
+                    Some(leases) = handed.take() => self.begin_handed(leases, &mut cache).await,
                     () = watcher.woken() => break,
                     () = self.parts.places.freed(), if full => break,
                     () = &mut pause => break,
@@ -171,9 +168,10 @@ impl Driver {
 
     /// Looks once, and begins the attempts that are due and have a place.
     async fn step(&self, paces: &mut Paces) -> Result<Step, StoreError> {
+        let changes = self.parts.wake.endpoint_changes();
         let due = self.parts.store.due().await?;
         let now = self.parts.clock.now();
-        let look = self.sort(due, paces, now);
+        let look = self.sort(due, changes, paces, now);
         let grants = self.parts.places.grant(&look.wanting);
         if grants.is_empty() {
             return Ok(Step::Wait { full: look.full || !look.wanting.is_empty(), until: look.until });
@@ -185,7 +183,7 @@ impl Driver {
     }
 
     /// Who wants places now, and when somebody else will.
-    fn sort(&self, due: Vec<Due>, paces: &mut Paces, now: Timestamp) -> Look {
+    fn sort(&self, due: Vec<Due>, changes: u64, paces: &mut Paces, now: Timestamp) -> Look {
         let mut look = Look::default();
         for Due { endpoint, at } in due {
             self.parts.places.by_store(&endpoint.id, self.goes_by_store(&endpoint));
@@ -205,7 +203,8 @@ impl Driver {
             match paces.take(&endpoint.id, sending.rate_limit, room) {
                 Ok(count) => {
                     look.wanting.push(Want { endpoint: endpoint.id.clone(), count, limit });
-                    look.endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+                    let endpoint = Known { endpoint: Arc::new(endpoint), changes };
+                    look.endpoints.insert(endpoint.endpoint.id.clone(), endpoint);
                 }
                 Err(wait) => look.wake_at(now.checked_add(wait).unwrap_or(Timestamp::MAX)),
             }
@@ -215,7 +214,7 @@ impl Driver {
 
     /// Whether what is due for an endpoint has to be claimed from the store: it is held back or kept to a pace, or its
     /// attempts may outlast the lease that intake gives.
-    fn goes_by_store(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn goes_by_store(&self, endpoint: &Endpoint) -> bool {
         let sending = &endpoint.settings.sending;
         endpoint.health.is_held_back()
             || sending.rate_limit.is_some()
@@ -230,7 +229,7 @@ impl Driver {
     ) -> Result<Vec<Lease>, StoreError> {
         let after = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
         let claims = grants.iter().filter_map(|grant| {
-            let endpoint = endpoints.get(&grant.endpoint)?;
+            let endpoint = &endpoints.get(&grant.endpoint)?.endpoint;
             let timeout = endpoint.settings.sending.timeout.map_or(self.parts.timeout, AttemptTimeout::get);
             Some(Claim {
                 endpoint: grant.endpoint.clone(),
@@ -244,16 +243,18 @@ impl Driver {
     }
 
     /// Begins what intake leased, as far as there are places; the rest becomes due.
-    async fn begin_handed(&self, leases: Vec<Lease>, known: &mut Known) {
-        self.learn(leases.iter().map(|lease| &lease.endpoint), known).await;
-        let endpoints = known.endpoints().filter(|it| it.enabled && !self.goes_by_store(it));
-        let endpoints: Endpoints = endpoints.map(|it| (it.id.clone(), Arc::clone(it))).collect();
+    async fn begin_handed(&self, leases: Vec<Lease>, cache: &mut Cache) {
+        self.learn(leases.iter().map(|lease| &lease.endpoint), cache).await;
+        let usable = |known: &&Known| known.endpoint.enabled && !self.goes_by_store(&known.endpoint);
+        let endpoints = cache.endpoints().filter(usable);
+        let endpoints: Endpoints =
+            endpoints.map(|known| (known.endpoint.id.clone(), known.clone())).collect();
         let mut wanted: HashMap<&EndpointId, usize> = HashMap::new();
         for lease in leases.iter().filter(|lease| endpoints.contains_key(&lease.endpoint)) {
             *wanted.entry(&lease.endpoint).or_default() += 1;
         }
         let wanting = wanted.into_iter().map(|(endpoint, count)| {
-            let limit = endpoints[endpoint].settings.sending.max_in_flight.map(MaxInFlight::get);
+            let limit = endpoints[endpoint].endpoint.settings.sending.max_in_flight.map(MaxInFlight::get);
             Want { endpoint: endpoint.clone(), count, limit }
         });
         let grants = self.parts.places.grant(&wanting.collect::<Vec<_>>());
@@ -261,20 +262,19 @@ impl Driver {
     }
 
     /// Makes sure that what is known of these endpoints is as fresh as it has to be.
-    async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, known: &mut Known) {
+    async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, cache: &mut Cache) {
         let now = self.parts.clock.instant();
-        let mut unknown = known.missing(ids, now);
+        let changes = self.parts.wake.endpoint_changes();
+        let unknown = cache.missing(ids, changes, now);
         if unknown.is_empty() {
             return;
         }
-        unknown.sort_unstable();
-        unknown.dedup();
         match self.parts.store.endpoints_named(&unknown).await {
             Ok(read) => {
                 for endpoint in &read {
                     self.parts.places.by_store(&endpoint.id, self.goes_by_store(endpoint));
                 }
-                known.keep(read, now);
+                cache.keep(read, changes, now);
             }
             Err(e) => {
                 tracing::warn!(error = %e, "could not read the endpoints of new deliveries; they stay due");
@@ -290,7 +290,7 @@ impl Driver {
             let endpoint = endpoints.get(&lease.endpoint);
             match (endpoint, places.get_mut(&lease.endpoint).and_then(Vec::pop)) {
                 (Some(endpoint), Some(place)) => {
-                    self.parts.lifecycle.spawn(self.clone().attempt(lease, Arc::clone(endpoint), place));
+                    self.parts.lifecycle.spawn(self.clone().attempt(lease, endpoint.clone(), place));
                 }
                 _ => self.release(lease).await,
             }

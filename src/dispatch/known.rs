@@ -6,38 +6,52 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Endpoint, EndpointId};
 
-/// How long what was read of an endpoint is used for what intake hands over. What is claimed later is always sent to the
-/// endpoint as it is then.
+/// The longest time for which a read endpoint is used for deliveries that intake hands over. A change in this process ends it at
+/// once, a change in another as soon as its announcement arrives.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// An endpoint, and the number of changes of endpoints that had been announced when it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) changes: u64,
+}
+
+/// Endpoints by their ids.
+pub(super) type Endpoints = HashMap<EndpointId, Known>;
 
 /// Endpoints that were read a moment ago.
 #[derive(Default)]
-pub(super) struct Known(HashMap<EndpointId, Read>);
+pub(super) struct Cache(HashMap<EndpointId, (Known, Instant)>);
 
-struct Read {
-    endpoint: Arc<Endpoint>,
-    read_at: Instant,
-}
-
-impl Known {
-    /// Forgets what is no longer fresh; says which of these are then to be read.
+impl Cache {
+    /// Forgets endpoints that are no longer fresh; returns those of `ids` that have to be read.
     pub(super) fn missing<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a EndpointId>,
+        changes: u64,
         now: Instant,
     ) -> Vec<EndpointId> {
-        self.0.retain(|_, it| now.saturating_duration_since(it.read_at) < FRESH);
-        ids.filter(|id| !self.0.contains_key(*id)).cloned().collect()
+        self.0.retain(|_, (known, read_at)| {
+            known.changes == changes && now.saturating_duration_since(*read_at) < FRESH
+        });
+        let mut missing: Vec<_> = ids.filter(|id| !self.0.contains_key(*id)).cloned().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
     }
 
-    /// Keeps what was read.
-    pub(super) fn keep(&mut self, endpoints: Vec<Endpoint>, now: Instant) {
-        let read = |it: Endpoint| (it.id.clone(), Read { endpoint: Arc::new(it), read_at: now });
+    /// Keeps endpoints that were read after so many changes.
+    pub(super) fn keep(&mut self, endpoints: Vec<Endpoint>, changes: u64, now: Instant) {
+        let read = |endpoint: Endpoint| {
+            let id = endpoint.id.clone();
+            (id, (Known { endpoint: Arc::new(endpoint), changes }, now))
+        };
         self.0.extend(endpoints.into_iter().map(read));
     }
 
-    /// What is known.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.0.values().map(|it| &it.endpoint)
+    /// All endpoints in it.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Known> {
+        self.0.values().map(|(known, _)| known)
     }
 }

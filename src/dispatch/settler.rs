@@ -102,6 +102,9 @@ impl Settler {
         for endpoint in &settled.disabled {
             tracing::error!(%endpoint, "an endpoint was disabled by a rule; see its disabled_reason");
         }
+        if !settled.disabled.is_empty() {
+            self.wake.endpoints_changed();
+        }
         for event_type in &settled.announced {
             self.metrics.event(event_type.as_str());
         }

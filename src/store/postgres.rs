@@ -116,11 +116,13 @@ async fn listen_until_lost(primary: &Primary, process: &str, wake: &Wake) {
     let Ok(Ok(mut listener)) = tokio::time::timeout(LISTEN_TIMEOUT, begun).await else { return };
     primary.renew();
     wake.others_stored();
+    wake.endpoints_changed();
     loop {
         // `try_recv` says that the connection broke, where `recv` would hide it and what was missed with it.
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
             // Those who wait here were woken when the commit was done.
             Ok(Ok(Some(announced))) if announced.payload() == process => {}
+            Ok(Ok(Some(announced))) if announced.payload() == ENDPOINTS => wake.endpoints_changed(),
             Ok(Ok(Some(_))) => wake.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
             // Quiet: a connection that was lost without a word looks the same.
@@ -198,6 +200,8 @@ const READERS: u32 = 8;
 const LOOKERS: u32 = 2;
 /// How long to wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The payload by which a trigger announces that settings of an endpoint have changed.
+const ENDPOINTS: &str = "endpoints";
 /// Time without an announcement after which the connection is asked whether it still is one, to the primary.
 const QUIET: Duration = Duration::from_secs(1);
 /// The time that the answer may take.

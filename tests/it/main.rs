@@ -26,6 +26,8 @@ mod delivery;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod endpoint_changes;
+#[cfg(test)]
 mod endpoint_cli;
 #[cfg(test)]
 mod endpoint_states;

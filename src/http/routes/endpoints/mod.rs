@@ -87,6 +87,8 @@ impl EndpointsState {
 
     async fn edit(&self, id: &EndpointId, edit: EndpointEdit) -> Result<Endpoint, Problem> {
         let edited = self.store.edit_endpoint(id, &edit, self.clock.now()).await?;
+        // Before the answer: whatever was confirmed is in force for every attempt that begins later.
+        self.wake.endpoints_changed();
         edited.map_err(|unedited| self.problem(id, unedited))
     }
 
