@@ -13,7 +13,9 @@ use super::client::{Client, Server};
 use super::options::Global;
 use super::paging::Paging;
 use super::{endpoint, output, tail};
-use crate::domain::{Clock, EndpointName, EventId, EventType, HumanDuration, ServiceName, SystemClock, Uaid};
+use crate::domain::{
+    Clock, EndpointName, EventId, EventType, HumanDuration, RawJson, ServiceName, SystemClock, Uaid,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -115,7 +117,7 @@ async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
     if options.json {
         return print(&event, true);
     }
-    let event: serde_json::Map<String, Json> = serde_json::from_str(event.get())?;
+    let event = output::fields(&event)?;
     let width = event.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in &event {
         output::line(&format!("{name:<width$}  {}", output::field(value)))?;
@@ -145,11 +147,10 @@ async fn replay(options: &Replay, global: &Global) -> anyhow::Result<()> {
 
 /// One event on one line.
 pub(super) fn print(event: &RawValue, as_json: bool) -> anyhow::Result<()> {
-    if as_json && !event.get().contains('\n') {
-        return Ok(output::line(event.get())?);
+    if as_json {
+        return Ok(output::line(RawJson::parse(event.get())?.as_str())?);
     }
-    let event: Json = serde_json::from_str(event.get())?;
-    Ok(output::line(&if as_json { event.to_string() } else { output::event_row(&event) })?)
+    Ok(output::line(&output::event_row(&output::fields(event)?.into()))?)
 }
 
 /// A time, or how long ago.

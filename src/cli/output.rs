@@ -1,8 +1,10 @@
 //! How data looks on stdout.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json};
 
 /// Writes one line and hands it over at once.
 pub(super) fn line(text: &str) -> io::Result<()> {
@@ -15,6 +17,13 @@ pub(super) fn line(text: &str) -> io::Result<()> {
 pub(super) fn remark(text: &str) {
     // Nobody can be told when stderr is gone.
     let _ = writeln!(io::stderr(), "remgate: {text}");
+}
+
+/// The fields of an object. A number that no type of ours can hold becomes its text.
+pub(super) fn fields(object: &RawValue) -> serde_json::Result<Map<String, Json>> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get())?;
+    let value = |text: &RawValue| serde_json::from_str(text.get()).unwrap_or_else(|_| text.get().into());
+    Ok(fields.into_iter().map(|(name, text)| (name, value(text))).collect())
 }
 
 /// A field as text on one line; what a server sent must not steer the terminal.

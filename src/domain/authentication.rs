@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::event::text_enum;
-use super::{EventId, EventType, Invalid, ServiceName, Trust, Uaid, iso_millis};
+use super::{EventId, EventType, Invalid, RawJson, ServiceName, Trust, Uaid, iso_millis};
 
 /// What an authentication is called. The same uaid at another service is another authentication.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,21 +61,21 @@ impl TryFrom<String> for Subject {
     }
 }
 
-/// What an app wants to find again with the event: any JSON, at most 4 KiB of it.
+/// The value that an app finds again with the event: any JSON, at most 4 KiB of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Value")]
-pub struct AppState(Value);
+#[serde(try_from = "RawJson")]
+pub struct AppState(RawJson);
 
 impl AppState {
-    /// How long it may be, in bytes.
+    /// Bytes of JSON without white space, at most.
     pub const MAX: usize = 4096;
 }
 
-impl TryFrom<Value> for AppState {
+impl TryFrom<RawJson> for AppState {
     type Error = Invalid;
 
-    fn try_from(value: Value) -> Result<Self, Invalid> {
-        if value.to_string().len() <= Self::MAX {
+    fn try_from(value: RawJson) -> Result<Self, Invalid> {
+        if value.as_str().len() <= Self::MAX {
             Ok(Self(value))
         } else {
             Err(Invalid::new(format_args!("a state has at most {} bytes of JSON", Self::MAX)))
@@ -84,7 +83,7 @@ impl TryFrom<Value> for AppState {
     }
 }
 
-impl From<AppState> for Value {
+impl From<AppState> for RawJson {
     fn from(state: AppState) -> Self {
         state.0
     }
@@ -140,7 +139,7 @@ pub struct Met {
     /// Who was to authenticate.
     pub subject: Option<String>,
     /// What the app wanted to find again.
-    pub state: Option<Value>,
+    pub state: Option<RawJson>,
     /// Whether the expectation had run out, and had been said to have.
     pub late: bool,
 }
@@ -164,7 +163,7 @@ pub struct Authentication {
     /// Who is to authenticate.
     pub subject: Option<String>,
     /// What the app wants to find again.
-    pub state: Option<Value>,
+    pub state: Option<RawJson>,
     /// Since when it is expected.
     #[serde(with = "iso_millis::option")]
     pub expected_at: Option<Timestamp>,
@@ -208,7 +207,7 @@ impl FromStr for Subject {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -233,8 +232,9 @@ mod tests {
 
     #[test]
     fn a_state_is_any_json_of_at_most_4_kib() {
-        assert!(AppState::try_from(json!({"deep": [1, null]})).is_ok());
-        assert!(AppState::try_from(json!("a".repeat(4094))).is_ok());
-        assert!(AppState::try_from(json!("a".repeat(4095))).is_err());
+        let state = |value: Value| AppState::try_from(RawJson::parse(&value.to_string()).unwrap());
+        assert!(state(json!({"deep": [1, null]})).is_ok());
+        assert!(state(json!("a".repeat(4094))).is_ok());
+        assert!(state(json!("a".repeat(4095))).is_err());
     }
 }

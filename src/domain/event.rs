@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AuthenticationName, Cursor, EndpointId, EventId, Invalid, Met, ServiceName, Uaid};
+use super::{AuthenticationName, Cursor, EndpointId, EventId, Invalid, Met, RawJson, ServiceName, Uaid};
 
 /// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
 /// said and never be asked for: no text becomes one of them.
@@ -297,7 +297,7 @@ pub struct Event {
     pub subject: Option<String>,
     /// What the app wanted to find again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<Value>,
+    pub state: Option<RawJson>,
     /// Whether it came after the expectation had run out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,

@@ -23,6 +23,7 @@ mod key;
 mod page;
 mod postgres_url;
 mod provisioning;
+mod raw_json;
 mod rejected;
 mod retry;
 mod sending;
@@ -63,6 +64,7 @@ pub use postgres_url::PostgresUrl;
 pub use provisioning::{
     Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
 };
+pub use raw_json::RawJson;
 pub use rejected::{ListedRejected, RejectedCallback, RejectedFilter};
 pub use retry::{Retry, RetryPolicy, retry_after};
 pub use sending::{AttemptTimeout, MaxInFlight, RateLimit, Schedule, Sending};

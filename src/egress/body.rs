@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use url::Url;
 
-use crate::domain::{EndpointUrl, Event, EventId, EventType, Format, ServiceName, Trust, Uaid, iso_millis};
+use crate::domain::{
+    EndpointUrl, Event, EventId, EventType, Format, RawJson, ServiceName, Trust, Uaid, iso_millis,
+};
 
 /// A request, but for its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'a serde_json::Value>,
+    state: Option<&'a RawJson>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

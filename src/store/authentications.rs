@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::StoreError;
 use super::backend::{Backend, Statement, statement, within};
@@ -18,7 +18,7 @@ use super::statements::authentications::{
     NEXT_EXPIRY, RUN_OUT, SECRET, TAKE_OFFER,
 };
 use crate::domain::{
-    Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, Trust,
+    Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, RawJson, Trust,
 };
 
 /// What became of an expectation that was said.
@@ -48,7 +48,7 @@ pub struct ClaimTerms {
 #[derive(Debug, Clone)]
 pub(super) struct EarlyExpectation {
     subject: Option<String>,
-    state: Option<Value>,
+    state: Option<RawJson>,
 }
 
 impl EarlyExpectation {
@@ -136,7 +136,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         let until = now.checked_add(expectation.expires_in.get()).unwrap_or(Timestamp::MAX).as_millisecond();
         let Expectation { subject, state, .. } = expectation.clone();
         let subject = subject.map(|subject| subject.as_str().to_owned());
-        let state = state.map(|state| Value::from(state).to_string());
+        let state = state.map(|state| RawJson::from(state).as_str().to_owned());
         let said = |text: &'static str| {
             let (uaid, service) = bound(name);
             statement!(B, text, uaid, service, subject.clone(), state.clone())
@@ -324,7 +324,7 @@ pub(super) async fn early_expectations<B: Backend>(
     let found = rows.iter().map(|row| {
         let expectation = EarlyExpectation {
             subject: column::<B, _>(row, "subject")?,
-            state: document::<B>(row, "state")?,
+            state: document::<B, _>(row, "state")?,
         };
         Ok((column::<B, i64>(row, "seq")?, expectation))
     });
@@ -372,7 +372,7 @@ fn authentication<B: Backend>(
         trust: trust.filter(|_| completed),
         expected: expected_at.is_some(),
         subject: text("subject")?,
-        state: document::<B>(row, "state")?,
+        state: document::<B, _>(row, "state")?,
         expected_at,
         expires_at: moment("expires_at")?,
         completed_at: moment("received_at")?.filter(|_| completed),

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::backend::{Backend, statement, within};
@@ -248,7 +249,7 @@ fn met<B: Backend>(row: &B::Row) -> Result<Met, sqlx::Error> {
     Ok(Met {
         expected: column::<B, _>(row, "expected")?,
         subject: column::<B, _>(row, "subject")?,
-        state: document::<B>(row, "state")?,
+        state: document::<B, _>(row, "state")?,
         late: column::<B, _>(row, "late")?,
     })
 }
@@ -327,12 +328,15 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
         subject,
         state,
         late,
-        detail: document::<B>(row, "detail")?,
+        detail: document::<B, _>(row, "detail")?,
     })
 }
 
 /// Reads a column that holds JSON, or nothing.
-pub(super) fn document<B: Backend>(row: &B::Row, name: &'static str) -> Result<Option<Value>, sqlx::Error> {
+pub(super) fn document<B: Backend, T: DeserializeOwned>(
+    row: &B::Row,
+    name: &'static str,
+) -> Result<Option<T>, sqlx::Error> {
     let text: Option<String> = column::<B, _>(row, name)?;
     text.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| undecodable(name, e))
 }

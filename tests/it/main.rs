@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod app_state;
+#[cfg(test)]
 mod authentications;
 #[cfg(test)]
 mod callback;

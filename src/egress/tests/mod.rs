@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::{Allowed, Guard, Sender, SenderSettings};
 use crate::domain::{
     AttemptReport, Chance, Clock, Cursor, DeliveryId, Endpoint, EndpointId, EndpointName, EndpointSettings,
-    EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, Sending, ServiceName,
+    EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, RawJson, Sending, ServiceName,
     SigningSecret, SystemClock, Trust,
 };
 use crate::resolver::{Resolve, Resolving};
@@ -63,7 +63,7 @@ fn event() -> Event {
         duplicates: 3,
         expected: Some(true),
         subject: Some("j".to_owned()),
-        state: Some(serde_json::json!({"cart": 7})),
+        state: Some(RawJson::parse(r#"{"cart":7}"#).unwrap()),
         late: false,
         detail: None,
     }
