@@ -114,6 +114,12 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
+    /// The second that came since.
+    pub async fn second(&mut self) -> &'static str {
+        self.first().await;
+        self.first().await
+    }
+
     /// The first that came since.
     pub async fn first(&mut self) -> &'static str {
         tokio::select! {
@@ -123,18 +129,25 @@ impl StopSignals {
     }
 }
 
-/// Logs SIGHUP and ignores it, for as long as the runtime lives. Its default action would end the process, and a terminal,
-/// an init script or log rotation may send it.
-pub fn ignore_hangup() -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, and nothing waits for it")]
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!(
-                "ignored SIGHUP: the configuration is read at the start only; restart to change it"
-            );
-        }
-    });
+/// Logs SIGHUP, SIGUSR1 and SIGUSR2 and ignores them, for as long as the runtime lives. Their default action would end the process, and a
+/// terminal, an init script or log rotation may send them.
+pub fn ignore_other_signals() -> std::io::Result<()> {
+    let kinds = [
+        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::user_defined1(), "SIGUSR1"),
+        (SignalKind::user_defined2(), "SIGUSR2"),
+    ];
+    for (kind, name) in kinds {
+        let mut received = signal(kind)?;
+        #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, and nothing waits for it")]
+        tokio::spawn(async move {
+            while received.recv().await.is_some() {
+                tracing::warn!(
+                    "ignored {name}: the configuration is read at the start only; restart to change it"
+                );
+            }
+        });
+    }
     Ok(())
 }
 

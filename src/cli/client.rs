@@ -28,6 +28,13 @@ pub(super) struct Server {
     key_file: Option<PathBuf>,
 }
 
+impl Server {
+    /// Whether it names the listener.
+    pub(super) fn is_named(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
 /// A conversation with an internal door.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -91,6 +98,12 @@ impl Client {
             key = Some(text.trim().into());
         }
         Ok(Self { http: http_client(&base)?, base, key })
+    }
+
+    /// To the internal listener that is bound to this address, without a key.
+    pub(super) fn at(address: SocketAddr) -> anyhow::Result<Self> {
+        let base = door(address)?;
+        Ok(Self { http: http_client(&base)?, base, key: None })
     }
 
     /// Asks for JSON.

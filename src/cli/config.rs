@@ -34,12 +34,18 @@ pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
 }
 
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
-    super::block_on(gateway::check_locks(&loaded.config))?;
-    for warning in &loaded.warnings {
+    let config = &loaded.config;
+    let has_stored_key = super::block_on(async {
+        gateway::check_locks(config).await?;
+        Ok(gateway::has_stored_admin_key(config).await)
+    })?;
+    // The same that `serve` warns of.
+    let open = config.open_doors(has_stored_key);
+    let unreachable = gateway::unreachable_endpoints(config, [config.public.listen, config.internal.listen]);
+    for warning in
+        loaded.warnings.iter().cloned().chain(open.iter().map(ToString::to_string)).chain(unreachable)
+    {
         output::remark(&format!("warning: {warning}"));
-    }
-    for door in loaded.config.open_doors(false) {
-        output::remark(&format!("warning: {door}"));
     }
     let file = loaded.file.as_deref().map(Path::display);
     let file =

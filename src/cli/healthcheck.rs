@@ -1,11 +1,13 @@
-//! `healthcheck`: one short question to the internal door, for containers.
+//! `healthcheck`: one short question to the internal listener, for containers.
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 
 use super::client::{Client, Server};
 use super::options::Global;
+use super::runtime_file;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -15,6 +17,24 @@ pub(super) struct Options {
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Asks the listener that `--server` or a flag of the configuration names; else that of the process which runs in this folder; else
+/// that of the configuration.
 pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()> {
-    Ok(Client::internal(&options.server, global)?.check("/readyz", TIMEOUT).await?)
+    let client = if options.server.is_named() || global.is_given() {
+        Client::internal(&options.server, global)?
+    } else {
+        match runtime_file::running_here().as_slice() {
+            [] => Client::internal(&options.server, global)?,
+            [address] => Client::at(*address)?,
+            several => {
+                let addresses: Vec<_> =
+                    several.iter().map(|address| format!("--server http://{address}")).collect();
+                bail!(
+                    "several remgate processes run in this folder; choose one by {}",
+                    addresses.join(" or ")
+                );
+            }
+        }
+    };
+    Ok(client.check("/readyz", TIMEOUT).await?)
 }

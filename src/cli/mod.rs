@@ -18,6 +18,7 @@ mod output;
 mod paging;
 mod progress;
 mod remotepc;
+mod runtime_file;
 mod serve;
 mod simulate;
 mod tail;
@@ -191,6 +192,15 @@ impl Stopped {
     }
 }
 
+/// An error with its causes, each said once: many errors repeat their cause in their own text.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => said.to_owned(),
+        said => format!("{said}: {cause}"),
+    })
+}
+
 /// Says what went wrong, and how that is told to a shell.
 fn report(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error
@@ -204,7 +214,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return stopped.exit_code().into();
     }
-    let _ = writeln!(io::stderr(), "remgate: {error:#}");
+    let _ = writeln!(io::stderr(), "remgate: {}", sentence(error));
     if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Unlocked>()) {
         CONFIGURATION.into()
     } else if error.is::<Usage>() {

@@ -31,6 +31,11 @@ pub(super) struct Global {
 }
 
 impl Global {
+    /// Whether a flag says where the configuration or the internal listener is.
+    pub(super) fn is_given(&self) -> bool {
+        self.config.is_some() || self.internal_listen.is_some()
+    }
+
     /// The configuration of this process.
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
         let flags = [

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::Stopped;
+use super::runtime_file::RuntimeFile;
 use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
+use crate::domain::Uaid;
 use crate::gateway::{self, Gateway, Seams};
 use crate::lifecycle::{self, StopSignals};
 use crate::telemetry::{self, LogStyle, Logs};
@@ -21,7 +24,7 @@ async fn serve(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Res
     // Before anything else: a signal that comes during the start is obeyed like any other.
     let mut signals = StopSignals::watch()?;
     lifecycle::ignore_file_size_signal()?;
-    lifecycle::ignore_hangup()?;
+    lifecycle::ignore_other_signals()?;
     let started = tokio::select! {
         biased;
         signal = signals.first() => {
@@ -30,17 +33,30 @@ async fn serve(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Res
         }
         started = start(loaded, style, logs) => started?,
     };
-    let finished = started
-        .run(async {
-            let signal = signals.first().await;
-            tracing::info!(signal, "stopping");
-        })
-        .await;
-    tracing::info!(everything_finished = finished, "stopped");
-    Ok(())
+    let (gateway, _runtime_file) = started;
+    let mut others = StopSignals::watch()?;
+    let running = gateway.run(async {
+        let signal = signals.first().await;
+        tracing::info!(signal, "stopping");
+    });
+    tokio::select! {
+        biased;
+        finished = running => {
+            tracing::info!(everything_finished = finished, "stopped");
+            Ok(())
+        }
+        signal = others.second() => {
+            tracing::warn!(signal, "stopped at once by a second signal; attempts under way are made again after the next start");
+            Err(Stopped(signal).into())
+        }
+    }
 }
 
-async fn start(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Result<Gateway> {
+async fn start(
+    loaded: &Loaded,
+    style: LogStyle,
+    logs: &mut Logs,
+) -> anyhow::Result<(Gateway, Option<RuntimeFile>)> {
     gateway::check_locks(&loaded.config).await?;
     let files = lifecycle::raise_file_limit();
     tracing::debug!(files, "limit of open files");
@@ -48,14 +64,19 @@ async fn start(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Res
         tracing::warn!("{warning}");
     }
     let config = &loaded.config;
-    let gateway = Gateway::build(config, &declared_in(loaded), Seams::real()).await?;
+    let seams = Seams::real();
+    let gateway = Gateway::build(config, &declared_in(loaded), seams.clone()).await?;
     let doors = Doors { public: gateway.public_address(), internal: gateway.internal_address() };
     let open = config.open_doors(gateway.has_stored_admin_key());
     for door in &open {
         tracing::warn!("{}", doors.named(door));
     }
-    doors.announce(config, &open, style, logs);
-    Ok(gateway)
+    let file = RuntimeFile::write(doors.internal);
+    if let Err(error) = &file {
+        tracing::debug!(%error, "no runtime file; healthcheck goes by the configuration");
+    }
+    doors.announce(config, &open, &seams, style, logs);
+    Ok((gateway, file.ok()))
 }
 
 fn style(loaded: &Loaded) -> LogStyle {
@@ -89,15 +110,18 @@ impl Doors {
         }
     }
 
-    /// What to do next: try it while it stands open, else tell RemAuth.
-    fn next(&self, open: &[OpenDoor]) -> String {
+    /// The lines of text that say what to do next: try it while both listeners are open, else tell RemAuth.
+    fn next(&self, open: &[OpenDoor], seams: &Seams) -> String {
         if open.len() < 2 {
-            return "register the callback URL in RemAuth's Customer Center".to_owned();
+            return "  Register the callback URL in RemAuth's Customer Center.\n".to_owned();
         }
+        // Another one at each start: the same callback a second time would be a duplicate.
+        let uaid = Uaid::from_bytes(seams.chance.bytes());
+        let (public, internal) = (self.public, self.internal);
         format!(
-            "curl 'http://{}/remauth_callback?authenticated=b83ee873a9b44f2083c130db24dfbe91' stores an event, \
-             curl 'http://{}/v1/events' shows it",
-            self.public, self.internal
+            "  Store an event, and look at it:\n\n\
+             curl 'http://{public}/remauth_callback?authenticated={uaid}'\n\
+             curl 'http://{internal}/v1/events'\n"
         )
     }
 
@@ -110,24 +134,23 @@ impl Doors {
         door.to_string().replace(&door.listen().to_string(), &bound.to_string())
     }
 
-    /// Says that it is ready: one line in the log, and for people the same in a form to look at.
-    fn announce(&self, config: &Config, open: &[OpenDoor], style: LogStyle, logs: &mut Logs) {
-        let (callback_url, store, next) = (self.callback_url(config), store(config), self.next(open));
-        tracing::info!(
-            public_addr = %self.public, internal_addr = %self.internal, callback_url, store, next, "remgate is ready"
-        );
+    /// Says that it is ready: one line in a JSON log, a banner for people.
+    fn announce(&self, config: &Config, open: &[OpenDoor], seams: &Seams, style: LogStyle, logs: &mut Logs) {
+        let (callback_url, store) = (self.callback_url(config), store(config));
+        let version = env!("CARGO_PKG_VERSION");
         if style == LogStyle::Json {
+            tracing::info!(
+                version, public_addr = %self.public, internal_addr = %self.internal, callback_url, store, "remgate is ready"
+            );
             return;
         }
-        let state = |open: bool| if open { "stands open" } else { "locked" };
+        let state = |is_open: bool| if is_open { "open" } else { "protected" };
         let public = state(open.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
         let internal = state(open.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
         logs.print(&format!(
-            "\n  remgate {}\n  callback URL   {callback_url}\n  public door    http://{} ({public})\n  \
-             internal door  http://{} ({internal})\n  events in      {store}\n  next           {next}\n\n",
-            env!("CARGO_PKG_VERSION"),
-            self.public,
-            self.internal,
+            "\n  remgate {version} is ready\n\n  callback URL       {callback_url}\n  public listener    http://{} \
+             ({public})\n  internal listener  http://{} ({internal})\n  events are in      {store}\n\n{}\n",
+            self.public, self.internal, self.next(open, seams),
         ));
     }
 }

@@ -59,14 +59,14 @@ impl fmt::Display for OpenDoor {
                 let names: Vec<_> = services.iter().map(ServiceName::as_str).collect();
                 write!(
                     f,
-                    "the public door on {listen} stands open: anyone can forge an authentication at the service {}",
+                    "the public listener on {listen} stands open: anyone can forge an authentication at the service {}",
                     names.join(", ")
                 )
             }
             Self::Internal { listen } => {
                 write!(
                     f,
-                    "the internal door on {listen} stands open: anyone there can read events and use RemotePC"
+                    "the internal listener on {listen} stands open: anyone there can read events and use RemotePC"
                 )
             }
         }

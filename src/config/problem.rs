@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::environment::PACKAGED_PREFIX;
+
 use super::schema::{Key, Kind, Shown};
 use super::show::masked;
 
@@ -46,6 +48,7 @@ impl Origin {
         match self {
             Self::Default => "default".to_owned(),
             Self::File { path, .. } => format!("file {}", path.display()),
+            Self::Variable(name) if name.starts_with(PACKAGED_PREFIX) => format!("packaged default {name}"),
             Self::Variable(name) => format!("environment {name}"),
             Self::Flag(name) => format!("flag {name}"),
             Self::Twin { key, path, .. } => format!("{key} {}", path.display()),

@@ -31,6 +31,7 @@ pub(super) fn effective(merged: &Layer) -> Vec<Effective> {
             add(section, table, &mut all);
         }
     }
+    inherit(&mut all);
     all
 }
 
@@ -42,6 +43,27 @@ fn add(section: &Section, table: &Table, all: &mut Vec<Effective>) {
             value: found.map_or_else(|| nothing(key), |found| shown(key, found)),
             layer: found.map_or_else(|| "default".to_owned(), |found| found.origin.layer()),
         });
+    }
+}
+
+/// Settings of deliveries that are in effect where an endpoint has none of its own.
+const INHERITED: [(&str, &str); 3] = [
+    ("schedule", "delivery.schedule"),
+    ("timeout", "delivery.timeout"),
+    ("max_in_flight", "delivery.max_in_flight_per_endpoint"),
+];
+
+/// Shows for endpoints what is in effect where they have no setting of their own.
+fn inherit(all: &mut [Effective]) {
+    let known: Vec<_> = all.iter().filter(|known| known.key.starts_with("delivery.")).cloned().collect();
+    let is_unset = |value: &&mut Effective| value.key.starts_with("endpoint[") && value.layer == "default";
+    for value in all.iter_mut().filter(is_unset) {
+        let name = value.key.rsplit('.').next().unwrap_or_default();
+        let Some((_, from)) = INHERITED.iter().find(|(own, _)| *own == name) else { continue };
+        if let Some(found) = known.iter().find(|known| known.key == *from) {
+            value.value = found.value.clone();
+            value.layer = format!("{from}, {}", found.layer);
+        }
     }
 }
 

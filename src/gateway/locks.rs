@@ -68,3 +68,9 @@ pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
         AdminKeys::None | AdminKeys::Expired => Err(unlocked.into()),
     }
 }
+
+/// Whether the store holds an admin key that is good now. A store that cannot be read holds none.
+pub async fn has_stored_admin_key(config: &Config) -> bool {
+    let now = Seams::real().clock.now();
+    matches!(store::admin_keys(&location(&config.database), now).await, Ok(AdminKeys::Valid))
+}

@@ -4,11 +4,12 @@ mod locks;
 mod shared;
 mod works;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use axum::Router;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpSocket};
@@ -29,7 +30,7 @@ use locks::stored_admin_keys;
 use shared::Shared;
 use works::Works;
 
-pub use locks::check_locks;
+pub use locks::{check_locks, has_stored_admin_key};
 
 /// Time that work has to finish when remgate is told to stop; what then still runs is dropped. Together with the closing of
 /// connections and store that stays below the ten seconds that a container is given.
@@ -103,10 +104,11 @@ impl Gateway {
         let wake = Wake::new();
         let (metrics, lifecycle) = (Metrics::new(), Lifecycle::new());
         let shared = Shared { seams, store, wake, metrics, lifecycle };
-        let guard = Guard::new(allowed(&config.delivery.allow_private_networks));
-        let guard = guard.forbid(vec![public.address, internal.address]);
+        let guard = guard(config, [public.address, internal.address]);
         let guard = Arc::new(guard.resolving_by(Arc::clone(&shared.seams.resolver)));
-        warn_of_unreachable(&config.endpoints, &guard);
+        for warning in unreachable(&config.endpoints, &guard) {
+            tracing::warn!("{warning}");
+        }
         let places = Places::new(config.delivery.max_in_flight, config.delivery.max_in_flight_per_endpoint);
         let (giver, handed) = handover(places.clone());
         let sender = shared.sender(config, Arc::clone(&guard))?;
@@ -220,12 +222,22 @@ async fn take_over(store: &dyn Store, declarations: &[Declaration], now: Timesta
     Ok(())
 }
 
-fn warn_of_unreachable(endpoints: &[EndpointSettings], guard: &Guard) {
-    for endpoint in endpoints {
-        if let Err(refusal) = guard.check_url(&endpoint.url) {
-            tracing::warn!(endpoint = %endpoint.name, %refusal, "an endpoint is out of reach as long as this is so");
-        }
-    }
+/// A warning for each declared endpoint whose address the egress guard refuses, for listeners at these addresses.
+#[must_use]
+pub fn unreachable_endpoints(config: &Config, listeners: [SocketAddr; 2]) -> Vec<String> {
+    unreachable(&config.endpoints, &guard(config, listeners))
+}
+
+fn unreachable(endpoints: &[EndpointSettings], guard: &Guard) -> Vec<String> {
+    let refused = endpoints.iter().filter_map(|endpoint| {
+        let refusal = guard.check_url(&endpoint.url).err()?;
+        Some(format!("nothing is delivered to the endpoint {}: {refusal}", endpoint.name))
+    });
+    refused.collect()
+}
+
+fn guard(config: &Config, listeners: [SocketAddr; 2]) -> Guard {
+    Guard::new(allowed(&config.delivery.allow_private_networks)).forbid(listeners.to_vec())
 }
 
 /// A listening socket, and the address that it got.
@@ -250,7 +262,19 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Socket> {
         let address = listener.local_addr()?;
         Ok::<_, std::io::Error>(Socket { listener, address })
     };
-    listening.await.with_context(|| format!("failed to open the {name} door at {address} ({name}.listen)"))
+    listening.await.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "another program listens there; stop it, or choose another port in",
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 are for programs with CAP_NET_BIND_SERVICE; choose another port in"
+            }
+            ErrorKind::AddrNotAvailable => {
+                "no network interface of this machine has the address; choose another in"
+            }
+            _ => "see",
+        };
+        anyhow!("failed to open the {name} listener at {address}: {error}; {remedy} {name}.listen")
+    })
 }
 
 /// Brings the store's schema up to date, and does nothing else. A running process that has an SQLite file has done so already.

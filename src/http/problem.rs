@@ -275,6 +275,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { .. } => Self::unavailable("the store cannot be reached now"),
             StoreError::Corrupt(_)
             | StoreError::InUse { .. }
+            | StoreError::Unopened { .. }
             | StoreError::NewerSchema { .. }
             | StoreError::Migration(_) => Self::internal(),
         }

@@ -26,6 +26,18 @@ pub enum StoreError {
         /// The other process.
         owner: String,
     },
+    /// It cannot be opened.
+    #[error("failed to {what} {place}: {cause}; {remedy}")]
+    Unopened {
+        /// The operation.
+        what: &'static str,
+        /// The file, or the servers.
+        place: String,
+        /// The reason.
+        cause: String,
+        /// The thing to do.
+        remedy: String,
+    },
     /// It holds something that this program cannot have written.
     #[error("failed to read the store: {0}")]
     Corrupt(String),
@@ -61,15 +73,19 @@ impl StoreError {
 #[derive(Debug)]
 pub struct Engine(pub(super) sqlx::Error);
 
+impl Engine {
+    pub(super) fn text(error: &sqlx::Error) -> String {
+        match error {
+            sqlx::Error::PoolTimedOut => "no connection became free in time; is the database up?".to_owned(),
+            sqlx::Error::Io(e) => format!("connection: {e}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            sqlx::Error::PoolTimedOut => {
-                f.write_str("no connection became free in time; is the database up?")
-            }
-            sqlx::Error::Io(e) => write!(f, "connection: {e}"),
-            other => other.fmt(f),
-        }
+        f.write_str(&Self::text(&self.0))
     }
 }
 

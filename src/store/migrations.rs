@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::Connection;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
-use super::StoreError;
+use super::{StoreError, unopened};
 
 /// The migrations of both engines, the same names in both.
 pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -32,6 +32,6 @@ pub(super) fn failed(migrator: &Migrator) -> impl Fn(MigrateError) -> StoreError
         MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
             "migration {version} was applied with another text; this store was not made by a released remgate"
         )),
-        other => StoreError::Migration(other.to_string()),
+        other => StoreError::Migration(unopened::migration(&other)),
     }
 }

@@ -25,6 +25,7 @@ mod rejected;
 mod sql;
 mod sqlite;
 mod statements;
+mod unopened;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{Backend, Statement};
 use super::lane::{Connections, Lane};
 use super::statements::{Dialect, POSTGRES};
-use super::{SqlStore, StoreError, migrations};
+use super::{SqlStore, StoreError, migrations, unopened};
 use crate::domain::PostgresUrl;
 use crate::telemetry::log_waiting;
 use crate::wake::Wake;
@@ -147,9 +147,11 @@ impl SqlStore<Postgres> {
     /// # Errors
     /// No server can be reached that takes writes, or the schema is newer than this program.
     pub async fn open(url: &PostgresUrl, process: &str) -> Result<Self, StoreError> {
-        let connecting = StoreError::while_doing("connect to PostgreSQL");
-        let primary = Arc::new(Primary::new(url).map_err(&connecting)?);
+        let primary = Arc::new(Primary::new(url).map_err(unopened::postgres("database.url"))?);
+        let place = primary.place();
+        let connecting = unopened::postgres(&place);
         let mut conn = log_waiting("PostgreSQL to answer", primary.connect()).await.map_err(&connecting)?;
+        require_version(&mut conn, &place).await?;
         let migrating = migrations::POSTGRES.run(&mut conn);
         let what = "the schema to be brought up to date; another process may hold the lock of the migrations";
         log_waiting(what, migrating).await.map_err(migrations::failed(&migrations::POSTGRES))?;
@@ -187,10 +189,25 @@ fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
     pool
 }
 
+/// Fails when the server is older than the statements need.
+async fn require_version(conn: &mut PgConnection, place: &str) -> Result<(), StoreError> {
+    let reading = unopened::postgres(place);
+    let version: String =
+        sqlx::query_scalar("SHOW server_version_num").fetch_one(&mut *conn).await.map_err(&reading)?;
+    if version.parse().is_ok_and(|version: u32| version < OLDEST_VERSION) {
+        let text = format!("it is PostgreSQL {version}, and remgate needs PostgreSQL 13 or later");
+        return Err(reading(sqlx::Error::Configuration(text.into())));
+    }
+    Ok(())
+}
+
+/// PostgreSQL 13, as `server_version_num` says it.
+const OLDEST_VERSION: u32 = 130_000;
+
 /// One connection for a look at a database, which is not changed.
 pub(super) async fn glance(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
-    let connecting = StoreError::while_doing("connect to PostgreSQL");
-    Primary::new(url).map_err(&connecting)?.connect().await.map_err(&connecting)
+    let primary = Primary::new(url).map_err(unopened::postgres("database.url"))?;
+    primary.connect().await.map_err(unopened::postgres(&primary.place()))
 }
 
 /// A connection for reading that lay idle for so long is asked first whether its server is the primary.

@@ -20,7 +20,7 @@ use super::backend::{Backend, Statement};
 use super::file_lock::{FileLock, LockError};
 use super::lane::{Connections, Lane};
 use super::statements::{Dialect, SQLITE};
-use super::{SqlStore, StoreError, migrations};
+use super::{SqlStore, StoreError, migrations, unopened};
 use crate::telemetry::log_waiting;
 use crate::wake::Wake;
 
@@ -106,16 +106,12 @@ impl Backend for Sqlite {
 impl SqlStore<Sqlite> {
     /// Opens the file, or makes it, and brings its schema up to date.
     pub async fn open(path: &Path, process: &str) -> Result<Self, StoreError> {
-        let opening = StoreError::while_doing("open the database file");
-        let identity = make_file(path).map_err(|e| {
-            opening(sqlx::Error::Io(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))
-        })?;
+        let opening = unopened::sqlite(path);
+        let identity = make_file(path).map_err(|e| unopened::file(path, &e))?;
         let lock = log_waiting("another process to give the database file away", FileLock::take(path)).await;
         let lock = lock.map_err(|e| match e {
             LockError::Held { owner } => StoreError::InUse { path: path.to_owned(), owner },
-            LockError::Io(e) => {
-                opening(sqlx::Error::Io(io::Error::new(e.kind(), format!("{}-lock: {e}", path.display()))))
-            }
+            LockError::Io(e) => unopened::file(path, &e),
         })?;
         let mut conn = SqliteConnection::connect_with(&writer_options(path)).await.map_err(&opening)?;
         let migrating = migrations::SQLITE.run(&mut conn);
@@ -157,7 +153,7 @@ pub(super) async fn glance(path: &Path) -> Result<Option<SqliteConnection>, Stor
     let looking =
         SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "ON");
     let conn = SqliteConnection::connect_with(&looking.disable_statement_logging()).await;
-    conn.map(Some).map_err(StoreError::while_doing("open the database file"))
+    conn.map(Some).map_err(unopened::sqlite(path))
 }
 
 /// How many may read at once.

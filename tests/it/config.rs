@@ -186,10 +186,38 @@ fn the_default_file_is_printed_and_changes_nothing() {
 fn a_good_configuration_is_ok_with_its_doubts_on_stderr() {
     let ran = Place::with("[public]\ntrusted_proxies = [\"::/0\"]").run(&["config", "check"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "OK (remgate.toml)\n"));
-    for doubt in
-        ["believes everybody", "the public door on 127.0.0.1:8080", "the internal door on 127.0.0.1:8081"]
-    {
+    for doubt in [
+        "believes everybody",
+        "the public listener on 127.0.0.1:8080",
+        "the internal listener on 127.0.0.1:8081",
+    ] {
         assert!(ran.err.contains(doubt), "{}", ran.err);
+    }
+}
+
+/// `config check` warns of the same that `serve` warns of, and `config show` tells what is in effect for an endpoint.
+#[test]
+fn an_endpoint_is_shown_and_checked_as_it_will_be_used() {
+    let place = Place::with(&format!(
+        "[delivery]\ntimeout = \"9s\"\n[[endpoint]]\nname = \"crm\"\nurl = \"http://10.0.0.7/\"\nsecret = \"{SECRET}\"\n\
+         max_in_flight = 3\n"
+    ));
+    let checked = place.run(&["config", "check"]);
+    assert_eq!(checked.code, 0);
+    assert!(
+        checked.err.contains("warning: nothing is delivered to the endpoint crm: 10.0.0.7"),
+        "{}",
+        checked.err
+    );
+    let shown = place.run(&["config", "show"]).out;
+    for (key, value, layer) in [
+        ("timeout", "\"9s\"", "delivery.timeout, file remgate.toml"),
+        ("schedule", "[\"1s\",", "delivery.schedule, default"),
+        ("max_in_flight", "3", "file remgate.toml"),
+    ] {
+        let begin = format!("endpoint[0].{key} = {value}");
+        let line = shown.lines().find(|line| line.starts_with(&begin));
+        assert!(line.is_some_and(|line| line.ends_with(layer)), "{begin} {layer} in\n{shown}");
     }
 }
 

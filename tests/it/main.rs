@@ -48,6 +48,8 @@ mod floor_plan;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod healthcheck;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod internal;
@@ -79,6 +81,8 @@ mod simulate_receiver;
 mod simulator;
 #[cfg(test)]
 mod snippets;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

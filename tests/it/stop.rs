@@ -81,10 +81,65 @@ both_engines! {
 
     async fn hangup_is_ignored_and_logged(engine: Engine) {
         let service = Service::start(&engine, "").await;
-        service.process.signal(Signal::HUP);
-        service.process.line(|line| line.contains("ignored SIGHUP")).await;
+        for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+            service.process.signal(signal);
+            service.process.line(|line| line.contains(&format!("ignored {name}"))).await;
+        }
         service.store(&uaid(1)).await;
     }
+
+    async fn a_second_signal_ends_a_stop_at_once(engine: Engine) {
+        let mut hanging = Receiver::answering(|_| Answer::hang()).await;
+        let config = delivery("") + &endpoint("hanging", &hanging.url("/"), "");
+        let service = Service::start(&engine, &config).await;
+        service.store(&uaid(1)).await;
+        hanging.next().await;
+        service.process.signal(Signal::TERM);
+        service.process.line(|line| line.contains("\"stopping\"")).await;
+        let begun = SystemClock.instant();
+        service.process.signal(Signal::INT);
+        assert_eq!(service.process.wait().await, Some(130));
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
+
+/// As the first process of a container, for which signals have no default action.
+#[rstest::rstest]
+#[case(&["serve", "--public-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"], 0)]
+#[case(&["event", "tail", "--server", "SERVER"], 0)]
+#[case(&["event", "list", "--server", "SERVER"], 143)]
+#[case(&["healthcheck", "--server", "SERVER"], 143)]
+#[case(&["simulate", "receiver", "--listen", "127.0.0.1:0"], 0)]
+#[case(&["simulate", "remotepc", "--listen", "127.0.0.1:0"], 0)]
+#[tokio::test]
+async fn every_subcommand_ends_at_a_signal_as_the_first_process(#[case] args: &[&str], #[case] code: i32) {
+    // A server that accepts and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let args = args.iter().map(|arg| if *arg == "SERVER" { &server } else { *arg });
+    let namespace =
+        ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_remgate")];
+    let all: Vec<_> = namespace.into_iter().chain(args).collect();
+    let outer = Launch::program("/usr/bin/unshare".as_ref(), &all).spawn();
+    let children = format!("/proc/{0}/task/{0}/children", outer.pid());
+    let inner = within("the process in the namespace", async {
+        loop {
+            let children = std::fs::read_to_string(&children).unwrap_or_default();
+            let child: Option<i32> = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+            let Some(child) = child else { continue };
+            // Its handler stands when the signal is among those that it catches.
+            let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught =
+                caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+            if caught >> (Signal::TERM.as_raw() - 1) & 1 == 1 {
+                break child;
+            }
+        }
+    })
+    .await;
+    rustix::process::kill_process(rustix::process::Pid::from_raw(inner).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(outer.wait().await, Some(code), "{}", outer.log());
 }
 
 /// A reader of stderr that does not read stops nothing, not even the end.

@@ -22,7 +22,7 @@ fn packaged_defaults_lose_to_every_layer_but_the_built_in_one() {
     let packaged = ("REMGATE_DEFAULT__PUBLIC__LISTEN", "0.0.0.0:8080");
     let database = ("REMGATE_DEFAULT__DATABASE__URL", "sqlite:///data/a.db");
     let alone = loaded("", &[packaged, database], &[]).0.unwrap();
-    assert_eq!(layer(&alone, "public.listen"), "environment REMGATE_DEFAULT__PUBLIC__LISTEN");
+    assert_eq!(layer(&alone, "public.listen"), "packaged default REMGATE_DEFAULT__PUBLIC__LISTEN");
     assert_eq!(alone.config.public.listen.to_string(), "0.0.0.0:8080");
     for (toml, variables, by) in [
         ("[public]\nlisten = \"127.0.0.1:1\"", vec![packaged], "file remgate.toml"),

@@ -50,6 +50,18 @@ impl Primary {
         })
     }
 
+    /// The servers, for people.
+    pub(super) fn place(&self) -> String {
+        let server = |options: &PgConnectOptions| match options.get_socket() {
+            Some(folder) => folder.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        let servers: Vec<_> = self.servers.iter().map(server).collect();
+        let options = &self.servers[0];
+        let database = options.get_database().unwrap_or(options.get_username());
+        format!("{} (database {database}, user {})", servers.join(" or "), options.get_username())
+    }
+
     /// The options of the current server.
     pub(super) fn options(&self) -> PgConnectOptions {
         self.servers[self.current.load(Ordering::Relaxed)].clone()
