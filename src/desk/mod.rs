@@ -42,9 +42,6 @@ pub enum Failure {
     /// What was asked for is too much at once.
     #[error("the body is larger than it may be")]
     TooLarge,
-    /// The body took longer to arrive than it may.
-    #[error("the body did not arrive in time")]
-    RequestTimeout,
     /// What cannot be written down is not done.
     #[error("it could not be written down first: {0}")]
     Unrecorded(StoreError),
@@ -145,7 +142,7 @@ impl Failure {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused(_) | Self::TooLarge | Self::RequestTimeout => "refused",
+            Self::Refused(_) | Self::TooLarge => "refused",
             Self::Unrecorded(_) => "unrecorded",
             Self::Call(error) => error.outcome(),
         }
@@ -159,7 +156,6 @@ impl Failure {
                 (StatusCode::BAD_REQUEST, refused.words().iter().map(|word| word.as_str()).collect())
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, vec!["PAYLOAD_TOO_LARGE"]),
-            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, vec!["REQUEST_TIMEOUT"]),
             Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]),
             Self::Call(error) => (error.status(), vec![error.word()]),
         }

@@ -213,7 +213,7 @@ impl Shared {
             idempotency: self.idempotency(),
             rejected_callbacks: RejectedCallbacksState {
                 store: Arc::clone(&self.store),
-                wake: self.wake.clone(),
+                recorder: recorder.clone(),
                 clock: Arc::clone(&self.seams.clock),
                 chance: self.seams.chance.clone(),
                 metrics: self.metrics.clone(),

@@ -98,6 +98,12 @@ pub trait Backend:
     /// Refuses to write to a place that is no longer the one that was opened.
     fn check_place(place: &Self::Place) -> sqlx::Result<()>;
 
+    /// Looks at the error of a statement: it may show that the store is damaged.
+    fn notice(place: &Self::Place, error: &sqlx::Error);
+
+    /// Fails once damage was noticed.
+    fn check_whole(place: &Self::Place) -> sqlx::Result<()>;
+
     /// Passes on what other processes than `process` announce, until cancelled.
     fn listen<'a>(
         place: &'a Self::Place,

@@ -77,6 +77,12 @@ impl Backend for Postgres {
         place.release();
     }
 
+    fn notice(_: &Primary, _: &sqlx::Error) {}
+
+    fn check_whole(_: &Primary) -> sqlx::Result<()> {
+        Ok(())
+    }
+
     fn check_place(_: &Primary) -> sqlx::Result<()> {
         Ok(())
     }

@@ -100,7 +100,12 @@ async fn read_both<B: Backend>(
                 tries -= 1;
                 drop(conn.detach());
             }
-            Ok(outcome) => return outcome,
+            Ok(outcome) => {
+                if let Err(error) = &outcome {
+                    B::notice(place, error);
+                }
+                return outcome;
+            }
             Err(_) => {
                 drop(conn.detach());
                 return Err(late(PATIENCE));
@@ -151,6 +156,7 @@ impl<B: Backend> Upkeep for SqlStore<B> {
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
         within("write to the store", async {
             // One statement that is a transaction by itself: given up half-way it holds nothing.
+            B::check_whole(&self.at.place)?;
             let mut lane = self.at.rest.alone().await?;
             B::run(lane.connection(), statement!(B, PROBE, now.as_millisecond())).await?;
             lane.end();

@@ -1,9 +1,13 @@
 //! SQLite: one file, one writer.
 
+mod checkpoints;
+mod damage;
+
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +34,8 @@ pub struct OpenedFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
     lock: Mutex<Option<Arc<FileLock>>>,
+    /// Whether a statement has met damage.
+    is_damaged: AtomicBool,
 }
 
 impl Backend for Sqlite {
@@ -92,14 +98,25 @@ impl Backend for Sqlite {
         *place.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Nobody else writes to the file.
+    fn notice(place: &OpenedFile, error: &sqlx::Error) {
+        damage::notice(place, error);
+    }
+
+    fn check_whole(place: &OpenedFile) -> sqlx::Result<()> {
+        if place.is_damaged.load(Ordering::Relaxed) {
+            return Err(sqlx::Error::Io(io::Error::other("the database file is damaged, see the log")));
+        }
+        Ok(())
+    }
+
+    /// No other process writes to the file. The write-ahead log is kept small meanwhile.
     fn listen<'a>(
-        _: &'a OpenedFile,
+        place: &'a OpenedFile,
         _: &'a str,
         _: &'a Wake,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(stop.cancelled())
+        Box::pin(checkpoints::run(place, stop))
     }
 }
 
@@ -114,6 +131,7 @@ impl SqlStore<Sqlite> {
             LockError::Io(e) => unopened::file(path, &e),
         })?;
         let mut conn = SqliteConnection::connect_with(&writer_options(path)).await.map_err(&opening)?;
+        damage::check(path, &mut conn).await.map_err(unopened::damaged(path))?;
         let migrating = migrations::SQLITE.run(&mut conn);
         let migrated = log_waiting("the schema to be brought up to date", migrating).await;
         migrated.map_err(migrations::failed(&migrations::SQLITE))?;
@@ -131,6 +149,7 @@ impl SqlStore<Sqlite> {
             path: path.to_owned(),
             device_and_inode: identity,
             lock: Mutex::new(Some(lock)),
+            is_damaged: AtomicBool::new(false),
         });
         let writer = Lane::new(Arc::clone(&place));
         let at = Connections {
@@ -155,6 +174,9 @@ pub(super) async fn glance(path: &Path) -> Result<Option<SqliteConnection>, Stor
     let conn = SqliteConnection::connect_with(&looking.disable_statement_logging()).await;
     conn.map(Some).map_err(unopened::sqlite(path))
 }
+
+/// The write-ahead log shrinks to this many bytes when it is begun anew: 16 MB.
+const JOURNAL_SIZE_LIMIT: &str = "16777216";
 
 /// How many may read at once.
 const READERS: u32 = 4;
@@ -184,6 +206,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
+        // Errors instead of rows that are left out where a page is damaged.
+        .pragma("cell_size_check", "ON")
+        .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
         .busy_timeout(PATIENCE)
         .disable_statement_logging()
 }

@@ -18,6 +18,16 @@ pub(super) fn sqlite(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     }
 }
 
+/// The damage of the file of an SQLite database.
+pub(super) fn damaged(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+    move |error| StoreError::Unopened {
+        what: "open the database file",
+        place: path.display().to_string(),
+        cause: cause(&error),
+        remedy: DAMAGED.to_owned(),
+    }
+}
+
 /// The failure of a file system operation on the database file or beside it.
 pub(super) fn file(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unopened {

@@ -26,8 +26,6 @@ mod deliveries;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
-mod disconnects;
-#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod endpoint_changes;
@@ -83,6 +81,8 @@ mod simulate_receiver;
 mod simulator;
 #[cfg(test)]
 mod snippets;
+#[cfg(test)]
+mod sqlite_file;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

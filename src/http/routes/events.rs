@@ -100,7 +100,6 @@ impl EventsState {
             }
             filter.order = Order::Ascending { after: page.cursor };
             page = self.store.events(&filter).await?;
-            self.check_position(&filter, &page).await?;
             if !page.data.is_empty() {
                 return Ok(page);
             }

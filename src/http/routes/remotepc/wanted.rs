@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http_body_util::LengthLimitError;
 
 use crate::desk::Failure;
-use crate::http::extract::BODY_TIMEOUT;
 use crate::remotepc::{
     AddUser, Answer, CallError, Client, InviteUsers, Operation, Refusal, SignIn, Word, named_in,
 };
@@ -92,8 +91,7 @@ async fn json_body(request: Request) -> Result<Bytes, Failure> {
     if !may_be_json(&head.headers) {
         return Err(Refusal::from(Word::InvalidRequest).into());
     }
-    let whole = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_MAX)).await;
-    whole.map_err(|_| Failure::RequestTimeout)?.map_err(|error| {
+    to_bytes(body, BODY_MAX).await.map_err(|error| {
         if matches!(error.source(), Some(source) if source.is::<LengthLimitError>()) {
             Failure::TooLarge
         } else {

@@ -1,0 +1,66 @@
+//! Keeps the write-ahead log small.
+//!
+//! SQLite moves the log's pages into the file by itself, but begins the log anew only at a moment without readers. Beside readers
+//! that follow each other without a gap it grows without end, and it never shrinks. Here it is looked at each second. When it is
+//! large, or has rested, its pages are moved, which holds up nobody; when all of them could be moved, it is emptied, which holds
+//! up writers for [`BUSY_TIMEOUT`] at most.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use tokio_util::sync::CancellationToken;
+
+use super::{OpenedFile, options};
+
+/// The time between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// A log of this size is emptied also while it is written. SQLite itself moves pages at 16 MB.
+const LARGE: u64 = 32 * 1024 * 1024;
+/// A log of this size is emptied when it has rested.
+const SMALL: u64 = 1024 * 1024;
+/// The longest time for which emptying waits for readers, while writers wait for it.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+/// Pages that may have been written since the others were moved.
+const LAG: i64 = 1_000;
+
+/// The size of the log, and the time of its last change.
+type Seen = Option<(u64, SystemTime)>;
+
+/// Runs until it is stopped.
+pub(super) async fn run(place: &OpenedFile, stop: &CancellationToken) {
+    let mut wal = place.path.clone().into_os_string();
+    wal.push("-wal");
+    let wal = PathBuf::from(wal);
+    let mut before = look(&wal);
+    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        let seen = look(&wal);
+        let size = seen.map_or(0, |(size, _)| size);
+        let has_rested = seen == before && size > SMALL;
+        before = seen;
+        if size < LARGE && !has_rested {
+            continue;
+        }
+        if let Err(error) = empty(place).await {
+            tracing::debug!(%error, size, "the write-ahead log could not be emptied; trying again");
+        }
+    }
+}
+
+fn look(wal: &PathBuf) -> Seen {
+    let found = std::fs::metadata(wal).ok()?;
+    Some((found.len(), found.modified().ok()?))
+}
+
+async fn empty(place: &OpenedFile) -> sqlx::Result<()> {
+    let connecting = options(&place.path).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = SqliteConnection::connect_with(&connecting).await?;
+    let moved = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut connection).await?;
+    let (pages, moved): (i64, i64) = (moved.try_get(1)?, moved.try_get(2)?);
+    // A reader that began long ago, such as a backup, keeps the rest: waiting for it would hold up writers for nothing.
+    if pages - moved < LAG {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+    }
+    connection.close().await
+}
