@@ -37,11 +37,11 @@ impl Backend for Postgres {
     }
 
     fn is_outdated(place: &Primary, age: Duration) -> bool {
-        place.is_outdated(age)
+        place.renewals().is_outdated(age)
     }
 
     fn renewal(place: &Primary) -> BoxFuture<'_, ()> {
-        Box::pin(place.renewal())
+        Box::pin(place.renewals().next())
     }
 
     /// A server may be told not to wait for its disk at COMMIT. We promise that an acknowledged event is on disk, so our
@@ -73,9 +73,7 @@ impl Backend for Postgres {
         Box::pin(async move { Ok(conn.execute(query).await?.rows_affected()) })
     }
 
-    fn release(place: &Primary) {
-        place.release();
-    }
+    fn release(_: &Primary) {}
 
     fn notice(_: &Primary, _: &sqlx::Error) {}
 
@@ -177,16 +175,16 @@ impl SqlStore<Postgres> {
 
 /// Connections for reading, always to the primary.
 fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
-    let known = Arc::clone(primary);
+    // Not the primary itself, which holds the pool.
+    let renewals = primary.renewals().clone();
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(primary.connect_timeout().min(PATIENCE))
         .test_before_acquire(false)
         .after_connect(|conn, _| Box::pin(require_primary(conn)))
         .before_acquire(move |conn, state| {
-            let known = Arc::clone(&known);
+            let good = !renewals.is_outdated(state.age);
             Box::pin(async move {
-                let good = !known.is_outdated(state.age);
                 Ok(good && (state.idle_for < CHECK_AFTER || require_primary(conn).await.is_ok()))
             })
         })

@@ -27,8 +27,7 @@ pub struct Primary {
     servers: Vec<PgConnectOptions>,
     connect_timeout: Duration,
     current: AtomicUsize,
-    /// The time of the last renewal. Connections that were made before are not used again.
-    renewed: watch::Sender<Instant>,
+    renewals: Renewals,
     /// Connect to the current server.
     pools: Mutex<Vec<PgPool>>,
 }
@@ -45,7 +44,7 @@ impl Primary {
             servers: servers.collect::<sqlx::Result<_>>()?,
             connect_timeout: url.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             current: AtomicUsize::new(0),
-            renewed: watch::Sender::new(SystemClock.instant()),
+            renewals: Renewals::new(),
             pools: Mutex::new(Vec::new()),
         })
     }
@@ -74,11 +73,6 @@ impl Primary {
     /// Keeps a pool at the current server from now on.
     pub(super) fn guide(&self, pool: PgPool) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
-    }
-
-    /// Lets go of the pools, which refer to this.
-    pub(super) fn release(&self) {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Connects to the first server that takes writes, beginning with the current one, which it then becomes.
@@ -124,17 +118,31 @@ impl Primary {
 
     /// Gives up all connections that were made before now.
     pub(super) fn renew(&self) {
-        self.renewed.send_replace(SystemClock.instant());
+        self.renewals.0.send_replace(SystemClock.instant());
+    }
+
+    pub(super) fn renewals(&self) -> &Renewals {
+        &self.renewals
+    }
+}
+
+/// The time of the last renewal. Connections that were made before are not used again. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Renewals(watch::Sender<Instant>);
+
+impl Renewals {
+    fn new() -> Self {
+        Self(watch::Sender::new(SystemClock.instant()))
     }
 
     /// Whether a connection of this age was made before the last renewal.
     pub(super) fn is_outdated(&self, age: Duration) -> bool {
-        SystemClock.instant().saturating_duration_since(*self.renewed.borrow()) <= age
+        SystemClock.instant().saturating_duration_since(*self.0.borrow()) <= age
     }
 
     /// Ends at the next renewal.
-    pub(super) async fn renewal(&self) {
-        let mut renewed = self.renewed.subscribe();
+    pub(super) async fn next(&self) {
+        let mut renewed = self.0.subscribe();
         if renewed.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
