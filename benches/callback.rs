@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use remgate::domain::Chance;
+use remgate::domain::RandomSource;
 
 use support::machine;
 use support::measure::{Effort, Subject};
@@ -90,7 +90,7 @@ fn subject(engine: &'static str, options: &Options) -> Subject {
         folder: options.folder.clone(),
         server,
         show_log: options.show_log,
-        chance: Chance::from_os(),
+        rng: RandomSource::from_os(),
         effort: if options.quick { QUICK } else { WHOLE },
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use remgate::domain::{Chance, Uaid};
+use remgate::domain::{RandomSource, Uaid};
 use remgate::lifecycle::raise_file_limit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -87,9 +87,9 @@ async fn measure(engine: &'static str, options: &Options) -> anyhow::Result<Vec<
     };
     let endpoint = Endpoint::start(Manner::Accept)?;
     let setup = Setup::new(&options.binary, &options.folder, database.as_deref(), endpoint.addr, false)?;
-    let chance = Chance::from_os();
-    let gateway = setup.start(&chance)?;
-    let names = |count: usize| (0..count).map(|_| Uaid::from_bytes(chance.bytes())).collect::<Vec<_>>();
+    let rng = RandomSource::from_os();
+    let gateway = setup.start(&rng)?;
+    let names = |count: usize| (0..count).map(|_| Uaid::from_bytes(rng.bytes())).collect::<Vec<_>>();
 
     let (alone, heard) = follow(&setup, &names(options.followed)).await?;
     let before = gateway.rss_mb()?;

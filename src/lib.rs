@@ -2,22 +2,22 @@
 //!
 //! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
 
+pub mod audited;
 pub mod authentications;
 pub mod cli;
 pub mod config;
-pub mod desk;
 pub mod dispatch;
 pub mod domain;
 pub mod egress;
+pub mod fast_path;
 pub mod gateway;
-pub mod handover;
 pub mod http;
 pub mod intake;
 pub mod lifecycle;
+pub mod notifier;
 pub mod provisioning;
 pub mod remotepc;
 pub mod resolver;
 pub mod retention;
 pub mod store;
 pub mod telemetry;
-pub mod wake;

@@ -23,7 +23,7 @@ pub struct Retention {
 const EVERY: Duration = Duration::from_hours(1);
 
 /// How much one transaction forgets: others who write wait for it.
-const AT_ONCE: i64 = 1000;
+const BATCH_SIZE: i64 = 1000;
 
 impl Retention {
     /// Works until the soft stop.
@@ -49,7 +49,7 @@ impl Retention {
         self.store.forget_wishes(before).await?;
         let mut forgotten = 0;
         while !self.lifecycle.soft().is_cancelled() {
-            let gone = self.store.forget_entries(before, AT_ONCE).await?;
+            let gone = self.store.forget_entries(before, BATCH_SIZE).await?;
             forgotten += gone;
             if gone == 0 {
                 break;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use remgate::domain::{Chance, SigningSecret};
+use remgate::domain::{RandomSource, SigningSecret};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ impl Setup {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("remgate-bench.").tempdir_in(parent)?;
         let [public, internal] = free_addrs()?;
-        let secret = SigningSecret::generate(&Chance::seeded(1)).reveal();
+        let secret = SigningSecret::generate(&RandomSource::seeded(1)).reveal();
         let config = format!(
             r#"
 [public]
@@ -80,7 +80,7 @@ log_format = "json"
     }
 
     /// Starts it and asks without pause until a callback is answered with 200.
-    pub(crate) fn start(&self, chance: &Chance) -> anyhow::Result<Gateway> {
+    pub(crate) fn start(&self, rng: &RandomSource) -> anyhow::Result<Gateway> {
         let mut command = Command::new(&self.binary);
         command.current_dir(self.folder.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         // All that is logged by default is made, and thrown away: no log collector shares the cores.
@@ -88,7 +88,7 @@ log_format = "json"
         let from = now();
         let child = command.spawn().with_context(|| format!("cannot run {}", self.binary.display()))?;
         let mut gateway = Gateway { child, start: Duration::ZERO };
-        while !self.answers(chance) {
+        while !self.answers(rng) {
             let ended = gateway.child.try_wait()?;
             ensure!(ended.is_none(), "the gateway ended with {ended:?}; --show-log shows what it said");
             ensure!(now() - from < START_BOUND, "the gateway does not answer; --show-log shows what it says");
@@ -98,12 +98,12 @@ log_format = "json"
         Ok(gateway)
     }
 
-    fn answers(&self, chance: &Chance) -> bool {
-        self.first_answer(chance).is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
+    fn answers(&self, rng: &RandomSource) -> bool {
+        self.first_answer(rng).is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
     }
 
-    fn first_answer(&self, chance: &Chance) -> anyhow::Result<Vec<u8>> {
-        let uaid = u128::from_be_bytes(chance.bytes());
+    fn first_answer(&self, rng: &RandomSource) -> anyhow::Result<Vec<u8>> {
+        let uaid = u128::from_be_bytes(rng.bytes());
         let mut stream = TcpStream::connect(self.public)?;
         stream.set_read_timeout(Some(START_BOUND))?;
         write!(stream, "GET {}{uaid:032x} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", callback_path())?;

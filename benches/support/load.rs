@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use remgate::domain::Chance;
+use remgate::domain::RandomSource;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -20,26 +20,26 @@ pub(crate) type Uaid = [u8; 32];
 pub(crate) struct Request {
     bytes: Vec<u8>,
     uaid_at: Option<usize>,
-    chance: Chance,
+    rng: RandomSource,
 }
 
 impl Request {
     /// `GET path`, always the same.
-    pub(crate) fn get(path: &str, chance: &Chance) -> Self {
+    pub(crate) fn get(path: &str, rng: &RandomSource) -> Self {
         let bytes = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").into_bytes();
-        Self { bytes, uaid_at: None, chance: chance.clone() }
+        Self { bytes, uaid_at: None, rng: rng.clone() }
     }
 
     /// `GET {path}{uaid}`.
-    pub(crate) fn get_with_uaid(path: &str, chance: &Chance) -> Self {
-        let request = Self::get(&format!("{path}{}", "0".repeat(32)), chance);
+    pub(crate) fn get_with_uaid(path: &str, rng: &RandomSource) -> Self {
+        let request = Self::get(&format!("{path}{}", "0".repeat(32)), rng);
         Self { uaid_at: Some("GET ".len() + path.len()), ..request }
     }
 
     /// Its bytes, with a new uaid in them.
     fn renewed(&mut self) -> &[u8] {
         if let Some(at) = self.uaid_at {
-            let digits = self.chance.bytes::<16>().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = self.rng.bytes::<16>().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
             for (place, digit) in self.bytes[at..].iter_mut().zip(digits) {
                 *place = b"0123456789abcdef"[usize::from(digit)];
             }

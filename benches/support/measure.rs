@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use remgate::domain::Chance;
+use remgate::domain::RandomSource;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::endpoint::{Endpoint, Manner};
@@ -45,7 +45,7 @@ pub(crate) struct Subject {
     /// Whether the gateway's log is shown.
     pub(crate) show_log: bool,
     /// Where uaids come from.
-    pub(crate) chance: Chance,
+    pub(crate) rng: RandomSource,
     /// How long and how often.
     pub(crate) effort: Effort,
 }
@@ -67,12 +67,12 @@ impl Subject {
         };
         let setup =
             Setup::new(&self.binary, &self.folder, database.as_deref(), endpoint.addr, self.show_log)?;
-        let gateway = setup.start(&self.chance)?;
+        let gateway = setup.start(&self.rng)?;
         Ok((setup, gateway))
     }
 
     fn callback(&self) -> Request {
-        Request::get_with_uaid(&callback_path(), &self.chance)
+        Request::get_with_uaid(&callback_path(), &self.rng)
     }
 
     /// Callbacks a second, each in turn with `/livez`.
@@ -81,7 +81,7 @@ impl Subject {
         let name = if manner == Manner::Hold { "hold" } else { "accept" };
         let (setup, gateway) = self.set_up(name, &endpoint).await?;
         let Effort { rounds, warm_up, span, .. } = self.effort;
-        let livez = Request::get("/livez", &self.chance);
+        let livez = Request::get("/livez", &self.rng);
         let (mut empty, mut durable, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             empty.push(rate(setup.public, &livez, CONNECTIONS, warm_up, span).await?);
@@ -128,7 +128,7 @@ impl Subject {
         gateway.stop()?;
         let mut starts = Vec::new();
         for _ in 0..self.effort.starts {
-            let gateway = setup.start(&self.chance)?;
+            let gateway = setup.start(&self.rng)?;
             starts.push(gateway.start.as_secs_f64() * 1e3);
             gateway.stop()?;
         }

@@ -8,36 +8,36 @@ use std::time::Duration;
 
 use crate::domain::{AuthenticationName, Cursor, EventFilter, Order};
 use crate::lifecycle::Lifecycle;
+use crate::notifier::Notifier;
 use crate::store::{Store, StoreError};
-use crate::wake::Wake;
 
 /// Follows what other replicas store.
 pub struct Follower {
     /// Where it is.
     pub store: Arc<dyn Store>,
     /// Who says that there is something, and who is told.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// When to stop.
     pub lifecycle: Lifecycle,
 }
 
 /// How long it waits before it looks unasked: an announcement can be lost with its connection.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Follower {
     /// Works until the soft stop.
     pub async fn run(self) {
-        let (mut others, mut waiting) = (self.wake.watch_others(), self.wake.watch_waiting());
+        let (mut others, mut waiting) = (self.notifier.watch_others(), self.notifier.watch_waiting());
         let mut place = None;
         loop {
             tokio::select! {
                 () = others.woken() => {}
                 // At once: all who wait when it begins to follow have to look again.
                 () = waiting.woken() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = self.lifecycle.soft().cancelled() => return,
             }
-            if !self.wake.is_anybody_waiting() {
+            if !self.notifier.is_anybody_waiting() {
                 // Nobody misses what happens now: whoever comes later looks first.
                 place = None;
                 continue;
@@ -54,14 +54,14 @@ impl Follower {
             let newest = EventFilter::new(Order::Descending { before: None });
             *place = Some(self.store.events(&newest).await?.data.first().map_or(Cursor(0), |it| it.cursor));
             // They may have waited already while nobody followed.
-            self.wake.authentications_over();
+            self.notifier.authentications_over();
             return Ok(());
         };
         loop {
             let page = self.store.events(&EventFilter::new(Order::Ascending { after })).await?;
             for event in page.data {
                 if let Some((service, uaid)) = event.service.zip(event.uaid) {
-                    self.wake.authentication_over(&AuthenticationName { service, uaid });
+                    self.notifier.authentication_over(&AuthenticationName { service, uaid });
                 }
             }
             after = page.cursor;

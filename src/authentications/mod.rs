@@ -3,9 +3,9 @@
 //! Whoever waits is woken by name, with no loop behind: in this process when the commit is done, for other replicas'
 //! commits by the [`Follower`]. The [`Expiry`] ends what nobody completed.
 
-mod crowd;
 mod expiry;
 mod follower;
+mod waiter_limit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use crowd::{Crowd, Crowded, Place};
 pub use expiry::Expiry;
 pub use follower::Follower;
+pub use waiter_limit::{LimitExceeded, WaiterLimit, WaiterPermit};
 
 use crate::domain::{
-    AssertionKey, Authentication, AuthenticationName, BadTicket, Chance, Clock, Expectation, Invalid, Ticket,
-    TicketKey, Trust,
+    AssertionKey, Authentication, AuthenticationName, BadTicket, Clock, Expectation, Invalid, RandomSource,
+    Ticket, TicketKey, Trust,
 };
 use crate::lifecycle::Lifecycle;
+use crate::notifier::{AuthenticationSubscriber, Notifier};
 use crate::store::{ClaimTerms, Claimed, Expected, Store, StoreError};
 use crate::telemetry::Metrics;
-use crate::wake::{NamedWatcher, Wake};
 
 /// What authentications are made of.
 pub struct Parts {
     /// Where they are.
     pub store: Arc<dyn Store>,
     /// Who says that one is over.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes tokens unique.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// What is counted.
     pub metrics: Metrics,
     /// When waiting ends early.
@@ -53,7 +53,7 @@ pub struct Authentications {
     parts: Parts,
     assertions: AssertionKey,
     tickets: TicketKey,
-    crowd: Crowd,
+    waiter_limit: WaiterLimit,
 }
 
 /// Why there are no keys to vouch with.
@@ -69,7 +69,7 @@ pub enum KeysError {
 
 /// Why an authentication gets no ticket.
 #[derive(Debug, thiserror::Error)]
-pub enum NoTicket {
+pub enum TicketError {
     /// Nobody expects it.
     #[error("nobody expects this authentication")]
     Unexpected,
@@ -85,10 +85,10 @@ impl Authentications {
     /// Takes the keys that all replicas share out of the store, or puts new ones there.
     pub async fn open(parts: Parts) -> Result<Self, KeysError> {
         use secrecy::ExposeSecret;
-        let assertion = parts.store.shared_secret("assertion", AssertionKey::generate(&parts.chance)).await?;
-        let ticket = parts.store.shared_secret("ticket", TicketKey::generate(&parts.chance)).await?;
+        let assertion = parts.store.shared_secret("assertion", AssertionKey::generate(&parts.rng)).await?;
+        let ticket = parts.store.shared_secret("ticket", TicketKey::generate(&parts.rng)).await?;
         let assertions = assertion.expose_secret().parse()?;
-        Ok(Self { parts, assertions, tickets: TicketKey::new(ticket), crowd: Crowd::default() })
+        Ok(Self { parts, assertions, tickets: TicketKey::new(ticket), waiter_limit: WaiterLimit::default() })
     }
 
     /// Says that an authentication is expected.
@@ -99,13 +99,13 @@ impl Authentications {
     ) -> Result<Expected, StoreError> {
         let expected = self.parts.store.expect(name, expectation, self.parts.clock.now()).await?;
         if let Some(until) = expected.authentication.expires_at {
-            self.parts.wake.runs_out(until);
+            self.parts.notifier.schedule_expiry(until);
         }
         if let Some(deliveries) = expected.offered {
             // The provisioning rule reads them with the next events.
-            self.parts.wake.events_stored();
+            self.parts.notifier.events_stored();
             self.parts.metrics.deliveries("pending", deliveries);
-            self.parts.wake.deliveries_due();
+            self.parts.notifier.deliveries_due();
         }
         Ok(expected)
     }
@@ -120,7 +120,7 @@ impl Authentications {
             return self.parts.store.authentication(name).await;
         }
         // The watcher comes before the look: what ends in between wakes it.
-        let mut watcher = self.parts.wake.watch_authentication(name);
+        let mut watcher = self.parts.notifier.watch_authentication(name);
         let mut found = self.parts.store.authentication(name).await?;
         if found.as_ref().is_some_and(Authentication::is_over) {
             return Ok(found);
@@ -159,8 +159,8 @@ impl Authentications {
 
     /// Vouches for an authentication that was claimed: a JSON Web Token.
     #[must_use]
-    pub fn vouch(&self, it: &Authentication) -> String {
-        self.assertions.vouch(it, &self.parts.issuer, self.parts.clock.now(), &self.parts.chance)
+    pub fn issue_assertion(&self, it: &Authentication) -> String {
+        self.assertions.issue_assertion(it, &self.parts.issuer, self.parts.clock.now(), &self.parts.rng)
     }
 
     /// What everybody can check assertions with.
@@ -170,12 +170,12 @@ impl Authentications {
     }
 
     /// A ticket for an authentication that is expected, and how long it is good.
-    pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), NoTicket> {
+    pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), TicketError> {
         let found = self.parts.store.authentication(name).await?;
-        let until = found.and_then(|found| found.expires_at).ok_or(NoTicket::Unexpected)?;
+        let until = found.and_then(|found| found.expires_at).ok_or(TicketError::Unexpected)?;
         let until = Ticket::end(until);
         if until <= self.parts.clock.now() {
-            return Err(NoTicket::Over);
+            return Err(TicketError::Over);
         }
         Ok((self.tickets.seal(&Ticket { name: name.clone(), until }), until))
     }
@@ -204,14 +204,14 @@ impl Authentications {
     }
 
     /// A place for somebody who watches with this ticket.
-    pub fn place(&self, ticket: &str) -> Result<Place, Crowded> {
-        self.crowd.enter(ticket)
+    pub fn permit(&self, ticket: &str) -> Result<WaiterPermit, LimitExceeded> {
+        self.waiter_limit.enter(ticket)
     }
 
     /// Watches one authentication.
     #[must_use]
-    pub fn watch(self: &Arc<Self>, ticket: Ticket, place: Place) -> Watching {
-        let watcher = self.parts.wake.watch_authentication(&ticket.name);
+    pub fn watch(self: &Arc<Self>, ticket: Ticket, place: WaiterPermit) -> Watching {
+        let watcher = self.parts.notifier.watch_authentication(&ticket.name);
         let counted = self.parts.metrics.waiter();
         Watching { all: Arc::clone(self), ticket, watcher, _held: (place, counted) }
     }
@@ -221,8 +221,8 @@ impl Authentications {
 pub struct Watching {
     all: Arc<Authentications>,
     ticket: Ticket,
-    watcher: NamedWatcher,
-    _held: (Place, crate::telemetry::WaiterGuard),
+    watcher: AuthenticationSubscriber,
+    _held: (WaiterPermit, crate::telemetry::WaiterGuard),
 }
 
 /// How long after its ticket a watcher still waits to be told that the time is over.

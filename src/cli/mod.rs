@@ -11,7 +11,7 @@ mod endpoint;
 mod event;
 mod healthcheck;
 mod key;
-mod known;
+mod key_ring;
 mod migrate;
 mod options;
 mod output;

@@ -6,7 +6,7 @@ use super::Stopped;
 use super::runtime_file::RuntimeFile;
 use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
 use crate::domain::Uaid;
-use crate::gateway::{self, Gateway, Seams};
+use crate::gateway::{self, Environment, Gateway};
 use crate::lifecycle::{self, StopSignals};
 use crate::telemetry::{self, LogStyle, Logs};
 
@@ -64,8 +64,8 @@ async fn start(
         tracing::warn!("{warning}");
     }
     let config = &loaded.config;
-    let seams = Seams::real();
-    let gateway = Gateway::build(config, &declared_in(loaded), seams.clone()).await?;
+    let environment = Environment::real();
+    let gateway = Gateway::build(config, &declared_in(loaded), environment.clone()).await?;
     let doors = Doors { public: gateway.public_address(), internal: gateway.internal_address() };
     let open = config.open_doors(gateway.has_stored_admin_key());
     for door in &open {
@@ -75,7 +75,7 @@ async fn start(
     if let Err(error) = &file {
         tracing::debug!(%error, "no runtime file; healthcheck goes by the configuration");
     }
-    doors.announce(config, &open, &seams, style, logs);
+    doors.announce(config, &open, &environment, style, logs);
     Ok((gateway, file.ok()))
 }
 
@@ -111,12 +111,12 @@ impl Doors {
     }
 
     /// The lines of text that say what to do next: try it while both listeners are open, else tell RemAuth.
-    fn next(&self, open: &[OpenDoor], seams: &Seams) -> String {
+    fn next(&self, open: &[OpenDoor], environment: &Environment) -> String {
         if open.len() < 2 {
             return "  Register the callback URL in RemAuth's Customer Center.\n".to_owned();
         }
         // Another one at each start: the same callback a second time would be a duplicate.
-        let uaid = Uaid::from_bytes(seams.chance.bytes());
+        let uaid = Uaid::from_bytes(environment.rng.bytes());
         let (public, internal) = (self.public, self.internal);
         format!(
             "  Store an event, and look at it:\n\n\
@@ -135,7 +135,14 @@ impl Doors {
     }
 
     /// Says that it is ready: one line in a JSON log, a banner for people.
-    fn announce(&self, config: &Config, open: &[OpenDoor], seams: &Seams, style: LogStyle, logs: &mut Logs) {
+    fn announce(
+        &self,
+        config: &Config,
+        open: &[OpenDoor],
+        environment: &Environment,
+        style: LogStyle,
+        logs: &mut Logs,
+    ) {
         let (callback_url, store) = (self.callback_url(config), store(config));
         let version = env!("CARGO_PKG_VERSION");
         if style == LogStyle::Json {
@@ -150,7 +157,7 @@ impl Doors {
         logs.print(&format!(
             "\n  remgate {version} is ready\n\n  callback URL       {callback_url}\n  public listener    http://{} \
              ({public})\n  internal listener  http://{} ({internal})\n  events are in      {store}\n\n{}\n",
-            self.public, self.internal, self.next(open, seams),
+            self.public, self.internal, self.next(open, environment),
         ));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::options::Global;
 use super::output;
 use crate::config::Public;
-use crate::domain::{Chance, ServiceName};
+use crate::domain::{RandomSource, ServiceName};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,7 +27,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     let Command::New { service, json: as_json } = command;
-    let token = URL_SAFE_NO_PAD.encode(Chance::from_os().bytes::<32>());
+    let token = URL_SAFE_NO_PAD.encode(RandomSource::from_os().bytes::<32>());
     // A configuration that lacks only this token is a good reason to ask for one.
     let url = match global.load() {
         Ok(loaded) => loaded.config.public.callback_url(Some(&token)),

@@ -12,7 +12,7 @@ use url::Url;
 use super::options::Global;
 use super::{Usage, client, output};
 use crate::config::{Config, Public, Service};
-use crate::domain::{CallbackType, Chance, EventType, ServiceName, Uaid};
+use crate::domain::{CallbackType, EventType, RandomSource, ServiceName, Uaid};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -67,7 +67,7 @@ pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()
     let config = global.load()?.config;
     let service = chosen(options.service.as_ref(), &config)?;
     let kind = CallbackType::from(options.kind);
-    let uaid = options.uaid.unwrap_or_else(|| Uaid::from_bytes(Chance::from_os().bytes()));
+    let uaid = options.uaid.unwrap_or_else(|| Uaid::from_bytes(RandomSource::from_os().bytes()));
     let base = match &options.url {
         Some(base) => base.clone(),
         None => client::door(config.public.listen).context("public.listen")?,

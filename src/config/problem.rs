@@ -125,9 +125,9 @@ impl fmt::Display for Problem {
 
 /// Text between quotation marks, on one line and not too long.
 pub(super) fn quoted(text: &str) -> String {
-    const MOST: usize = 80;
-    if text.chars().count() > MOST {
-        format!("{:?} and more", text.chars().take(MOST).collect::<String>())
+    const MAX_PROBLEMS: usize = 80;
+    if text.chars().count() > MAX_PROBLEMS {
+        format!("{:?} and more", text.chars().take(MAX_PROBLEMS).collect::<String>())
     } else {
         format!("{text:?}")
     }

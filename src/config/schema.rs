@@ -111,7 +111,7 @@ const NETS: &str = r#"a list of networks or addresses such as "203.0.113.0/24" o
 const TOKENS: &str = "a list of tokens, each at least 22 of the characters a-z, A-Z, 0-9, `-` and `_` \
     (`remgate token new` makes one)";
 const TIMEOUT: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
-const FRESH: &str = r#"a duration such as "5m", from "1s" to "1d""#;
+const CACHE_DURATION: &str = r#"a duration such as "5m", from "1s" to "1d""#;
 const IDLE: &str = r#"a duration such as "75s", from "1s" to "1h""#;
 const DRAIN: &str = r#"a duration such as "20s", at most "10m"; "0s" waits for nothing"#;
 const KEPT: &str = r#"a duration such as "30d", longer than nothing and at most "36500d""#;
@@ -240,7 +240,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         name: "authentications",
         repeated: false,
-        keys: &[text("claim_within", FRESH), text("min_trust", r#""token", "address" or "none""#)],
+        keys: &[text("claim_within", CACHE_DURATION), text("min_trust", r#""token", "address" or "none""#)],
     },
     Section { name: "retention", repeated: false, keys: &[text("events", KEPT), text("audit", KEPT)] },
     Section {

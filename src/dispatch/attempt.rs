@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::driver::Driver;
-use super::known::Known;
-use super::notices;
-use super::observe::Ended;
+use super::endpoint_cache::CachedEndpoint;
+use super::health::AttemptOutcome;
+use super::operational_events;
 use crate::domain::{AttemptReport, Endpoint, Lease, Retry, RetryPolicy, Settlement, Verdict};
-use crate::handover::Place;
+use crate::fast_path::Permit;
 use crate::telemetry::millis;
 
 /// The receiver wants no more, ever.
@@ -23,7 +23,7 @@ fn has_same_limits(one: &Endpoint, other: &Endpoint) -> bool {
 }
 
 impl Driver {
-    pub(super) async fn attempt(self, lease: Lease, known: Known, place: Place) {
+    pub(super) async fn attempt(self, lease: Lease, known: CachedEndpoint, permit: Permit) {
         let Some(endpoint) = self.in_force(known).await else {
             return self.release(lease).await;
         };
@@ -32,12 +32,14 @@ impl Driver {
         let Some(report) = self.parts.lifecycle.hard().run_until_cancelled(sending).await else {
             return self.release(lease).await;
         };
-        drop(place);
+        drop(permit);
         let verdict = self.verdict(&lease, &endpoint, &report);
         self.note(&lease, &endpoint, &report, verdict);
         let at = self.parts.clock.now();
         let notice = match verdict {
-            Verdict::Exhausted => notices::exhausted(&lease, &endpoint, &report, at, &self.parts.chance),
+            Verdict::Exhausted => {
+                operational_events::exhausted(&lease, &endpoint, &report, at, &self.parts.rng)
+            }
             _ => None,
         };
         let settlement = Settlement {
@@ -48,15 +50,15 @@ impl Driver {
             report: Some(report),
             notice,
         };
-        self.end(Ended { settlement, endpoint: Some(endpoint) }).await;
+        self.end(AttemptOutcome { settlement, endpoint: Some(endpoint) }).await;
     }
 
     /// The endpoint as it is now, however long the attempt has waited. `None` when no attempt is to be made with what was
     /// decided for the endpoint as it was: it is disabled or gone, or has other limits. Then the store is asked again.
-    async fn in_force(&self, known: Known) -> Option<Arc<Endpoint>> {
-        let Known { mut endpoint, mut changes } = known;
+    async fn in_force(&self, known: CachedEndpoint) -> Option<Arc<Endpoint>> {
+        let CachedEndpoint { mut endpoint, mut changes } = known;
         loop {
-            let announced = self.parts.wake.endpoint_changes();
+            let announced = self.parts.notifier.endpoint_changes();
             if announced == changes {
                 return Some(endpoint);
             }
@@ -77,10 +79,10 @@ impl Driver {
             report: None,
             notice: None,
         };
-        self.end(Ended { settlement, endpoint: None }).await;
+        self.end(AttemptOutcome { settlement, endpoint: None }).await;
     }
 
-    async fn end(&self, ended: Ended) {
+    async fn end(&self, ended: AttemptOutcome) {
         // The settler outlives its senders; if it is gone all the same, the lease runs out.
         let _ = self.results.send(ended).await;
     }
@@ -92,8 +94,8 @@ impl Driver {
         let own = endpoint.settings.sending.schedule.as_ref().map(|own| RetryPolicy::new(own.waits()));
         let policy = own.as_ref().unwrap_or(&self.parts.policy);
         let attempts = lease.attempt_count.saturating_sub(lease.attempts_before).saturating_add(1);
-        let (now, chance) = (self.parts.clock.now(), self.parts.chance.fraction());
-        match policy.next(attempts, now, report.retry_after, chance) {
+        let (now, rng) = (self.parts.clock.now(), self.parts.rng.fraction());
+        match policy.next(attempts, now, report.retry_after, rng) {
             Retry::At(then) if report.status == Some(GONE) => Verdict::Gone(then),
             Retry::Never if report.status == Some(GONE) => Verdict::Gone(now),
             Retry::At(then) => Verdict::RetryAt(then),

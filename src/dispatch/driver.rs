@@ -8,20 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::known::{Cache, Endpoints, Known};
-use super::observe::Ended;
-use super::pace::Paces;
-use super::settler;
+use super::endpoint_cache::{CachedEndpoint, EndpointCache, Endpoints};
+use super::health::AttemptOutcome;
+use super::rate_limit::RateLimiters;
+use super::result_writer;
 use crate::domain::{
-    AttemptTimeout, Chance, Clock, Endpoint, EndpointId, Lease, LeaseToken, MaxInFlight, PROBE_EVERY,
+    AttemptTimeout, Clock, Endpoint, EndpointId, Lease, LeaseToken, MaxInFlight, PROBE_EVERY, RandomSource,
     RetryPolicy,
 };
 use crate::egress::Sender;
-use crate::handover::{Grant, Places, Taker, Want};
+use crate::fast_path::{ConcurrencyLimiter, EndpointPermits, LeaseReceiver, PermitRequest};
 use crate::lifecycle::Lifecycle;
+use crate::notifier::Notifier;
 use crate::store::{Claim, Due, Store, StoreError};
 use crate::telemetry::Metrics;
-use crate::wake::Wake;
 
 /// What a driver is made of.
 pub struct DriverParts {
@@ -30,9 +30,9 @@ pub struct DriverParts {
     /// What makes attempts.
     pub sender: Arc<Sender>,
     /// Who says that something is due.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// How many attempts may be under way.
-    pub places: Places,
+    pub limiter: ConcurrencyLimiter,
     /// When to try again.
     pub policy: RetryPolicy,
     /// How long an attempt may take.
@@ -42,7 +42,7 @@ pub struct DriverParts {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes leases unique and retries spread.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// What is counted.
     pub metrics: Metrics,
     /// When to stop.
@@ -59,19 +59,19 @@ pub fn lease_for(timeout: Duration) -> Duration {
 }
 
 /// How long to wait before looking again when the store could not be asked.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How long to wait before looking again for what another replica is claiming.
 const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(10);
 
 /// How long the driver sleeps at most: a wake-up from another replica can be lost with its connection.
-const SAFETY_POLL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Drives deliveries.
 #[derive(Clone)]
 pub struct Driver {
     pub(super) parts: Arc<DriverParts>,
-    pub(super) results: mpsc::Sender<Ended>,
+    pub(super) results: mpsc::Sender<AttemptOutcome>,
 }
 
 /// What one look at the store led to.
@@ -94,7 +94,7 @@ type Pause<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 #[derive(Default)]
 struct Look {
     /// Who wants places now.
-    wanting: Vec<Want>,
+    wanting: Vec<PermitRequest>,
     /// Their endpoints.
     endpoints: Endpoints,
     /// Whether somebody wants a place and can have none.
@@ -113,16 +113,16 @@ impl Driver {
     /// A driver, with its settler running.
     #[must_use]
     pub fn new(parts: DriverParts) -> Self {
-        let results = settler::start(&parts);
+        let results = result_writer::start(&parts);
         Self { parts: Arc::new(parts), results }
     }
 
     /// Drives until the soft stop. Attempts under way go on without it; what was handed over and not begun is given
     /// back.
-    pub async fn run(self, mut handed: Taker) {
-        self.drive(&mut handed).await;
-        handed.close();
-        while let Some(leases) = handed.take().await {
+    pub async fn run(self, mut fast_leases: LeaseReceiver) {
+        self.drive(&mut fast_leases).await;
+        fast_leases.close();
+        while let Some(leases) = fast_leases.recv().await {
             for lease in leases {
                 self.release(lease).await;
             }
@@ -131,25 +131,25 @@ impl Driver {
 
     /// The stop is looked at between steps only: a step that was broken off could leave leases that nobody attempts and
     /// nobody gives back.
-    async fn drive(&self, handed: &mut Taker) {
+    async fn drive(&self, fast_leases: &mut LeaseReceiver) {
         let soft = self.parts.lifecycle.soft();
         // The watcher comes before the look: what becomes due in between wakes it.
-        let mut watcher = self.parts.wake.watch_due();
-        let mut cache = Cache::default();
-        let mut paces = Paces::new(Arc::clone(&self.parts.clock));
+        let mut watcher = self.parts.notifier.watch_due();
+        let mut cache = EndpointCache::default();
+        let mut rate_limiters = RateLimiters::new(Arc::clone(&self.parts.clock));
         while !soft.is_cancelled() {
-            let (mut pause, full): (Pause<'_>, _) = match self.step(&mut paces).await {
+            let (mut pause, full): (Pause<'_>, _) = match self.step(&mut rate_limiters).await {
                 // Due, with a place, and yet not ours: another replica is about to commit its claim.
                 Ok(Step::Began(0)) => (Box::pin(tokio::time::sleep(CLAIMED_ELSEWHERE)), false),
                 Ok(Step::Began(_)) => (Box::pin(std::future::ready(())), false),
                 Ok(Step::Wait { full, until }) => {
-                    let safety = self.parts.clock.now().checked_add(SAFETY_POLL).unwrap_or(Timestamp::MAX);
+                    let safety = self.parts.clock.now().checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
                     let until = until.map_or(safety, |until| until.min(safety));
                     (self.parts.clock.sleep_until(until), full)
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "could not look for due deliveries; trying again");
-                    (Box::pin(tokio::time::sleep(AGAIN)), false)
+                    (Box::pin(tokio::time::sleep(RETRY_DELAY)), false)
                 }
             };
             loop {
@@ -157,9 +157,9 @@ impl Driver {
                     // What was handed over comes first, so that a backlog does not keep it waiting.
                     biased;
                     () = soft.cancelled() => break,
-                    Some(leases) = handed.take() => self.begin_handed(leases, &mut cache).await,
+                    Some(leases) = fast_leases.recv() => self.begin_handed(leases, &mut cache).await,
                     () = watcher.woken() => break,
-                    () = self.parts.places.freed(), if full => break,
+                    () = self.parts.limiter.freed(), if full => break,
                     () = &mut pause => break,
                 }
             }
@@ -167,12 +167,12 @@ impl Driver {
     }
 
     /// Looks once, and begins the attempts that are due and have a place.
-    async fn step(&self, paces: &mut Paces) -> Result<Step, StoreError> {
-        let changes = self.parts.wake.endpoint_changes();
+    async fn step(&self, rate_limiters: &mut RateLimiters) -> Result<Step, StoreError> {
+        let changes = self.parts.notifier.endpoint_changes();
         let due = self.parts.store.due().await?;
         let now = self.parts.clock.now();
-        let look = self.sort(due, changes, paces, now);
-        let grants = self.parts.places.grant(&look.wanting);
+        let look = self.sort(due, changes, rate_limiters, now);
+        let grants = self.parts.limiter.acquire(&look.wanting);
         if grants.is_empty() {
             return Ok(Step::Wait { full: look.full || !look.wanting.is_empty(), until: look.until });
         }
@@ -183,10 +183,10 @@ impl Driver {
     }
 
     /// Who wants places now, and when somebody else will.
-    fn sort(&self, due: Vec<Due>, changes: u64, paces: &mut Paces, now: Timestamp) -> Look {
+    fn sort(&self, due: Vec<Due>, changes: u64, rate_limiters: &mut RateLimiters, now: Timestamp) -> Look {
         let mut look = Look::default();
         for Due { endpoint, at } in due {
-            self.parts.places.by_store(&endpoint.id, self.goes_by_store(&endpoint));
+            self.parts.limiter.close_fast_path(&endpoint.id, self.goes_by_store(&endpoint));
             if at > now {
                 look.wake_at(at);
                 continue;
@@ -195,15 +195,15 @@ impl Driver {
             let limit = sending.max_in_flight.map(MaxInFlight::get);
             let wanted = if endpoint.health.is_held_back() { 1 } else { usize::MAX };
             // The pace is asked only for what has a place: what it lets through counts as begun.
-            let room = self.parts.places.room(&endpoint.id, limit).min(wanted);
+            let room = self.parts.limiter.available(&endpoint.id, limit).min(wanted);
             if room == 0 {
                 look.full = true;
                 continue;
             }
-            match paces.take(&endpoint.id, sending.rate_limit, room) {
+            match rate_limiters.take(&endpoint.id, sending.rate_limit, room) {
                 Ok(count) => {
-                    look.wanting.push(Want { endpoint: endpoint.id.clone(), count, limit });
-                    let endpoint = Known { endpoint: Arc::new(endpoint), changes };
+                    look.wanting.push(PermitRequest { endpoint: endpoint.id.clone(), count, limit });
+                    let endpoint = CachedEndpoint { endpoint: Arc::new(endpoint), changes };
                     look.endpoints.insert(endpoint.endpoint.id.clone(), endpoint);
                 }
                 Err(wait) => look.wake_at(now.checked_add(wait).unwrap_or(Timestamp::MAX)),
@@ -223,7 +223,7 @@ impl Driver {
 
     async fn claim(
         &self,
-        grants: &[Grant],
+        grants: &[EndpointPermits],
         endpoints: &Endpoints,
         now: Timestamp,
     ) -> Result<Vec<Lease>, StoreError> {
@@ -233,9 +233,9 @@ impl Driver {
             let timeout = endpoint.settings.sending.timeout.map_or(self.parts.timeout, AttemptTimeout::get);
             Some(Claim {
                 endpoint: grant.endpoint.clone(),
-                count: u32::try_from(grant.places.len()).unwrap_or(u32::MAX),
+                count: u32::try_from(grant.permits.len()).unwrap_or(u32::MAX),
                 until: after(lease_for(timeout)),
-                token: LeaseToken::new(now, &self.parts.chance),
+                token: LeaseToken::new(now, &self.parts.rng),
                 probe: endpoint.health.is_held_back().then(|| after(PROBE_EVERY)),
             })
         });
@@ -243,9 +243,9 @@ impl Driver {
     }
 
     /// Begins what intake leased, as far as there are places; the rest becomes due.
-    async fn begin_handed(&self, leases: Vec<Lease>, cache: &mut Cache) {
+    async fn begin_handed(&self, leases: Vec<Lease>, cache: &mut EndpointCache) {
         self.learn(leases.iter().map(|lease| &lease.endpoint), cache).await;
-        let usable = |known: &&Known| known.endpoint.enabled && !self.goes_by_store(&known.endpoint);
+        let usable = |known: &&CachedEndpoint| known.endpoint.enabled && !self.goes_by_store(&known.endpoint);
         let endpoints = cache.endpoints().filter(usable);
         let endpoints: Endpoints =
             endpoints.map(|known| (known.endpoint.id.clone(), known.clone())).collect();
@@ -255,16 +255,16 @@ impl Driver {
         }
         let wanting = wanted.into_iter().map(|(endpoint, count)| {
             let limit = endpoints[endpoint].endpoint.settings.sending.max_in_flight.map(MaxInFlight::get);
-            Want { endpoint: endpoint.clone(), count, limit }
+            PermitRequest { endpoint: endpoint.clone(), count, limit }
         });
-        let grants = self.parts.places.grant(&wanting.collect::<Vec<_>>());
+        let grants = self.parts.limiter.acquire(&wanting.collect::<Vec<_>>());
         self.begin(leases, grants, &endpoints).await;
     }
 
     /// Makes sure that what is known of these endpoints is as fresh as it has to be.
-    async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, cache: &mut Cache) {
+    async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, cache: &mut EndpointCache) {
         let now = self.parts.clock.instant();
-        let changes = self.parts.wake.endpoint_changes();
+        let changes = self.parts.notifier.endpoint_changes();
         let unknown = cache.missing(ids, changes, now);
         if unknown.is_empty() {
             return;
@@ -272,7 +272,7 @@ impl Driver {
         match self.parts.store.endpoints_named(&unknown).await {
             Ok(read) => {
                 for endpoint in &read {
-                    self.parts.places.by_store(&endpoint.id, self.goes_by_store(endpoint));
+                    self.parts.limiter.close_fast_path(&endpoint.id, self.goes_by_store(endpoint));
                 }
                 cache.keep(read, changes, now);
             }
@@ -283,14 +283,14 @@ impl Driver {
     }
 
     /// Begins attempts. A lease without a place or an endpoint is given back.
-    async fn begin(&self, leases: Vec<Lease>, grants: Vec<Grant>, endpoints: &Endpoints) {
-        let mut places: HashMap<_, _> =
-            grants.into_iter().map(|grant| (grant.endpoint, grant.places)).collect();
+    async fn begin(&self, leases: Vec<Lease>, grants: Vec<EndpointPermits>, endpoints: &Endpoints) {
+        let mut permits: HashMap<_, _> =
+            grants.into_iter().map(|grant| (grant.endpoint, grant.permits)).collect();
         for lease in leases {
             let endpoint = endpoints.get(&lease.endpoint);
-            match (endpoint, places.get_mut(&lease.endpoint).and_then(Vec::pop)) {
-                (Some(endpoint), Some(place)) => {
-                    self.parts.lifecycle.spawn(self.clone().attempt(lease, endpoint.clone(), place));
+            match (endpoint, permits.get_mut(&lease.endpoint).and_then(Vec::pop)) {
+                (Some(endpoint), Some(permit)) => {
+                    self.parts.lifecycle.spawn(self.clone().attempt(lease, endpoint.clone(), permit));
                 }
                 _ => self.release(lease).await,
             }

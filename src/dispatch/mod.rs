@@ -6,10 +6,10 @@
 
 mod attempt;
 mod driver;
-mod known;
-mod notices;
-mod observe;
-mod pace;
-mod settler;
+mod endpoint_cache;
+mod health;
+mod operational_events;
+mod rate_limit;
+mod result_writer;
 
 pub use driver::{Driver, DriverParts, lease_for};

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Authentication, Chance, EventId, EventType, Invalid, ServiceName, Trust, Uaid};
+use super::{Authentication, EventId, EventType, Invalid, RandomSource, ServiceName, Trust, Uaid};
 
 /// How long an assertion may be shown.
 pub const ASSERTION_LASTS: Duration = Duration::from_mins(1);
@@ -54,13 +54,19 @@ struct Claims<'a> {
 impl AssertionKey {
     /// The text of a new one.
     #[must_use]
-    pub fn generate(chance: &Chance) -> SecretString {
-        URL_SAFE_NO_PAD.encode(chance.bytes::<32>()).into()
+    pub fn generate(rng: &RandomSource) -> SecretString {
+        URL_SAFE_NO_PAD.encode(rng.bytes::<32>()).into()
     }
 
     /// Vouches for a completed authentication, to the apps of its service.
     #[must_use]
-    pub fn vouch(&self, it: &Authentication, issuer: &str, now: Timestamp, chance: &Chance) -> String {
+    pub fn issue_assertion(
+        &self,
+        it: &Authentication,
+        issuer: &str,
+        now: Timestamp,
+        rng: &RandomSource,
+    ) -> String {
         let second = now.as_second();
         let uaid = it.uaid.to_string();
         let claims = Claims {
@@ -69,7 +75,7 @@ impl AssertionKey {
             sub: it.subject.as_deref().unwrap_or(&uaid),
             uaid: it.uaid,
             expected: it.expected,
-            jti: URL_SAFE_NO_PAD.encode(chance.bytes::<16>()),
+            jti: URL_SAFE_NO_PAD.encode(rng.bytes::<16>()),
             iat: second,
             exp: second.saturating_add(i64::try_from(ASSERTION_LASTS.as_secs()).unwrap_or(0)),
             auth_time: it.completed_at.map(Timestamp::as_second),

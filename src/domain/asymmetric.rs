@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use secrecy::SecretString;
 
-use super::{Chance, Invalid};
+use super::{Invalid, RandomSource};
 
 /// An ed25519 key. Its text is `whsk_` + the base64 of its 32 secret bytes, with or without the 32 public ones after
 /// them. `Debug` and errors never show it.
@@ -21,8 +21,8 @@ const PUBLIC: &str = "whpk_";
 impl AsymmetricKey {
     /// A new one.
     #[must_use]
-    pub fn generate(chance: &Chance) -> Self {
-        Self(SigningKey::from_bytes(&chance.bytes()))
+    pub fn generate(rng: &RandomSource) -> Self {
+        Self(SigningKey::from_bytes(&rng.bytes()))
     }
 
     /// `v1a,` + the base64 of the ed25519 signature over `{id}.{timestamp}.{body}`.
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_checked_with_the_public_half() {
-        let key = AsymmetricKey::generate(&Chance::seeded(1));
+        let key = AsymmetricKey::generate(&RandomSource::seeded(1));
         let public: PublicKey = key.public().to_string().parse().unwrap();
         assert_eq!(public, key.public());
         let signed = key.sign("msg_1", 1, b"{}");
@@ -120,7 +120,9 @@ mod tests {
         assert!(public.fits("msg_1", 1, b"{}", &signature));
         assert!(!public.fits("msg_1", 2, b"{}", &signature));
         assert!(!public.fits("msg_1", 1, b"{}", &signature[1..]));
-        assert!(!AsymmetricKey::generate(&Chance::seeded(2)).public().fits("msg_1", 1, b"{}", &signature));
+        assert!(
+            !AsymmetricKey::generate(&RandomSource::seeded(2)).public().fits("msg_1", 1, b"{}", &signature)
+        );
     }
 
     #[rstest::rstest]
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn both_lengths_are_read_and_nothing_is_shown() {
-        let key = AsymmetricKey::generate(&Chance::seeded(1));
+        let key = AsymmetricKey::generate(&RandomSource::seeded(1));
         let whole = key.reveal();
         let bytes = STANDARD.decode(whole.expose_secret().strip_prefix(SECRET).unwrap()).unwrap();
         let short = format!("{SECRET}{}", STANDARD.encode(&bytes[..32]));

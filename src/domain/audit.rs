@@ -10,14 +10,14 @@ use super::{AuditId, Cursor, Invalid, Limit, Order, iso_millis};
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
+pub struct Actor {
     /// What nobody else has, such as a key's id.
     pub id: String,
     /// What people call them; two may have the same.
     pub name: String,
 }
 
-impl Who {
+impl Actor {
     /// Somebody who is known by one word.
     #[must_use]
     pub fn word(word: &str) -> Self {
@@ -33,7 +33,7 @@ pub struct NewAuditEntry {
     /// When it began.
     pub at: Timestamp,
     /// Who does it.
-    pub who: Who,
+    pub who: Actor,
     /// What it is, such as `remotepc.invite`.
     pub action: &'static str,
     /// Whom or what it is done to; see [`named`].
@@ -66,7 +66,7 @@ pub struct AuditEntry {
     #[serde(with = "iso_millis")]
     pub at: Timestamp,
     /// Who did it.
-    pub who: Who,
+    pub who: Actor,
     /// What.
     pub action: String,
     /// To whom or what.
@@ -162,7 +162,7 @@ const NAME_MAX: usize = 320;
 
 /// A word of upstream's. What looks like none may be anything, a password too, and is not repeated.
 #[must_use]
-pub fn plain_word(text: &str) -> &str {
+pub fn sanitize_code(text: &str) -> &str {
     let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     if plain || text == "Forbidden" { text } else { "OTHER" }
 }
@@ -194,7 +194,7 @@ mod tests {
     #[case("https://login.example/x", "OTHER")]
     #[case("", "OTHER")]
     fn only_words_are_repeated(#[case] text: &str, #[case] kept: &str) {
-        assert_eq!(plain_word(text), kept);
+        assert_eq!(sanitize_code(text), kept);
     }
 
     #[rstest::rstest]

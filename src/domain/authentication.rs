@@ -133,7 +133,7 @@ pub struct Expectation {
 
 /// How an event met what was expected of it, when it was stored. It never changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Met {
+pub struct ExpectationMatch {
     /// Whether somebody expected it.
     pub expected: bool,
     /// Who was to authenticate.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::service::{NAME_RULE, is_name};
-use super::{Cursor, Invalid, Kept, ServiceName};
+use super::{Cursor, Invalid, RetainedRange, ServiceName};
 
 /// A consumer's name: 1 to 64 of `a-z A-Z 0-9 - _ .`, so that it fits into a path as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,21 +66,21 @@ pub struct Consumer {
     pub created_at: Timestamp,
     /// When it last moved.
     pub updated_at: Timestamp,
-    /// The events after its place, counted as far as [`COUNTED`].
+    /// The events after its place, counted as far as [`EXACT_LAG_LIMIT`].
     pub counted: u64,
     /// What the store holds.
-    pub kept: Kept,
+    pub kept: RetainedRange,
 }
 
 /// So many events behind are counted. More are estimated: counting costs as much as reading.
-pub const COUNTED: u64 = 1_000;
+pub const EXACT_LAG_LIMIT: u64 = 1_000;
 
 impl Consumer {
-    /// How many events are after its place. Beyond [`COUNTED`] it is the distance of the cursors, which is never too
+    /// How many events are after its place. Beyond [`EXACT_LAG_LIMIT`] it is the distance of the cursors, which is never too
     /// small, and too large where numbers were used up by what is no event of its own.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        if self.counted <= COUNTED {
+        if self.counted <= EXACT_LAG_LIMIT {
             return self.counted;
         }
         let before = self.kept.oldest.map_or(0, |oldest| oldest.0 - 1).max(self.place.0);
@@ -96,7 +96,7 @@ impl Consumer {
 
 /// Where a consumer is to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
+pub enum Seek {
     /// Forward to this cursor. Where it has passed that already it stays.
     Acknowledge(Cursor),
     /// To this cursor, forward or back.
@@ -134,7 +134,8 @@ mod tests {
         #[case] lag: u64,
     ) {
         let time = Timestamp::UNIX_EPOCH;
-        let kept = Kept { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(newest) };
+        let kept =
+            RetainedRange { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(newest) };
         let name = "a".parse().unwrap();
         let it = Consumer { name, place: Cursor(place), created_at: time, updated_at: time, counted, kept };
         assert_eq!(it.lag(), lag);

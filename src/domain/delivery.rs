@@ -191,7 +191,7 @@ pub struct Settlement {
 
 /// What attempts of one batch say about their endpoint: perhaps that one succeeded, and how many failed after that.
 #[derive(Debug, Clone)]
-pub struct Observed {
+pub struct EndpointOutcome {
     /// Which endpoint.
     pub endpoint: EndpointId,
     /// When that was.
@@ -201,14 +201,14 @@ pub struct Observed {
     /// How many failed since.
     pub failures: u64,
     /// It is to be disabled, at once.
-    pub gone: Option<Disabling>,
+    pub gone: Option<DisableRequest>,
     /// It is to be disabled when it had been failing by then already.
-    pub given_up: Option<(Timestamp, Disabling)>,
+    pub given_up: Option<(Timestamp, DisableRequest)>,
 }
 
 /// An endpoint is disabled by a rule.
 #[derive(Debug, Clone)]
-pub struct Disabling {
+pub struct DisableRequest {
     /// Why, for people.
     pub reason: String,
     /// What remgate says of it, if it was enabled until now.

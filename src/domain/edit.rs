@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug)]
 pub enum EndpointEdit {
     /// Other settings.
-    Change(Box<EndpointChange>),
+    FieldPatch(Box<EndpointChange>),
     /// It gets events again, and its past failures are forgotten.
     Enable,
     /// It gets nothing until it is enabled. Without a reason it says that a request did this.
@@ -26,7 +26,7 @@ pub enum EndpointEdit {
 
 /// What is to become of a setting that need not be set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Change<T> {
+pub enum FieldPatch<T> {
     /// It stays.
     #[default]
     Keep,
@@ -36,13 +36,13 @@ pub enum Change<T> {
     Set(T),
 }
 
-impl<T> Change<T> {
+impl<T> FieldPatch<T> {
     /// The same change of something else.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Change<U> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> FieldPatch<U> {
         match self {
-            Self::Keep => Change::Keep,
-            Self::Reset => Change::Reset,
-            Self::Set(value) => Change::Set(f(value)),
+            Self::Keep => FieldPatch::Keep,
+            Self::Reset => FieldPatch::Reset,
+            Self::Set(value) => FieldPatch::Set(f(value)),
         }
     }
 
@@ -57,7 +57,7 @@ impl<T> Change<T> {
 }
 
 /// `null` resets, a value sets; with `#[serde(default)]` a field that is not there keeps.
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FieldPatch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Reset, Self::Set))
     }
@@ -82,17 +82,17 @@ pub struct EndpointChange {
     /// Whether it only wants what was expected.
     pub expected_only: Option<bool>,
     /// Its headers, some of them or all.
-    pub headers: Change<HeaderChanges>,
+    pub headers: FieldPatch<HeaderChanges>,
     /// Its own schedule.
-    pub schedule: Change<Schedule>,
+    pub schedule: FieldPatch<Schedule>,
     /// Its own timeout.
-    pub timeout: Change<AttemptTimeout>,
+    pub timeout: FieldPatch<AttemptTimeout>,
     /// Its own limit of attempts at once.
-    pub max_in_flight: Change<MaxInFlight>,
+    pub max_in_flight: FieldPatch<MaxInFlight>,
     /// Its own rate.
-    pub rate_limit: Change<RateLimit>,
+    pub rate_limit: FieldPatch<RateLimit>,
     /// A key for asymmetric signatures, unless there is one already.
-    pub signing_key: Change<AsymmetricKey>,
+    pub signing_key: FieldPatch<AsymmetricKey>,
 }
 
 /// Why nothing was done.
@@ -127,7 +127,7 @@ impl Endpoint {
             return Err(if self.declared { EditRefusal::Declared } else { EditRefusal::Undeclared });
         }
         match edit {
-            EndpointEdit::Change(change) => self.change(change)?,
+            EndpointEdit::FieldPatch(change) => self.change(change)?,
             EndpointEdit::Enable => {
                 // It has no setting to change; there may be a state to mend.
                 if self.declared && self.enabled && !self.health.is_held_back() {
@@ -162,9 +162,9 @@ impl EndpointSettings {
     /// Makes a change, or none of it.
     pub fn change(&mut self, change: &EndpointChange) -> Result<(), Invalid> {
         match &change.headers {
-            Change::Keep => {}
-            Change::Reset => self.sending.headers = Headers::default(),
-            Change::Set(headers) => {
+            FieldPatch::Keep => {}
+            FieldPatch::Reset => self.sending.headers = Headers::default(),
+            FieldPatch::Set(headers) => {
                 self.sending.headers = self.sending.headers.merged(headers.iter().cloned())?;
             }
         }
@@ -179,7 +179,7 @@ impl EndpointSettings {
         set_or_unset(&mut sending.timeout, &change.timeout);
         set_or_unset(&mut sending.max_in_flight, &change.max_in_flight);
         set_or_unset(&mut sending.rate_limit, &change.rate_limit);
-        if sending.signing_key.is_none() || matches!(change.signing_key, Change::Reset) {
+        if sending.signing_key.is_none() || matches!(change.signing_key, FieldPatch::Reset) {
             set_or_unset(&mut sending.signing_key, &change.signing_key);
         }
         Ok(())
@@ -192,11 +192,11 @@ fn set<T: Clone>(place: &mut T, value: Option<&T>) {
     }
 }
 
-fn set_or_unset<T: Clone>(place: &mut Option<T>, change: &Change<T>) {
+fn set_or_unset<T: Clone>(place: &mut Option<T>, change: &FieldPatch<T>) {
     match change {
-        Change::Keep => {}
-        Change::Reset => *place = None,
-        Change::Set(value) => *place = Some(value.clone()),
+        FieldPatch::Keep => {}
+        FieldPatch::Reset => *place = None,
+        FieldPatch::Set(value) => *place = Some(value.clone()),
     }
 }
 
@@ -205,14 +205,14 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::domain::{Chance, EndpointId, Sending};
+    use crate::domain::{EndpointId, RandomSource, Sending};
 
     fn endpoint() -> Endpoint {
-        let (chance, now) = (Chance::seeded(1), Timestamp::UNIX_EPOCH);
+        let (rng, now) = (RandomSource::seeded(1), Timestamp::UNIX_EPOCH);
         let settings = EndpointSettings {
             name: "crm".to_owned().try_into().unwrap(),
             url: "https://a.example/".parse().unwrap(),
-            secret: SigningSecret::generate(&chance),
+            secret: SigningSecret::generate(&rng),
             types: Vec::new(),
             services: Vec::new(),
             format: Format::Standard,
@@ -220,7 +220,7 @@ mod tests {
             sending: Sending::default(),
         };
         Endpoint {
-            id: EndpointId::new(now, &chance),
+            id: EndpointId::new(now, &rng),
             settings,
             previous_secret: None,
             health: Health { failures: 60, failing_since: Some(now), probe_at: Some(now) },
@@ -233,9 +233,9 @@ mod tests {
     }
 
     fn edits() -> Vec<EndpointEdit> {
-        let secret = SigningSecret::generate(&Chance::seeded(2));
+        let secret = SigningSecret::generate(&RandomSource::seeded(2));
         vec![
-            EndpointEdit::Change(Box::default()),
+            EndpointEdit::FieldPatch(Box::default()),
             EndpointEdit::Disable(None),
             EndpointEdit::Rotate(secret, Timestamp::UNIX_EPOCH),
             EndpointEdit::Enable,
@@ -278,11 +278,11 @@ mod tests {
 
     #[test]
     fn another_rotation_replaces_the_previous_secret() {
-        let (mut it, chance) = (endpoint(), Chance::seeded(3));
+        let (mut it, rng) = (endpoint(), RandomSource::seeded(3));
         let text = |secret: &SigningSecret| secret.reveal().expose_secret().to_owned();
         for _ in 0..2 {
             let before = text(&it.settings.secret);
-            it.edit(&EndpointEdit::Rotate(SigningSecret::generate(&chance), Timestamp::MAX)).unwrap();
+            it.edit(&EndpointEdit::Rotate(SigningSecret::generate(&rng), Timestamp::MAX)).unwrap();
             assert_eq!(text(&it.previous_secret.as_ref().unwrap().secret), before);
             assert_ne!(text(&it.settings.secret), before);
         }
@@ -294,14 +294,14 @@ mod tests {
         let url: EndpointUrl = "https://b.example/".parse().unwrap();
         let bad = EndpointChange {
             url: Some(url.clone()),
-            headers: Change::Set(vec![("host".to_owned(), Some("a".into()))]),
+            headers: FieldPatch::Set(vec![("host".to_owned(), Some("a".into()))]),
             ..EndpointChange::default()
         };
-        assert!(it.edit(&EndpointEdit::Change(Box::new(bad))).is_err());
+        assert!(it.edit(&EndpointEdit::FieldPatch(Box::new(bad))).is_err());
         assert_eq!(it.settings.url.to_string(), "https://a.example/");
-        let keyed = |seed| Change::Set(AsymmetricKey::generate(&Chance::seeded(seed)));
+        let keyed = |seed| FieldPatch::Set(AsymmetricKey::generate(&RandomSource::seeded(seed)));
         let good = EndpointChange { url: Some(url), signing_key: keyed(4), ..EndpointChange::default() };
-        it.edit(&EndpointEdit::Change(Box::new(good))).unwrap();
+        it.edit(&EndpointEdit::FieldPatch(Box::new(good))).unwrap();
         assert_eq!((it.settings.url.to_string(), it.health), ("https://b.example/".to_owned(), Health::GOOD));
         let public = it.settings.sending.signing_key.clone().unwrap().public();
         it.settings.change(&EndpointChange { signing_key: keyed(5), ..EndpointChange::default() }).unwrap();

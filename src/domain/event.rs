@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AuthenticationName, Cursor, EndpointId, EventId, Invalid, Met, RawJson, ServiceName, Uaid};
+use super::{
+    AuthenticationName, Cursor, EndpointId, EventId, ExpectationMatch, Invalid, RawJson, ServiceName, Uaid,
+};
 
 /// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
 /// said and never be asked for: no text becomes one of them.
@@ -246,7 +248,7 @@ impl NewEvent {
 
     /// What it is once it is stored there, having met an expectation or not.
     #[must_use]
-    pub fn stored_at(&self, cursor: Cursor, met: Met) -> Event {
+    pub fn stored_at(&self, cursor: Cursor, met: ExpectationMatch) -> Event {
         Event {
             id: self.id.clone(),
             cursor,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Chance, Invalid};
+use super::{Invalid, RandomSource};
 
 /// Defines an id of the form `prefix_` + the 32 hexadecimal digits of a version 7 UUID.
 macro_rules! uuid_id {
@@ -19,8 +19,8 @@ macro_rules! uuid_id {
         impl $name {
             /// A new one. Those made later sort later, to the millisecond.
             #[must_use]
-            pub fn new(now: Timestamp, chance: &Chance) -> Self {
-                Self(format!(concat!($prefix, "_{}"), uuid_v7(now, chance).simple()))
+            pub fn new(now: Timestamp, rng: &RandomSource) -> Self {
+                Self(format!(concat!($prefix, "_{}"), uuid_v7(now, rng).simple()))
             }
 
             /// The text, prefix and all.
@@ -126,9 +126,9 @@ impl fmt::Display for DeliveryId {
     }
 }
 
-fn uuid_v7(now: Timestamp, chance: &Chance) -> uuid::Uuid {
+fn uuid_v7(now: Timestamp, rng: &RandomSource) -> uuid::Uuid {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &chance.bytes()).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(millis, &rng.bytes()).into_uuid()
 }
 
 pub(super) fn is_lower_hex(text: &str, len: usize) -> bool {
@@ -143,9 +143,9 @@ mod tests {
 
     #[test]
     fn ids_sort_by_time_and_parse_back() {
-        let chance = Chance::seeded(1);
-        let early = EventId::new(Timestamp::from_second(1_000_000_000).unwrap(), &chance);
-        let late = EventId::new(Timestamp::from_second(1_000_000_001).unwrap(), &chance);
+        let rng = RandomSource::seeded(1);
+        let early = EventId::new(Timestamp::from_second(1_000_000_000).unwrap(), &rng);
+        let late = EventId::new(Timestamp::from_second(1_000_000_001).unwrap(), &rng);
         assert!(early < late);
         assert_eq!(early.to_string().parse::<EventId>().unwrap(), early);
         assert!(!early.as_str().contains('.'), "Standard Webhooks forbids a full stop in the id");

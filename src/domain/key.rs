@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::event::text_enum;
-use super::{Chance, EventFilter, Invalid, KeyId, ServiceName};
+use super::{EventFilter, Invalid, KeyId, RandomSource, ServiceName};
 
 text_enum! {
     /// What a key may do.
@@ -201,8 +201,8 @@ pub const KEY_PREFIX: &str = "rgk_";
 
 /// Makes a key of 256 random bits.
 #[must_use]
-pub fn new_key(chance: &Chance) -> SecretString {
-    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(chance.bytes::<32>())).into()
+pub fn new_key(rng: &RandomSource) -> SecretString {
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(rng.bytes::<32>())).into()
 }
 
 /// By what a key is recognised. One round of SHA-256 is enough for 256 random bits: there is nothing to guess that a

@@ -1,13 +1,12 @@
 //! What is true without any I/O: the words of the house and their rules.
 //!
 //! Nothing here opens a socket, a file or a connection, reads the environment, or asks the machine for the time
-//! or for chance except through [`Clock`] and [`Chance`]. Nothing here imports another room.
+//! or for chance except through [`Clock`] and [`RandomSource`]. Nothing here imports another room.
 
 mod assertion;
 mod asymmetric;
 mod audit;
 mod authentication;
-mod chance;
 mod clock;
 mod consumer;
 mod delivery;
@@ -23,6 +22,7 @@ mod key;
 mod page;
 mod postgres_url;
 mod provisioning;
+mod random;
 mod raw_json;
 mod rejected;
 mod retry;
@@ -37,21 +37,21 @@ mod verification;
 pub use assertion::{ASSERTION_LASTS, AssertionKey};
 pub use asymmetric::{AsymmetricKey, PublicKey};
 pub use audit::{
-    AUDIT_ACTIONS, AUDIT_OUTCOMES, AuditAction, AuditEnd, AuditEntry, AuditFilter, AuditOutcome,
-    NewAuditEntry, Who, named, plain_word,
+    AUDIT_ACTIONS, AUDIT_OUTCOMES, Actor, AuditAction, AuditEnd, AuditEntry, AuditFilter, AuditOutcome,
+    NewAuditEntry, named, sanitize_code,
 };
 pub use authentication::{
-    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, Met, Subject,
+    AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpectationMatch,
+    ExpiresIn, Subject,
 };
-pub use chance::Chance;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use consumer::{COUNTED, Consumer, ConsumerId, ConsumerName, Move};
+pub use consumer::{Consumer, ConsumerId, ConsumerName, EXACT_LAG_LIMIT, Seek};
 pub use delivery::{
-    Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, Disabling, Lease,
-    Observed, Settlement, Verdict,
+    Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, DisableRequest,
+    EndpointOutcome, Lease, Settlement, Verdict,
 };
 pub use duration::HumanDuration;
-pub use edit::{Change, EditRefusal, EndpointChange, EndpointEdit, HeaderChanges};
+pub use edit::{EditRefusal, EndpointChange, EndpointEdit, FieldPatch, HeaderChanges};
 pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
 pub use event::{CallbackType, Event, EventType, MinTrust, NewEvent, Trust, iso_millis, parse_time};
@@ -59,11 +59,12 @@ pub use headers::Headers;
 pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY, stretch_ends};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
-pub use page::{Cursor, EventFilter, Kept, Limit, Order, Page, Standing};
+pub use page::{Cursor, CursorStatus, EventFilter, Limit, Order, Page, RetainedRange};
 pub use postgres_url::PostgresUrl;
 pub use provisioning::{
-    Provisioning, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode, ProvisioningRule,
+    InvitationRequest, InvitationRule, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode,
 };
+pub use random::RandomSource;
 pub use raw_json::RawJson;
 pub use rejected::{ListedRejected, RejectedCallback, RejectedFilter};
 pub use retry::{Retry, RetryPolicy, retry_after};

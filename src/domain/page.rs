@@ -135,7 +135,7 @@ pub struct Page<T> {
 
 /// What a store holds of all the events there ever were in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct RetainedRange {
     /// The oldest event.
     pub oldest: Option<Cursor>,
     /// The newest event; [`Cursor::default`] when there is none.
@@ -147,7 +147,7 @@ pub struct Kept {
 
 /// What became of the place that a reader asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum CursorStatus {
     /// Everything after it is there.
     Good,
     /// Events after it may have been pruned.
@@ -156,19 +156,19 @@ pub enum Standing {
     Foreign,
 }
 
-impl Kept {
+impl RetainedRange {
     /// What became of a place. Numbers may be missing between events, so one that lies before the oldest event is taken
     /// for pruned, even if nothing was between the two. [`Cursor::default`] asks for whatever is kept, and is always good.
     #[must_use]
-    pub fn standing(&self, place: Cursor) -> Standing {
+    pub fn standing(&self, place: Cursor) -> CursorStatus {
         if place.0 == 0 {
-            Standing::Good
+            CursorStatus::Good
         } else if place > self.given.max(self.newest) {
-            Standing::Foreign
+            CursorStatus::Foreign
         } else if self.holds_all_after(place) {
-            Standing::Good
+            CursorStatus::Good
         } else {
-            Standing::Pruned
+            CursorStatus::Pruned
         }
     }
 
@@ -195,30 +195,30 @@ mod tests {
 
     #[rstest::rstest]
     // Nothing was ever stored.
-    #[case(None, 0, 0, 0, Standing::Good)]
-    #[case(None, 0, 0, 1, Standing::Foreign)]
+    #[case(None, 0, 0, 0, CursorStatus::Good)]
+    #[case(None, 0, 0, 1, CursorStatus::Foreign)]
     // Everything was pruned: whoever had seen all has missed nothing.
-    #[case(None, 0, 9, 0, Standing::Good)]
-    #[case(None, 0, 9, 8, Standing::Pruned)]
-    #[case(None, 0, 9, 9, Standing::Good)]
-    #[case(None, 0, 9, 10, Standing::Foreign)]
+    #[case(None, 0, 9, 0, CursorStatus::Good)]
+    #[case(None, 0, 9, 8, CursorStatus::Pruned)]
+    #[case(None, 0, 9, 9, CursorStatus::Good)]
+    #[case(None, 0, 9, 10, CursorStatus::Foreign)]
     // Something is kept.
-    #[case(Some(5), 9, 9, 0, Standing::Good)]
-    #[case(Some(5), 9, 9, 3, Standing::Pruned)]
-    #[case(Some(5), 9, 9, 4, Standing::Good)]
-    #[case(Some(5), 9, 9, 9, Standing::Good)]
-    #[case(Some(5), 9, 9, 10, Standing::Foreign)]
+    #[case(Some(5), 9, 9, 0, CursorStatus::Good)]
+    #[case(Some(5), 9, 9, 3, CursorStatus::Pruned)]
+    #[case(Some(5), 9, 9, 4, CursorStatus::Good)]
+    #[case(Some(5), 9, 9, 9, CursorStatus::Good)]
+    #[case(Some(5), 9, 9, 10, CursorStatus::Foreign)]
     // A number that was given and is not to be seen, or never will be.
-    #[case(Some(5), 9, 12, 12, Standing::Good)]
-    #[case(Some(5), 9, 12, 13, Standing::Foreign)]
+    #[case(Some(5), 9, 12, 12, CursorStatus::Good)]
+    #[case(Some(5), 9, 12, 13, CursorStatus::Foreign)]
     fn standings(
         #[case] oldest: Option<i64>,
         #[case] newest: i64,
         #[case] given: i64,
         #[case] place: i64,
-        #[case] standing: Standing,
+        #[case] standing: CursorStatus,
     ) {
-        let kept = Kept { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(given) };
+        let kept = RetainedRange { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(given) };
         assert_eq!(kept.standing(Cursor(place)), standing);
     }
 

@@ -21,7 +21,7 @@ text_enum! {
 
 /// Whom the rule invites, and to what.
 #[derive(Debug, Clone)]
-pub struct ProvisioningRule {
+pub struct InvitationRule {
     /// Whether it only says what it would do.
     pub dry_run: bool,
     /// Only who signed up at these; empty = at any.
@@ -32,7 +32,7 @@ pub struct ProvisioningRule {
 
 /// A wish that somebody be invited. `Debug` does not show whom.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Provisioning {
+pub struct InvitationRequest {
     /// The authentication that asks for it. It is acted on once, however many events it has.
     pub name: AuthenticationName,
     /// The event that asks for it.
@@ -49,7 +49,7 @@ pub struct Provisioning {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisioningAttempt {
     /// The wish.
-    pub wish: Provisioning,
+    pub invitation: InvitationRequest,
     /// Which attempt it is, from 1.
     pub number: u32,
     /// Whether an earlier one may have reached `RemotePC` without anybody knowing.
@@ -75,21 +75,21 @@ pub enum ProvisioningEnd {
     },
 }
 
-impl ProvisioningRule {
+impl InvitationRule {
     /// The events that it looks at.
     pub const TYPES: [EventType; 2] = [EventType::Registricated, EventType::Subscribed];
 
     /// What an event asks for: it has to be one of those that say that somebody signed up, nobody can have forged it, and
     /// the app had said whose address it is.
     #[must_use]
-    pub fn wish(&self, event: &Event) -> Option<Provisioning> {
+    pub fn invitation(&self, event: &Event) -> Option<InvitationRequest> {
         let (service, uaid) = event.service.clone().zip(event.uaid)?;
         let email = event.subject.as_deref().filter(|subject| is_email_address(subject))?;
         let asks = Self::TYPES.contains(&event.event_type)
             && matches!(event.trust, Trust::Token | Trust::Address)
             && event.expected == Some(true)
             && (self.services.is_empty() || self.services.contains(&service));
-        asks.then(|| Provisioning {
+        asks.then(|| InvitationRequest {
             name: AuthenticationName { service, uaid },
             event: event.id.clone(),
             email: email.to_owned(),
@@ -99,7 +99,7 @@ impl ProvisioningRule {
     }
 }
 
-impl fmt::Debug for Provisioning {
+impl fmt::Debug for InvitationRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Provisioning").field("event", &self.event).finish_non_exhaustive()
     }
@@ -120,19 +120,22 @@ mod tests {
         .unwrap()
     }
 
-    fn rule(services: &[&str]) -> ProvisioningRule {
+    fn rule(services: &[&str]) -> InvitationRule {
         let services = services.iter().map(|it| it.parse().unwrap()).collect();
-        ProvisioningRule { dry_run: false, services, computers: 2 }
+        InvitationRule { dry_run: false, services, computers: 2 }
     }
 
     #[test]
     fn who_signed_up_is_wished_for() {
-        let wish = rule(&[]).wish(&event()).unwrap();
-        assert_eq!((wish.email.as_str(), wish.computers, wish.dry_run), ("jane@example.com", 2, false));
-        assert_eq!(Some(wish.name.uaid), event().uaid);
-        assert!(!format!("{wish:?}").contains("jane"));
-        assert!(rule(&["shop", "portal"]).wish(&event()).is_some());
-        assert!(rule(&["shop"]).wish(&event()).is_none());
+        let invitation = rule(&[]).invitation(&event()).unwrap();
+        assert_eq!(
+            (invitation.email.as_str(), invitation.computers, invitation.dry_run),
+            ("jane@example.com", 2, false)
+        );
+        assert_eq!(Some(invitation.name.uaid), event().uaid);
+        assert!(!format!("{invitation:?}").contains("jane"));
+        assert!(rule(&["shop", "portal"]).invitation(&event()).is_some());
+        assert!(rule(&["shop"]).invitation(&event()).is_none());
     }
 
     #[rstest]
@@ -148,6 +151,6 @@ mod tests {
     #[case(Event { subject: Some("jane".to_owned()), ..event() }, false)]
     #[case(Event { uaid: None, ..event() }, false)]
     fn only_some_events_ask(#[case] event: Event, #[case] asks: bool) {
-        assert_eq!(rule(&[]).wish(&event).is_some(), asks);
+        assert_eq!(rule(&[]).invitation(&event).is_some(), asks);
     }
 }

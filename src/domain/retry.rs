@@ -47,13 +47,13 @@ impl RetryPolicy {
 
     /// What follows when attempt number `attempts` (from 1) failed at `now`.
     ///
-    /// `hint` is what the receiver asked for; the longer of both waits counts. `chance` in `0.0..1.0` decides the jitter.
+    /// `hint` is what the receiver asked for; the longer of both waits counts. `rng` in `0.0..1.0` decides the jitter.
     #[must_use]
-    pub fn next(&self, attempts: u32, now: Timestamp, hint: Option<Duration>, chance: f64) -> Retry {
+    pub fn next(&self, attempts: u32, now: Timestamp, hint: Option<Duration>, rng: f64) -> Retry {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         let Some(wait) = self.schedule.get(index) else { return Retry::Never };
         let wait = hint.map_or(*wait, |hint| hint.min(MAX_HINT).max(*wait));
-        let wait = wait + wait.mul_f64(MAX_JITTER * chance.clamp(0.0, 1.0));
+        let wait = wait + wait.mul_f64(MAX_JITTER * rng.clamp(0.0, 1.0));
         Retry::At(now.checked_add(wait).unwrap_or(Timestamp::MAX))
     }
 
@@ -88,9 +88,8 @@ mod tests {
     #[case(1, Some(60), 0.0, 60_000)]
     #[case(2, Some(1), 0.0, 5_000)]
     #[case(1, Some(100 * 3600), 0.0, 86_400_000)]
-    fn waits(#[case] attempts: u32, #[case] hint: Option<u64>, #[case] chance: f64, #[case] millis: u64) {
-        let next =
-            policy(&[1, 5]).next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), chance);
+    fn waits(#[case] attempts: u32, #[case] hint: Option<u64>, #[case] rng: f64, #[case] millis: u64) {
+        let next = policy(&[1, 5]).next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), rng);
         assert_eq!(wait(next), Duration::from_millis(millis));
     }
 
@@ -122,24 +121,24 @@ mod tests {
     proptest! {
         #[test]
         fn never_early_and_never_more_than_a_fifth_late(
-            schedule in prop::collection::vec(0_u64..100_000, 1..20), chance in 0.0..1.0_f64, attempt in 0_usize..20,
+            schedule in prop::collection::vec(0_u64..100_000, 1..20), rng in 0.0..1.0_f64, attempt in 0_usize..20,
         ) {
             prop_assume!(attempt < schedule.len());
             let planned = Duration::from_secs(schedule[attempt]);
             let attempts = u32::try_from(attempt).unwrap() + 1;
-            let waited = wait(policy(&schedule).next(attempts, Timestamp::UNIX_EPOCH, None, chance));
+            let waited = wait(policy(&schedule).next(attempts, Timestamp::UNIX_EPOCH, None, rng));
             prop_assert!(waited >= planned && waited <= planned.mul_f64(1.2) + Duration::from_nanos(2));
         }
 
         /// Walked to its end, a schedule lasts as long as its horizon says, and at most a fifth longer.
         #[test]
         fn the_horizon_is_what_it_comes_to(
-            schedule in prop::collection::vec(0_u64..100_000, 0..20), chance in 0.0..1.0_f64,
+            schedule in prop::collection::vec(0_u64..100_000, 0..20), rng in 0.0..1.0_f64,
         ) {
             let policy = policy(&schedule);
             let mut waited = Duration::ZERO;
             for attempts in 1.. {
-                match policy.next(attempts, Timestamp::UNIX_EPOCH, None, chance) {
+                match policy.next(attempts, Timestamp::UNIX_EPOCH, None, rng) {
                     Retry::At(then) => waited += wait(Retry::At(then)),
                     Retry::Never => {
                         prop_assert_eq!(usize::try_from(attempts).unwrap(), schedule.len() + 1);
@@ -154,12 +153,12 @@ mod tests {
         /// Where the schedule's waits grow, so do those that follow from it; and a hint never makes one shorter.
         #[test]
         fn longer_waits_follow_from_longer_ones(
-            mut schedule in prop::collection::vec(0_u64..100_000, 2..20), chance in 0.0..1.0_f64, hint in 0_u64..200_000,
+            mut schedule in prop::collection::vec(0_u64..100_000, 2..20), rng in 0.0..1.0_f64, hint in 0_u64..200_000,
         ) {
             schedule.sort_unstable();
             let policy = policy(&schedule);
             let next = |attempts, hint: Option<u64>| {
-                wait(policy.next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), chance))
+                wait(policy.next(attempts, Timestamp::UNIX_EPOCH, hint.map(Duration::from_secs), rng))
             };
             let count = u32::try_from(schedule.len()).unwrap();
             for attempts in 1..count {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 
-use super::{AsymmetricKey, Chance, EventId, Invalid};
+use super::{AsymmetricKey, EventId, Invalid, RandomSource};
 
 /// A symmetric secret, `whsec_` + the base64 of 24 to 64 bytes. `Debug` and errors never show it.
 pub struct SigningSecret(SecretBox<[u8]>);
@@ -21,8 +21,8 @@ const PREFIX: &str = "whsec_";
 impl SigningSecret {
     /// A new one of 32 random bytes.
     #[must_use]
-    pub fn generate(chance: &Chance) -> Self {
-        Self(SecretBox::new(Box::new(chance.bytes::<32>())))
+    pub fn generate(rng: &RandomSource) -> Self {
+        Self(SecretBox::new(Box::new(rng.bytes::<32>())))
     }
 
     /// `v1,` + the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.
@@ -139,11 +139,11 @@ mod tests {
 
     #[test]
     fn the_reference_library_accepts_what_we_sign() {
-        let chance = Chance::seeded(3);
-        let secret = SigningSecret::generate(&chance);
+        let rng = RandomSource::seeded(3);
+        let secret = SigningSecret::generate(&rng);
         #[expect(clippy::disallowed_methods, reason = "the library compares with the machine's own time")]
         let now = Timestamp::now();
-        let id = EventId::new(now, &chance);
+        let id = EventId::new(now, &rng);
         let headers = webhook_headers([&secret], None, &id, now, b"{}");
         let map =
             headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
@@ -164,6 +164,6 @@ mod tests {
 
     #[test]
     fn debug_hides_it() {
-        assert_eq!(format!("{:?}", SigningSecret::generate(&Chance::seeded(1))), "whsec_***");
+        assert_eq!(format!("{:?}", SigningSecret::generate(&RandomSource::seeded(1))), "whsec_***");
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use super::{Authentication, AuthenticationName, Chance, Uaid};
+use super::{Authentication, AuthenticationName, RandomSource, Uaid};
 
 /// The key that tickets are sealed with. `Debug` never shows it.
 #[derive(Clone)]
@@ -62,8 +62,8 @@ const MAC: usize = 32;
 impl TicketKey {
     /// The text of a new one.
     #[must_use]
-    pub fn generate(chance: &Chance) -> SecretString {
-        URL_SAFE_NO_PAD.encode(chance.bytes::<32>()).into()
+    pub fn generate(rng: &RandomSource) -> SecretString {
+        URL_SAFE_NO_PAD.encode(rng.bytes::<32>()).into()
     }
 
     /// The key with this text.

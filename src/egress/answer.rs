@@ -13,22 +13,22 @@ use jiff::Timestamp;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use super::Unsendable;
-use super::connect::Unconnected;
-use super::line::Seen;
+use super::UnsupportedEvent;
+use super::connect::ConnectError;
+use super::connection::StatusSniffer;
 use crate::domain::{AttemptError, retry_after};
 
 /// The most of an answer that is read and kept.
 const MAX_KEPT: usize = 16 * 1024;
 
 /// An attempt that got the head of an answer.
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
     pub(super) text: String,
 }
 
-impl Answer {
+impl ReceivedResponse {
     /// Reads the beginning of the body, for no longer than `patience`, and lets go of the rest with its connection.
     pub(super) async fn read(mut response: Response<Incoming>, patience: Duration, now: Timestamp) -> Self {
         let status = response.status();
@@ -53,12 +53,12 @@ impl Answer {
 
     /// What can be said of an answer whose head came whole but declares a body that cannot be. The status counts
     /// whatever the body does, so it counts here too.
-    pub(super) fn despite(error: &legacy::Error) -> Option<Self> {
+    pub(super) fn from_invalid_head(error: &legacy::Error) -> Option<Self> {
         let error_in_http = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>())?;
         let text = error_in_http.to_string();
         let mut extras = Extensions::new();
         error.connect_info()?.get_extras(&mut extras);
-        let seen: &Seen = extras.get()?;
+        let seen: &StatusSniffer = extras.get()?;
         let came = text == IMPOSSIBLE_LENGTH || (error_in_http.is_parse_too_large() && seen.is_whole());
         came.then_some(Self { status: seen.status()?, retry_after: None, text })
     }
@@ -106,8 +106,8 @@ impl Failure {
     }
 }
 
-impl From<Unsendable> for Failure {
-    fn from(unsendable: Unsendable) -> Self {
+impl From<UnsupportedEvent> for Failure {
+    fn from(unsendable: UnsupportedEvent) -> Self {
         Self { error: AttemptError::Refused, text: unsendable.to_string() }
     }
 }
@@ -119,7 +119,7 @@ impl From<legacy::Error> for Failure {
 }
 
 fn kind(error: &legacy::Error) -> AttemptError {
-    if let Some(why) = causes(error).find_map(|cause| cause.downcast_ref::<Unconnected>()) {
+    if let Some(why) = causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>()) {
         why.kind()
     } else if causes(error).any(<dyn StdError>::is::<rustls::Error>) {
         AttemptError::Tls

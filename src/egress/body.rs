@@ -31,14 +31,14 @@ pub struct Rendered {
 /// An event that a `remauth` endpoint cannot be told of, because RemAuth has no parameter for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("RemAuth has no callback for {0}, so a `remauth` endpoint cannot be told of it")]
-pub struct Unsendable(pub EventType);
+pub struct UnsupportedEvent(pub EventType);
 
 /// Writes an event into a request.
-pub fn render(format: Format, event: &Event, to: &EndpointUrl) -> Result<Rendered, Unsendable> {
+pub fn render(format: Format, event: &Event, to: &EndpointUrl) -> Result<Rendered, UnsupportedEvent> {
     match format {
         Format::Standard => Ok(post(to, "application/json", &standard(event))),
         Format::CloudEvents => Ok(post(to, "application/cloudevents+json", &cloud_event(event))),
-        Format::RemAuth => remauth(event, to).ok_or(Unsendable(event.event_type)),
+        Format::RemAuth => remauth(event, to).ok_or(UnsupportedEvent(event.event_type)),
     }
 }
 

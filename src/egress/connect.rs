@@ -24,14 +24,14 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use super::line::{Line, Paced, Wire};
+use super::connection::{ReceiverConnection, ThrottledRead, Transport};
 use super::proxy::{Proxy, ProxyError};
 use super::{Guard, Refusal};
 use crate::domain::AttemptError;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unconnected {
+pub(super) enum ConnectError {
     /// The guard refused every address.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -52,7 +52,7 @@ pub(super) enum Unconnected {
     Timeout,
 }
 
-impl Unconnected {
+impl ConnectError {
     pub(super) fn kind(&self) -> AttemptError {
         match self {
             Self::Refused(_) => AttemptError::Refused,
@@ -99,28 +99,28 @@ impl Parts {
         TlsConnector::from(Arc::new(config))
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Line, Unconnected> {
+    async fn connect(&self, uri: &Uri) -> Result<ReceiverConnection, ConnectError> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let stream = first_of(self.targets(host, port).await?, |address| self.reach(address)).await?;
-        let stream = Paced::new(stream);
+        let stream = ThrottledRead::new(stream);
         if !secure {
-            return Ok(Line::new(Wire::Plain(stream)));
+            return Ok(ReceiverConnection::new(Transport::Plain(stream)));
         }
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Unconnected::Tls(io::Error::other(rustls::Error::UnsupportedNameType)))?;
-        let stream = self.tls.connect(name, stream).await.map_err(Unconnected::Tls)?;
-        Ok(Line::new(Wire::Tls(Box::new(stream))))
+            .map_err(|_| ConnectError::Tls(io::Error::other(rustls::Error::UnsupportedNameType)))?;
+        let stream = self.tls.connect(name, stream).await.map_err(ConnectError::Tls)?;
+        Ok(ReceiverConnection::new(Transport::Tls(Box::new(stream))))
     }
 
     /// The addresses that a host has now and that are let through.
-    async fn targets(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Unconnected> {
+    async fn targets(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             self.guard.check_target(ip, port)?;
             return Ok(vec![SocketAddr::new(ip.to_canonical(), port)]);
         }
-        let found = self.look_up(host).await.map_err(Unconnected::Dns)?;
+        let found = self.look_up(host).await.map_err(ConnectError::Dns)?;
         let mut admitted = self.guard.admit(host, found, port)?;
         for address in &mut admitted {
             address.set_port(port);
@@ -136,8 +136,8 @@ impl Parts {
         Ok(found)
     }
 
-    async fn reach(&self, address: SocketAddr) -> Result<TcpStream, Unconnected> {
-        let Some(proxy) = &self.proxy else { return connected(address).await.map_err(Unconnected::Tcp) };
+    async fn reach(&self, address: SocketAddr) -> Result<TcpStream, ConnectError> {
+        let Some(proxy) = &self.proxy else { return connected(address).await.map_err(ConnectError::Tcp) };
         let (host, port) = proxy.place();
         let mut places = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
@@ -165,13 +165,13 @@ async fn connected(address: SocketAddr) -> io::Result<TcpStream> {
 async fn first_of<F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
-) -> Result<TcpStream, Unconnected>
+) -> Result<TcpStream, ConnectError>
 where
-    F: Future<Output = Result<TcpStream, Unconnected>>,
+    F: Future<Output = Result<TcpStream, ConnectError>>,
 {
     let mut waiting = in_turns(addresses);
     let mut under_way = FuturesUnordered::new();
-    let mut why = Unconnected::Dns(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let mut why = ConnectError::Dns(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     loop {
         match waiting.pop_front() {
             Some(address) => under_way.push(connect(address)),
@@ -199,11 +199,11 @@ fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Line>;
-    type Error = Unconnected;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unconnected>> + Send>>;
+    type Response = TokioIo<ReceiverConnection>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unconnected>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -211,7 +211,7 @@ impl Service<Uri> for Connector {
         let Self(parts) = self.clone();
         Box::pin(async move {
             let connected = timeout(parts.timeout, parts.connect(&uri)).await;
-            connected.unwrap_or(Err(Unconnected::Timeout)).map(TokioIo::new)
+            connected.unwrap_or(Err(ConnectError::Timeout)).map(TokioIo::new)
         })
     }
 }

@@ -8,15 +8,15 @@ mod answer;
 mod body;
 mod client;
 mod connect;
+mod connection;
 mod guard;
-mod line;
 mod proxy;
 mod ranges;
 mod send;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Rendered, Unsendable, render};
+pub use body::{Rendered, UnsupportedEvent, render};
 pub use client::{EgressError, USER_AGENT};
 pub use guard::{Allowed, Guard, Refusal};
 pub use send::{Sender, SenderSettings};

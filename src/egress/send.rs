@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Failure, was_not_begun};
+use super::answer::{Failure, ReceivedResponse, was_not_begun};
 use super::body::{Rendered, render};
 use super::client::{self, Client, EgressError};
 use super::guard::Guard;
@@ -45,7 +45,7 @@ pub struct Sender {
 }
 
 /// How long the body of an answer is waited for. Its head has decided already, what follows is for people to read.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Says that somebody asked for the event again.
 const REPLAY: HeaderName = HeaderName::from_static("remgate-replay");
@@ -92,19 +92,19 @@ impl Sender {
         replay: bool,
         at: Timestamp,
         started: Instant,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ReceivedResponse, Failure> {
         let limit = to.settings.sending.timeout.map_or(self.timeout, AttemptTimeout::get);
         let rendered = render(to.settings.format, event, &to.settings.url)?;
         let uri = Uri::try_from(rendered.url.as_str()).map_err(|_| Failure::unwritable())?;
         let request = || signed(&rendered, &uri, to, &event.id, replay, at);
         let response = match timeout(limit, self.response(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Answer::despite(&error).ok_or_else(|| error.into()),
+            Ok(Err(error)) => return ReceivedResponse::from_invalid_head(&error).ok_or_else(|| error.into()),
             Err(_) => return Err(Failure::timeout(limit)),
         };
         let used = self.clock.instant().saturating_duration_since(started);
-        let patience = BODY_PATIENCE.min(limit.saturating_sub(used));
-        Ok(Answer::read(response, patience, self.clock.now()).await)
+        let patience = BODY_TIMEOUT.min(limit.saturating_sub(used));
+        Ok(ReceivedResponse::read(response, patience, self.clock.now()).await)
     }
 
     /// The head of an answer. A receiver that says that it has not begun with the request gets it once more, over

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::shared::Shared;
-use super::{Seams, location};
+use super::context::Context;
+use super::{Environment, location};
 use crate::config::Config;
 use crate::domain::AdminKeys;
 use crate::http::{Keys, KeysParts, KeysState};
 use crate::store::{self, LastAdminKey, Store};
 
-impl Shared {
+impl Context {
     pub(super) fn keys(&self, config: &Config) -> Keys {
         Keys::new(KeysParts {
             admin: config.internal.admin_key.as_ref(),
             may_open: config.internal.is_loopback(),
             store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.seams.clock),
+            clock: Arc::clone(&self.environment.clock),
             lifecycle: self.lifecycle.clone(),
         })
     }
@@ -26,8 +26,8 @@ impl Shared {
     pub(super) fn api_keys(&self, config: &Config) -> KeysState {
         KeysState {
             store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.seams.clock),
-            chance: self.seams.chance.clone(),
+            clock: Arc::clone(&self.environment.clock),
+            rng: self.environment.rng.clone(),
             services: config.services.iter().map(|service| service.name.clone()).collect(),
             last: match config.internal.admin_key {
                 Some(_) => LastAdminKey::IsNotAll,
@@ -60,7 +60,7 @@ pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
     if config.check_locks(true).is_err() {
         return Err(unlocked.into());
     }
-    let stored = store::admin_keys(&location(&config.database), Seams::real().clock.now()).await;
+    let stored = store::admin_keys(&location(&config.database), Environment::real().clock.now()).await;
     match stored
         .context("failed to look for an admin key in the store, where internal.admin_key is not set")?
     {
@@ -71,6 +71,6 @@ pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
 
 /// Whether the store holds an admin key that is good now. A store that cannot be read holds none.
 pub async fn has_stored_admin_key(config: &Config) -> bool {
-    let now = Seams::real().clock.now();
+    let now = Environment::real().clock.now();
     matches!(store::admin_keys(&location(&config.database), now).await, Ok(AdminKeys::Valid))
 }

@@ -1,8 +1,8 @@
 //! The composition root: alone knows every floor, builds them from the configuration, and runs them to their end.
 
+mod background;
+mod context;
 mod locks;
-mod shared;
-mod works;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,19 +16,19 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{AllowedNetwork, Config, Database};
 use crate::dispatch::Driver;
-use crate::domain::{AdminKeys, Chance, Clock, EndpointId, EndpointSettings, SystemClock};
+use crate::domain::{AdminKeys, Clock, EndpointId, EndpointSettings, RandomSource, SystemClock};
 use crate::egress::{Allowed, Guard};
-use crate::handover::{Places, Taker, handover};
-use crate::http::{Count, HungUp, Listening};
+use crate::fast_path::{ConcurrencyLimiter, LeaseReceiver, fast_path};
+use crate::http::{Count, DisconnectPolicy, Listening};
 use crate::lifecycle::Lifecycle;
+use crate::notifier::Notifier;
 use crate::resolver::{Resolve, SystemResolver};
 use crate::store::{Declaration, Location, Store, StoreError};
 use crate::telemetry::{DroppedLines, Metrics, log_waiting};
-use crate::wake::Wake;
 use crate::{http, store};
+use background::BackgroundTasks;
+use context::Context;
 use locks::stored_admin_keys;
-use shared::Shared;
-use works::Works;
 
 pub use locks::{check_locks, has_stored_admin_key};
 
@@ -48,21 +48,21 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Where time and chance come from: the machine, or a test.
 #[derive(Clone)]
-pub struct Seams {
+pub struct Environment {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes things unique.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// Resolves the names of receivers, of their proxy, and of the reseller API.
     pub resolver: Arc<dyn Resolve>,
 }
 
-impl Seams {
+impl Environment {
     /// The machine's own.
     #[must_use]
     pub fn real() -> Self {
         let resolver = Arc::new(SystemResolver::default());
-        Self { clock: Arc::new(SystemClock), chance: Chance::from_os(), resolver }
+        Self { clock: Arc::new(SystemClock), rng: RandomSource::from_os(), resolver }
     }
 }
 
@@ -71,11 +71,11 @@ pub struct Gateway {
     public: Bound,
     internal: Bound,
     driver: Driver,
-    works: Works,
-    handed: Taker,
+    background: BackgroundTasks,
+    fast_leases: LeaseReceiver,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    wake: Wake,
+    notifier: Notifier,
     metrics: Metrics,
     lifecycle: Lifecycle,
     stored: AdminKeys,
@@ -92,46 +92,49 @@ struct Bound {
 impl Gateway {
     /// Opens the store, brings its schema up to date, declares the endpoints and binds both doors. `declared_in` says
     /// to people where the configuration stands. The lock rule is the caller's to check.
-    pub async fn build(config: &Config, declared_in: &str, seams: Seams) -> anyhow::Result<Self> {
+    pub async fn build(config: &Config, declared_in: &str, environment: Environment) -> anyhow::Result<Self> {
         // Doors first: where a port is taken, nothing else has happened yet.
         let public = bind("public", config.public.listen).await?;
         let internal = bind("internal", config.internal.listen).await?;
-        let process = format!("{:016x}", u64::from_le_bytes(seams.chance.bytes()));
+        let process = format!("{:016x}", u64::from_le_bytes(environment.rng.bytes()));
         let store = store::open(&location(&config.database), &process).await?;
-        let now = seams.clock.now();
-        take_over(&*store, &declarations(&config.endpoints, &seams), now).await?;
+        let now = environment.clock.now();
+        take_over(&*store, &declarations(&config.endpoints, &environment), now).await?;
         let stored = stored_admin_keys(&*store, config, now).await?;
-        let wake = Wake::new();
+        let notifier = Notifier::new();
         let (metrics, lifecycle) = (Metrics::new(), Lifecycle::new());
-        let shared = Shared { seams, store, wake, metrics, lifecycle };
+        let context = Context { environment, store, notifier, metrics, lifecycle };
         let guard = guard(config, [public.address, internal.address]);
-        let guard = Arc::new(guard.resolving_by(Arc::clone(&shared.seams.resolver)));
+        let guard = Arc::new(guard.resolving_by(Arc::clone(&context.environment.resolver)));
         for warning in unreachable(&config.endpoints, &guard) {
             tracing::warn!("{warning}");
         }
-        let places = Places::new(config.delivery.max_in_flight, config.delivery.max_in_flight_per_endpoint);
-        let (giver, handed) = handover(places.clone());
-        let sender = shared.sender(config, Arc::clone(&guard))?;
-        let driver = shared.driver(config, Arc::clone(&sender), places);
-        let recorder = shared.recorder(config, giver);
-        let authentications = shared.authentications(config).await?;
-        let public_router = shared.public(config, recorder.clone(), Arc::clone(&authentications));
-        let reseller = shared.reseller(config)?;
-        let works = shared.works(config, &reseller).await?;
-        let endpoints = shared.endpoints(config, declared_in, guard, sender);
-        let internal_router = shared.internal(config, endpoints, authentications, recorder, reseller);
+        let limiter = ConcurrencyLimiter::new(
+            config.delivery.max_in_flight,
+            config.delivery.max_in_flight_per_endpoint,
+        );
+        let (lease_sender, fast_leases) = fast_path(limiter.clone());
+        let sender = context.sender(config, Arc::clone(&guard))?;
+        let driver = context.driver(config, Arc::clone(&sender), limiter);
+        let recorder = context.recorder(config, lease_sender);
+        let authentications = context.authentications(config).await?;
+        let public_router = context.public(config, recorder.clone(), Arc::clone(&authentications));
+        let reseller = context.reseller(config)?;
+        let background = context.background(config, &reseller).await?;
+        let endpoints = context.endpoints(config, declared_in, guard, sender);
+        let internal_router = context.internal(config, endpoints, authentications, recorder, reseller);
         Ok(Self {
-            works,
+            background,
             public: public.serving(public_router, config.public.idle_timeout),
             internal: internal.serving(internal_router, config.internal.idle_timeout),
             drain: config.public.drain,
             driver,
-            handed,
-            store: shared.store,
-            clock: shared.seams.clock,
-            wake: shared.wake,
-            metrics: shared.metrics,
-            lifecycle: shared.lifecycle,
+            fast_leases,
+            store: context.store,
+            clock: context.environment.clock,
+            notifier: context.notifier,
+            metrics: context.metrics,
+            lifecycle: context.lifecycle,
             stored,
         })
     }
@@ -161,19 +164,19 @@ impl Gateway {
             public,
             internal,
             driver,
-            works,
-            handed,
+            background,
+            fast_leases,
             store,
             clock,
-            wake,
+            notifier,
             metrics,
             lifecycle,
             drain,
             ..
         } = self;
         for (bound, count, hung_up) in [
-            (public, Count::public(&metrics), HungUp::Finish),
-            (internal, Count::internal(&metrics), HungUp::Forget),
+            (public, Count::public(&metrics), DisconnectPolicy::Finish),
+            (internal, Count::internal(&metrics), DisconnectPolicy::Forget),
         ] {
             let listening = Listening {
                 router: bound.router,
@@ -185,10 +188,10 @@ impl Gateway {
             };
             lifecycle.spawn_connection(http::serve(bound.listener, listening));
         }
-        lifecycle.spawn(driver.run(handed));
-        works.begin(&lifecycle);
+        lifecycle.spawn(driver.run(fast_leases));
+        background.begin(&lifecycle);
         let (listening, stop_listening) = (Arc::clone(&store), lifecycle.soft().clone());
-        lifecycle.spawn(async move { listening.listen(&wake, &stop_listening).await });
+        lifecycle.spawn(async move { listening.listen(&notifier, &stop_listening).await });
         let until_soft = lifecycle.soft().clone();
         lifecycle.spawn(async move {
             until_soft.run_until_cancelled(keep_up(metrics)).await;
@@ -304,10 +307,11 @@ fn allowed(networks: &[AllowedNetwork]) -> Vec<Allowed> {
     allowed.collect()
 }
 
-fn declarations(endpoints: &[EndpointSettings], seams: &Seams) -> Vec<Declaration> {
-    let now = seams.clock.now();
-    let declarations = endpoints
-        .iter()
-        .map(|settings| Declaration { id: EndpointId::new(now, &seams.chance), settings: settings.clone() });
+fn declarations(endpoints: &[EndpointSettings], environment: &Environment) -> Vec<Declaration> {
+    let now = environment.clock.now();
+    let declarations = endpoints.iter().map(|settings| Declaration {
+        id: EndpointId::new(now, &environment.rng),
+        settings: settings.clone(),
+    });
     declarations.collect()
 }

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use http::{HeaderMap, header};
 use ipnet::IpNet;
 
-use super::door::Peer;
 use super::forwarded;
+use super::listener::Peer;
 
 /// The proxies whose word about the client's address is believed.
 #[derive(Debug, Clone, Default)]

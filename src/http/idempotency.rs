@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::respond::with_body;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
-use crate::store::{Begun, Identified, Kept, Store, Ticket};
+use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, Store, StoredResponse};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -42,15 +42,15 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Lets a request through, unless it is a POST with a key that was used before. `asker` is whose key that is.
-    pub(super) async fn once(&self, asker: &str, request: Request, next: Next) -> Response {
+    /// Lets a request through, unless it is a POST with a key that was used before. `actor` is whose key that is.
+    pub(super) async fn once(&self, actor: &str, request: Request, next: Next) -> Response {
         let key = match key(request.headers()) {
             Ok(Some(key)) if request.method() == Method::POST => key,
             Err(problem) if request.method() == Method::POST => return problem.into_response(),
             _ => return next.run(request).await,
         };
         // Boxed, so that those who have no key, and may wait for long, do not carry it along.
-        match Box::pin(self.identified(asker, key, request, next)).await {
+        match Box::pin(self.identified(actor, key, request, next)).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         }
@@ -69,21 +69,21 @@ impl Idempotency {
         let fingerprint = fingerprint(&head.method, target, &body);
         let request = Request::from_parts(head, Body::from(body));
         let scope = scope.to_owned();
-        let identified = Identified { scope, key, fingerprint, dead_after: DEAD_AFTER };
+        let identified = IdempotentRequest { scope, key, fingerprint, dead_after: DEAD_AFTER };
         match self.store.begin(&identified, self.clock.now()).await? {
-            Begun::First(ticket) => Ok(self.first(ticket, request, next).await),
-            Begun::Answered(kept) => Ok(again(kept)),
-            Begun::Running => Err(Problem::conflict(
+            BeginOutcome::First(ticket) => Ok(self.first(ticket, request, next).await),
+            BeginOutcome::Answered(kept) => Ok(again(kept)),
+            BeginOutcome::Running => Err(Problem::conflict(
                 "a request with this Idempotency-Key is being done; ask again for its answer",
             )),
-            Begun::Different => Err(Problem::unprocessable(
+            BeginOutcome::Different => Err(Problem::unprocessable(
                 "this Idempotency-Key belongs to a request with another method, path or body; choose a new one",
             )),
         }
     }
 
     /// Does the work to its end, also when nobody waits for the answer any more: whoever asks again shall have it.
-    async fn first(&self, ticket: Ticket, request: Request, next: Next) -> Response {
+    async fn first(&self, ticket: IdempotencyLease, request: Request, next: Next) -> Response {
         let (tell, told) = oneshot::channel();
         let (this, hard) = (self.clone(), self.lifecycle.hard().clone());
         let running = ticket.clone();
@@ -107,7 +107,7 @@ impl Idempotency {
     }
 
     /// Keeps a final answer: one that the same request would get again, whenever it is sent.
-    async fn kept(&self, ticket: &Ticket, response: Response) -> Response {
+    async fn kept(&self, ticket: &IdempotencyLease, response: Response) -> Response {
         if !response.status().is_success() && response.status() != StatusCode::UNPROCESSABLE_ENTITY {
             self.forget(ticket).await;
             return response;
@@ -118,19 +118,19 @@ impl Idempotency {
             return Problem::internal().into_response();
         };
         let text = String::from_utf8_lossy(&body).into_owned();
-        self.keep(ticket, &Kept { status: head.status.as_u16(), body: text }).await;
+        self.keep(ticket, &StoredResponse { status: head.status.as_u16(), body: text }).await;
         Response::from_parts(head, Body::from(body))
     }
 
     /// Keeps an answer.
-    pub(super) async fn keep(&self, ticket: &Ticket, answer: &Kept) {
+    pub(super) async fn keep(&self, ticket: &IdempotencyLease, answer: &StoredResponse) {
         if let Err(e) = self.store.finish(ticket, answer).await {
             tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
         }
     }
 
     /// Makes as if a request had never begun.
-    pub(super) async fn forget(&self, ticket: &Ticket) {
+    pub(super) async fn forget(&self, ticket: &IdempotencyLease) {
         if let Err(e) = self.store.forget(ticket).await {
             tracing::warn!(error = %e, "a failed request could not be forgotten; repeated at once, it is refused");
         }
@@ -161,7 +161,7 @@ fn fingerprint(method: &Method, target: &str, body: &[u8]) -> String {
     STANDARD.encode(hash.finalize())
 }
 
-fn again(kept: Kept) -> Response {
+fn again(kept: StoredResponse) -> Response {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     let is_problem = status.is_client_error();
     let content_type = if is_problem { "application/problem+json" } else { "application/json" };

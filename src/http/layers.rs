@@ -14,9 +14,9 @@ use tower_http::trace::{MakeSpan, TraceLayer};
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::before::Before;
 use super::count::Count;
-use crate::domain::{Chance, Clock};
+use super::reject::RejectLayer;
+use crate::domain::{Clock, RandomSource};
 
 /// How long the path and query of a request may be, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -61,7 +61,7 @@ pub(super) fn around(
         count,
         TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()),
         catch,
-        Before(move |request: &Request| unfit(request, refusals)),
+        RejectLayer(move |request: &Request| unfit(request, refusals)),
     ))
 }
 
@@ -93,14 +93,14 @@ fn is_head_too_large(request: &Request, length: usize) -> bool {
 #[derive(Clone)]
 pub struct RequestIds {
     clock: Arc<dyn Clock>,
-    chance: Chance,
+    rng: RandomSource,
 }
 
 impl RequestIds {
     /// From this clock and this chance.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, chance: Chance) -> Self {
-        Self { clock, chance }
+    pub fn new(clock: Arc<dyn Clock>, rng: RandomSource) -> Self {
+        Self { clock, rng }
     }
 }
 
@@ -109,7 +109,7 @@ impl MakeRequestId for RequestIds {
         let id = format!(
             "{:012x}{:016x}",
             self.clock.now().as_millisecond(),
-            u64::from_le_bytes(self.chance.bytes())
+            u64::from_le_bytes(self.rng.bytes())
         );
         HeaderValue::try_from(id).ok().map(RequestId::new)
     }

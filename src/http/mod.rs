@@ -3,24 +3,24 @@
 //! A handler extracts, makes one call, and responds. Nothing here knows how events are sent on: that meets us only in
 //! the store and in the wake-ups.
 
-mod asker;
+mod actor;
 mod auth;
-mod before;
+mod callback_auth;
 mod client_addr;
 mod connection;
 mod count;
-mod door;
 mod envelope;
 mod extract;
 mod forwarded;
-mod gate;
 mod idempotency;
 mod layers;
+mod listener;
 mod problem;
+mod reject;
 mod respond;
 mod routes;
 mod sse;
-mod unread;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +35,12 @@ use tower_http::cors::CorsLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub use auth::{Caller, Keys, KeysParts};
+pub use callback_auth::{CallbackAuth, GateRule};
 pub use client_addr::TrustedProxies;
 pub use count::Count;
-pub use door::{HungUp, Listening, Peer, serve};
-pub use gate::{Gate, GateRule};
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
+pub use listener::{DisconnectPolicy, Listening, Peer, serve};
 pub use routes::audit::AuditState;
 pub use routes::authentications::AuthenticationsState;
 pub use routes::callback::CallbackState;

@@ -41,9 +41,9 @@ pub(super) fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Re
 
 /// A piece of a stream: whole blocks only.
 #[derive(Debug, Default)]
-pub(super) struct Piece(String);
+pub(super) struct SseChunk(String);
 
-impl Piece {
+impl SseChunk {
     /// Something that happened, and the place after it.
     #[must_use]
     pub(super) fn event(mut self, id: impl Display, name: &str, data: &impl Serialize) -> Self {
@@ -96,8 +96,8 @@ impl Piece {
     }
 }
 
-impl From<Piece> for Bytes {
-    fn from(piece: Piece) -> Self {
+impl From<SseChunk> for Bytes {
+    fn from(piece: SseChunk) -> Self {
         piece.0.into()
     }
 }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn blocks() {
-        let piece = Piece::default()
+        let piece = SseChunk::default()
             .retry(Duration::from_secs(2))
             .place(7)
             .event(8, "a.b", &json!({"text": "two\nlines"}))

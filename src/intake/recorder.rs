@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::{Chance, Clock, EndpointId, LeaseToken, NewEvent};
-use crate::handover::Giver;
+use crate::domain::{Clock, EndpointId, LeaseToken, NewEvent, RandomSource};
+use crate::fast_path::LeaseSender;
 use crate::lifecycle::Lifecycle;
-use crate::store::{Appended, EventStore, FirstLease, Recorded, StoreError};
+use crate::notifier::Notifier;
+use crate::store::{Appended, EventStore, InitialLease, Recorded, StoreError};
 use crate::telemetry::Metrics;
-use crate::wake::Wake;
 
 /// How many callbacks may wait for the writer, unless somebody wants it otherwise. Beyond that they are told to come
 /// back.
@@ -25,7 +25,7 @@ const MAX_EVENTS: usize = 2048;
 
 /// How long a callback waits for its commit before it is told to come back. The commit may still happen: then the
 /// callback that comes back is a duplicate.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes events and says when they are on disk.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Recorder {
             mpsc::error::TrySendError::Full(_) => RecordError::Full,
             mpsc::error::TrySendError::Closed(_) => RecordError::Stopping,
         })?;
-        match tokio::time::timeout(PATIENCE, answered).await {
+        match tokio::time::timeout(QUEUE_TIMEOUT, answered).await {
             Ok(answer) => answer.unwrap_or(Err(RecordError::Stopping)),
             Err(_) => Err(RecordError::Slow),
         }
@@ -102,15 +102,15 @@ pub struct Writer {
     /// Where events become durable.
     pub store: Arc<dyn EventStore>,
     /// Who is told of them.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// The short cut to dispatch.
-    pub handover: Giver,
+    pub fast_path: LeaseSender,
     /// How long what goes through it is leased.
     pub lease: Duration,
     /// When it is.
     pub clock: Arc<dyn Clock>,
     /// What makes leases unique.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -136,7 +136,7 @@ impl Writer {
             group.iter_mut().flat_map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let (begun, now) = (self.clock.instant(), self.clock.now());
         let (room, lease) =
-            self.handover.room().map(|(room, full)| (room, self.first_lease(now, full))).unzip();
+            self.fast_path.reserve().map(|(room, full)| (room, self.first_lease(now, full))).unzip();
         let outcome = self.store.append(&events, now, lease.as_ref()).await;
         self.metrics.batch(group.len(), begun.elapsed());
         match outcome {
@@ -144,7 +144,7 @@ impl Writer {
                 let leases = std::mem::take(&mut appended.leases);
                 self.announce(&events, &appended, appended.deliveries > leases.len());
                 if let Some(room) = room.filter(|_| !leases.is_empty()) {
-                    room.give(leases);
+                    room.send(leases);
                 }
                 let mut recorded = appended.events.into_iter();
                 for (waiting, size) in group.drain(..).zip(sizes) {
@@ -162,31 +162,31 @@ impl Writer {
         }
     }
 
-    fn first_lease(&self, now: Timestamp, full: Vec<EndpointId>) -> FirstLease {
+    fn first_lease(&self, now: Timestamp, full: Vec<EndpointId>) -> InitialLease {
         let until = now.checked_add(self.lease).unwrap_or(Timestamp::MAX);
-        FirstLease { token: LeaseToken::new(now, &self.chance), until, except: full }
+        InitialLease { token: LeaseToken::new(now, &self.rng), until, except: full }
     }
 
     fn announce(&self, events: &[NewEvent], appended: &Appended, due: bool) {
-        let (mut any_new, somebody_waits) = (false, self.wake.is_anybody_waiting());
+        let (mut any_new, somebody_waits) = (false, self.notifier.is_anybody_waiting());
         for (event, recorded) in events.iter().zip(&appended.events) {
             if recorded.new {
                 any_new = true;
                 // Those first who wait for this one and nothing else.
                 if let Some(name) = event.authentication().filter(|_| somebody_waits) {
-                    self.wake.authentication_over(&name);
+                    self.notifier.authentication_over(&name);
                 }
                 self.metrics.event(event.event_type.as_str());
             }
         }
         if any_new {
-            self.wake.events_stored();
+            self.notifier.events_stored();
         }
         if appended.deliveries > 0 {
             self.metrics.deliveries("pending", appended.deliveries as u64);
         }
         if due {
-            self.wake.deliveries_due();
+            self.notifier.deliveries_due();
         }
     }
 }

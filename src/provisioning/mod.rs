@@ -5,7 +5,7 @@
 //! from the support desk. What may have been done without our knowing is looked up before it is done again. Callbacks do
 //! not wait for any of this, and nothing here knows how events are stored or delivered.
 
-mod verdict;
+mod outcome;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::desk::{Asker, Desk, End, Failure, action};
+use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, action};
 use crate::domain::{
-    Chance, Clock, Cursor, EventFilter, EventId, EventType, LeaseToken, NewEvent, Order, Provisioning,
-    ProvisioningAttempt, ProvisioningEnd, ProvisioningRule, Retry, RetryPolicy, Trust, named,
+    Clock, Cursor, EventFilter, EventId, EventType, InvitationRequest, InvitationRule, LeaseToken, NewEvent,
+    Order, ProvisioningAttempt, ProvisioningEnd, RandomSource, Retry, RetryPolicy, Trust, named,
 };
 use crate::lifecycle::Lifecycle;
-use crate::remotepc::{Answer, Directory, Invitation, InviteUsers, Operation};
+use crate::notifier::Notifier;
+use crate::remotepc::{Invitation, InviteUsers, Operation, UpstreamResponse, UserListCache};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
-use crate::wake::Wake;
-use verdict::{Verdict, judge};
+use outcome::{InvitationOutcome, judge};
 
 /// What the rule needs.
 pub struct Parts {
     /// Where events and wishes are.
     pub store: Arc<dyn Store>,
     /// Where upstream is asked, and all that is done is written down.
-    pub desk: Desk,
+    pub remotepc: AuditedRemotePc,
     /// Which invitations make old.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<UserListCache>,
     /// Who says that there are events, and who is told of new ones.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes names.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// What is counted.
     pub metrics: Metrics,
     /// When to stop.
     pub lifecycle: Lifecycle,
     /// Whom to invite.
-    pub rule: ProvisioningRule,
+    pub rule: InvitationRule,
     /// When to try again.
     pub policy: RetryPolicy,
     /// How long one call to upstream may take.
@@ -58,16 +58,16 @@ pub struct Provisioner {
 }
 
 /// Who the audit trail says it was.
-const WHO: &str = "provisioning";
+const ACTOR: &str = "provisioning";
 
 /// The least between two looks at the events: nobody waits for an invitation as they do for a page.
 const PACE: Duration = Duration::from_millis(200);
 
 /// How long it sleeps at most: another replica may have died with what it was acting on.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What a lease has beside two calls to upstream, for the store.
-const ROOM: Duration = Duration::from_secs(30);
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 impl Provisioner {
     /// Takes its place among the events. Everything that is stored from then on is its business.
@@ -81,7 +81,7 @@ impl Provisioner {
         let soft = self.parts.lifecycle.soft().clone();
         let hard = self.parts.lifecycle.hard().clone();
         let clock = Arc::clone(&self.parts.clock);
-        let mut events = self.parts.wake.watch_events();
+        let mut events = self.parts.notifier.watch_events();
         while !soft.is_cancelled() {
             let Some(worked) = hard.run_until_cancelled(self.work()).await else { return };
             let then = worked.unwrap_or_else(|e| {
@@ -91,7 +91,7 @@ impl Provisioner {
             tokio::select! {
                 () = events.woken() => {}
                 () = clock.sleep_until(then) => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = soft.cancelled() => {}
             }
             // However fast events come, they are looked at in pages.
@@ -105,8 +105,8 @@ impl Provisioner {
         self.read_early_events().await?;
         while !self.parts.lifecycle.soft().is_cancelled() {
             let now = self.parts.clock.now();
-            let token = LeaseToken::new(now, &self.parts.chance);
-            let until = now.checked_add(self.parts.timeout * 2 + ROOM).unwrap_or(Timestamp::MAX);
+            let token = LeaseToken::new(now, &self.parts.rng);
+            let until = now.checked_add(self.parts.timeout * 2 + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
             let Some(attempt) = self.parts.store.claim_wish(self.acts(), &token, until, now).await? else {
                 break;
             };
@@ -122,10 +122,11 @@ impl Provisioner {
     async fn read_events(&mut self) -> Result<(), StoreError> {
         loop {
             let page = self.parts.store.events(&filter(self.place)).await?;
-            let wishes: Vec<_> = page.data.iter().filter_map(|event| self.parts.rule.wish(event)).collect();
+            let invitations: Vec<_> =
+                page.data.iter().filter_map(|event| self.parts.rule.invitation(event)).collect();
             // What asked for nothing is passed for good, also when the rule is another after the next start.
             if page.cursor > self.place {
-                self.parts.store.wish(&wishes, page.cursor, self.parts.clock.now()).await?;
+                self.parts.store.invitation(&invitations, page.cursor, self.parts.clock.now()).await?;
             }
             self.place = page.cursor;
             if !page.has_more {
@@ -141,70 +142,74 @@ impl Provisioner {
             if events.is_empty() {
                 return Ok(());
             }
-            let wishes: Vec<_> = events.iter().filter_map(|event| self.parts.rule.wish(event)).collect();
+            let invitations: Vec<_> =
+                events.iter().filter_map(|event| self.parts.rule.invitation(event)).collect();
             let cursors: Vec<_> = events.iter().map(|event| event.cursor).collect();
-            self.parts.store.wish_offered(&wishes, &cursors, self.parts.clock.now()).await?;
+            self.parts.store.wish_offered(&invitations, &cursors, self.parts.clock.now()).await?;
         }
     }
 
     async fn act(&self, attempt: &ProvisioningAttempt, token: &LeaseToken) -> Result<(), StoreError> {
-        let verdict =
-            if attempt.wish.dry_run { self.say(&attempt.wish).await } else { self.invite(attempt).await };
+        let verdict = if attempt.invitation.dry_run {
+            self.say(&attempt.invitation).await
+        } else {
+            self.invite(attempt).await
+        };
         let now = self.parts.clock.now();
         let end = self.follows(verdict, attempt, now);
-        let owed = self.parts.store.end_wish(&attempt.wish.name, token, &end, now).await?;
+        let owed = self.parts.store.end_wish(&attempt.invitation.name, token, &end, now).await?;
         match (owed, end) {
             (None, _) => {
                 tracing::warn!("an invitation took longer than its lease; another process goes on with it");
             }
             (Some(owed), ProvisioningEnd::Settled { outcome, event }) => {
-                tracing::info!(outcome, event = %attempt.wish.event, attempts = attempt.number, "the provisioning rule has acted");
+                tracing::info!(outcome, event = %attempt.invitation.event, attempts = attempt.number, "the provisioning rule has acted");
                 self.announce(event.map(|it| it.event_type), owed);
             }
             (Some(_), ProvisioningEnd::Again { .. }) => {
-                tracing::info!(event = %attempt.wish.event, attempts = attempt.number, "an invitation will be tried again");
+                tracing::info!(event = %attempt.invitation.event, attempts = attempt.number, "an invitation will be tried again");
             }
         }
         Ok(())
     }
 
     /// Writes down whom it would have invited.
-    async fn say(&self, wish: &Provisioning) -> Verdict {
-        let asker = Asker::rule(WHO);
+    async fn say(&self, invitation: &InvitationRequest) -> InvitationOutcome {
+        let actor = RequestActor::rule(ACTOR);
         match self
             .parts
-            .desk
+            .remotepc
             .trail
-            .begin(&asker, action(Operation::Invite), std::slice::from_ref(&wish.email))
+            .begin(&actor, action(Operation::Invite), std::slice::from_ref(&invitation.email))
             .await
         {
             Ok(entries) => {
-                let detail = Some(json!({ "computers": wish.computers }));
-                entries.end(&End { outcome: "dry_run", detail }).await;
-                Verdict::Said
+                let detail = Some(json!({ "computers": invitation.computers }));
+                entries.end(&ActionOutcome { outcome: "dry_run", detail }).await;
+                InvitationOutcome::Said
             }
-            Err(e) => Verdict::unrecorded(&e, false),
+            Err(e) => InvitationOutcome::unrecorded(&e, false),
         }
     }
 
-    async fn invite(&self, attempt: &ProvisioningAttempt) -> Verdict {
-        let wish = &attempt.wish;
+    async fn invite(&self, attempt: &ProvisioningAttempt) -> InvitationOutcome {
+        let request = &attempt.invitation;
         let invitation =
-            [Invitation { email: wish.email.clone(), computers: Some(u64::from(wish.computers)) }];
-        let users = match InviteUsers::try_from(&invitation[..]) {
+            Invitation { email: request.email.clone(), computers: Some(u64::from(request.computers)) };
+        let users = match InviteUsers::try_from(&[invitation][..]) {
             Ok(users) => users,
             Err(refusal) => return judge(&Err(Failure::Refused(refusal)), attempt, self.parts.clock.now()),
         };
         if attempt.in_doubt {
-            match self.is_listed(&wish.email).await {
-                Ok(true) => return Verdict::listed(),
+            match self.is_listed(&request.email).await {
+                Ok(true) => return InvitationOutcome::listed(),
                 Ok(false) => {}
                 Err(verdict) => return verdict,
             }
         }
-        let (asker, whom) = (Asker::rule(WHO), std::slice::from_ref(&wish.email));
-        let call = self.parts.desk.client.invite(&users);
-        let result = self.parts.desk.ask(&asker, Operation::Invite, whom, call).await;
+        let (actor, whom) = (RequestActor::rule(ACTOR), std::slice::from_ref(&request.email));
+        let call = self.parts.remotepc.client.invite(&users);
+        let result = self.parts.remotepc.ask(&actor, Operation::Invite, whom, call).await;
         // Beside this: who asks for the list at the moment may hold it for as long as upstream takes.
         let directory = Arc::clone(&self.parts.directory);
         self.parts.lifecycle.spawn(async move { directory.forget().await });
@@ -212,26 +217,32 @@ impl Provisioner {
     }
 
     /// Whether upstream's list has this address: an attempt before may have reached it without our knowing.
-    async fn is_listed(&self, email: &str) -> Result<bool, Verdict> {
-        let call = self.parts.desk.client.list();
-        let result = self.parts.desk.ask(&Asker::rule(WHO), Operation::List, &[], call).await;
+    async fn is_listed(&self, email: &str) -> Result<bool, InvitationOutcome> {
+        let call = self.parts.remotepc.client.list();
+        let result = self.parts.remotepc.ask(&RequestActor::rule(ACTOR), Operation::List, &[], call).await;
         let users = match &result {
             Ok(answer) if answer.is_success() => answer.users().ok(),
             _ => None,
         };
-        let users = users.ok_or_else(|| Verdict::still_in_doubt(&result, self.parts.clock.now()))?;
+        let users =
+            users.ok_or_else(|| InvitationOutcome::still_in_doubt(&result, self.parts.clock.now()))?;
         Ok(users.iter().any(|user| named(user.username.as_str()) == named(email)))
     }
 
     /// What is to be done next, and what is to be said.
-    fn follows(&self, verdict: Verdict, attempt: &ProvisioningAttempt, now: Timestamp) -> ProvisioningEnd {
+    fn follows(
+        &self,
+        verdict: InvitationOutcome,
+        attempt: &ProvisioningAttempt,
+        now: Timestamp,
+    ) -> ProvisioningEnd {
         let (event_type, facts) = match verdict {
-            Verdict::Said => return ProvisioningEnd::Settled { outcome: "dry_run", event: None },
-            Verdict::Invited(facts) => (EventType::UserInvited, facts),
-            Verdict::Exists(facts) => (EventType::UserExists, facts),
-            Verdict::Failed(facts) => (EventType::UserFailed, facts),
-            Verdict::Again { in_doubt, hint, facts } => {
-                match self.parts.policy.next(attempt.number, now, hint, self.parts.chance.fraction()) {
+            InvitationOutcome::Said => return ProvisioningEnd::Settled { outcome: "dry_run", event: None },
+            InvitationOutcome::Invited(facts) => (EventType::UserInvited, facts),
+            InvitationOutcome::Exists(facts) => (EventType::UserExists, facts),
+            InvitationOutcome::Failed(facts) => (EventType::UserFailed, facts),
+            InvitationOutcome::Again { in_doubt, hint, facts } => {
+                match self.parts.policy.next(attempt.number, now, hint, self.parts.rng.fraction()) {
                     Retry::At(at) => return ProvisioningEnd::Again { at, in_doubt },
                     Retry::Never => (EventType::UserFailed, facts),
                 }
@@ -249,16 +260,16 @@ impl Provisioner {
         attempt: &ProvisioningAttempt,
         now: Timestamp,
     ) -> NewEvent {
-        let wish = &attempt.wish;
-        facts.insert("event".to_owned(), json!(wish.event));
-        facts.insert("email".to_owned(), json!(wish.email));
-        facts.insert("computers".to_owned(), json!(wish.computers));
+        let invitation = &attempt.invitation;
+        facts.insert("event".to_owned(), json!(invitation.event));
+        facts.insert("email".to_owned(), json!(invitation.email));
+        facts.insert("computers".to_owned(), json!(invitation.computers));
         facts.insert("attempt_count".to_owned(), json!(attempt.number));
         NewEvent {
-            id: EventId::new(now, &self.parts.chance),
+            id: EventId::new(now, &self.parts.rng),
             event_type,
-            service: Some(wish.name.service.clone()),
-            uaid: Some(wish.name.uaid),
+            service: Some(invitation.name.service.clone()),
+            uaid: Some(invitation.name.uaid),
             trust: Trust::Own,
             source_ip: None,
             received_at: now,
@@ -270,15 +281,15 @@ impl Provisioner {
     fn announce(&self, said: Option<EventType>, owed: usize) {
         let Some(event_type) = said else { return };
         self.parts.metrics.event(event_type.as_str());
-        self.parts.wake.events_stored();
+        self.parts.notifier.events_stored();
         if owed > 0 {
             self.parts.metrics.deliveries("pending", owed as u64);
-            self.parts.wake.deliveries_due();
+            self.parts.notifier.deliveries_due();
         }
     }
 }
 
 /// The events after a place that may ask for something.
 fn filter(after: Cursor) -> EventFilter {
-    EventFilter { types: ProvisioningRule::TYPES.to_vec(), ..EventFilter::new(Order::Ascending { after }) }
+    EventFilter { types: InvitationRule::TYPES.to_vec(), ..EventFilter::new(Order::Ascending { after }) }
 }

@@ -19,7 +19,7 @@ use super::request::Forwarded;
 use crate::domain::{Clock, SystemClock};
 use crate::resolver::Resolve;
 
-use super::{AddUser, Answer, BadResponse, CallError, ClientError, InviteUsers, SignIn};
+use super::{AddUser, BadResponse, CallError, ClientError, InviteUsers, SignIn, UpstreamResponse};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// How long to wait before a call is made again.
@@ -115,27 +115,31 @@ impl Client {
     }
 
     /// Adds a user.
-    pub async fn add(&self, user: &AddUser) -> Result<Answer, CallError> {
+    pub async fn add(&self, user: &AddUser) -> Result<UpstreamResponse, CallError> {
         self.call(Operation::Add, Some(user.body())).await
     }
 
     /// Invites users.
-    pub async fn invite(&self, users: &InviteUsers) -> Result<Answer, CallError> {
+    pub async fn invite(&self, users: &InviteUsers) -> Result<UpstreamResponse, CallError> {
         self.call(Operation::Invite, Some(users.body())).await
     }
 
     /// Gets a link that signs a user in: whoever has it is that user.
-    pub async fn sign_in(&self, user: &SignIn) -> Result<Answer, CallError> {
+    pub async fn sign_in(&self, user: &SignIn) -> Result<UpstreamResponse, CallError> {
         self.call(Operation::SignIn, Some(user.body())).await
     }
 
     /// Lists the users.
-    pub async fn list(&self) -> Result<Answer, CallError> {
+    pub async fn list(&self) -> Result<UpstreamResponse, CallError> {
         self.call(Operation::List, None).await
     }
 
     /// One operation, within the one deadline: its turn, the call, and another one where that harms nobody.
-    async fn call(&self, operation: Operation, body: Option<&Forwarded>) -> Result<Answer, CallError> {
+    async fn call(
+        &self,
+        operation: Operation,
+        body: Option<&Forwarded>,
+    ) -> Result<UpstreamResponse, CallError> {
         let authorization = self.authorization.as_ref().ok_or(CallError::NotConfigured)?;
         let body = body.map(Forwarded::bytes).unwrap_or_default();
         let deadline = SystemClock.instant() + self.timeout;
@@ -160,7 +164,7 @@ impl Client {
         operation: Operation,
         authorization: &HeaderValue,
         body: Bytes,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<UpstreamResponse, CallError> {
         let answer_max = operation.answer_max(body.len());
         let response = self
             .http
@@ -182,7 +186,7 @@ impl Client {
             return Err(CallError::BadResponse { status: Some(status), reason: BadResponse::Redirect });
         }
         let headers = response.headers().clone();
-        Answer::read(status, &headers, bounded(response, answer_max).await?)
+        UpstreamResponse::read(status, &headers, bounded(response, answer_max).await?)
     }
 
     fn url(&self, operation: Operation) -> Url {
@@ -197,8 +201,8 @@ impl Client {
 
 async fn by(
     deadline: Instant,
-    call: impl Future<Output = Result<Answer, CallError>>,
-) -> Result<Answer, CallError> {
+    call: impl Future<Output = Result<UpstreamResponse, CallError>>,
+) -> Result<UpstreamResponse, CallError> {
     timeout_at(deadline, call).await.unwrap_or(Err(CallError::Timeout))
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// What is wrong with a request, in upstream's words; only the last one is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ErrorCode {
     /// Add: no `firstName`.
     FirstnameRequired,
     /// Add: no `lastName`.
@@ -26,7 +26,7 @@ pub enum Word {
     InvalidRequest,
 }
 
-impl Word {
+impl ErrorCode {
     /// As it stands in the envelope.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -44,18 +44,18 @@ impl Word {
 
 /// A request that is not worth a call: every fault it has, in the order of the document. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(Vec<Word>);
+pub struct Refusal(Vec<ErrorCode>);
 
 impl Refusal {
     /// The faults.
     #[must_use]
-    pub fn words(&self) -> &[Word] {
+    pub fn words(&self) -> &[ErrorCode] {
         &self.0
     }
 }
 
-impl From<Word> for Refusal {
-    fn from(word: Word) -> Self {
+impl From<ErrorCode> for Refusal {
+    fn from(word: ErrorCode) -> Self {
         Self(vec![word])
     }
 }
@@ -72,11 +72,11 @@ impl std::error::Error for Refusal {}
 
 /// Gathers faults, so that a client learns of all of them at once.
 #[derive(Default)]
-pub(super) struct Faults(Vec<Word>);
+pub(super) struct Faults(Vec<ErrorCode>);
 
 impl Faults {
     /// The value, or its fault noted and the type's empty value to go on with.
-    pub(super) fn take<T: Default>(&mut self, value: Result<T, Word>) -> T {
+    pub(super) fn take<T: Default>(&mut self, value: Result<T, ErrorCode>) -> T {
         value.unwrap_or_else(|word| {
             self.0.push(word);
             T::default()
@@ -96,8 +96,8 @@ pub(super) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
     /// The object in `json`.
-    pub(super) fn read(json: &'a [u8]) -> Result<Self, Word> {
-        serde_json::from_slice(json).map_err(|_| Word::InvalidRequest)
+    pub(super) fn read(json: &'a [u8]) -> Result<Self, ErrorCode> {
+        serde_json::from_slice(json).map_err(|_| ErrorCode::InvalidRequest)
     }
 
     /// Each field, by name.
@@ -106,20 +106,20 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that has to be there and not be blank.
-    pub(super) fn required(&self, name: &str, missing: Word) -> Result<String, Word> {
+    pub(super) fn required(&self, name: &str, missing: ErrorCode) -> Result<String, ErrorCode> {
         let text: Option<String> = self.optional(name)?;
         text.filter(|text| !text.trim().is_empty()).ok_or(missing)
     }
 
     /// A password that has to be there and not be blank.
-    pub(super) fn required_secret(&self, name: &str, missing: Word) -> Result<SecretString, Word> {
+    pub(super) fn required_secret(&self, name: &str, missing: ErrorCode) -> Result<SecretString, ErrorCode> {
         self.required(name, missing).map(SecretString::from)
     }
 
     /// A value that may be missing; `null` is missing.
-    pub(super) fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Word> {
+    pub(super) fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ErrorCode> {
         match self.0.get(name) {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Word::InvalidRequest),
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| ErrorCode::InvalidRequest),
             None => Ok(None),
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
 use super::request::{COMPUTERS, EMAIL, FIRST_NAME, LAST_NAME, SEND_EMAIL};
-use super::{AddUser, Answer, InviteUsers};
+use super::{AddUser, InviteUsers, UpstreamResponse};
 
 /// These count unless they are the password.
 const DOCUMENTED: [&str; 5] = [FIRST_NAME, LAST_NAME, EMAIL, COMPUTERS, SEND_EMAIL];
@@ -28,7 +28,7 @@ impl AddUser {
 
     /// Whether an answer repeats the password. One in the document's own words does not, whatever the password is.
     #[must_use]
-    pub fn is_betrayed_by(&self, answer: &Answer) -> bool {
+    pub fn echoes_password(&self, answer: &UpstreamResponse) -> bool {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Documented {
@@ -150,7 +150,8 @@ mod tests {
         let fields = serde_json::json!({"firstName": "J", "lastName": "D", "invitedUserEmailId": "j@example.com",
             "password": password});
         let user = AddUser::parse(fields.to_string().into()).unwrap();
-        let answer = Answer::read(StatusCode::OK, &HeaderMap::new(), body.to_owned().into()).unwrap();
-        assert_eq!(user.is_betrayed_by(&answer), seen);
+        let answer =
+            UpstreamResponse::read(StatusCode::OK, &HeaderMap::new(), body.to_owned().into()).unwrap();
+        assert_eq!(user.echoes_password(&answer), seen);
     }
 }

@@ -5,28 +5,28 @@
 //! knows no other room but the domain. What it holds may be a password or a link that signs somebody in: no type
 //! here shows such a thing, or a user's address, in its `Debug` or in an error.
 
-mod answer;
+mod addressed_users;
 mod client;
 mod connect;
-mod directory;
 mod envelope;
 mod error;
 mod fields;
 mod fingerprint;
-mod named;
 mod request;
-mod sessions;
+mod response;
+mod sign_in_links;
+mod user_list_cache;
 mod view;
 
-pub use answer::Answer;
+pub use addressed_users::addressed_users;
 pub use client::{Client, Operation, Settings};
-pub use directory::{Directory, DirectoryError, Listing, SortBy, Totals, User, UserFilter};
 pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
-pub use fields::{Refusal, Word};
-pub use named::named_in;
+pub use fields::{ErrorCode, Refusal};
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
-pub use sessions::{Sessions, Ticket, Waiting};
+pub use response::UpstreamResponse;
+pub use sign_in_links::{SignInLink, SignInLinks, Waiting};
+pub use user_list_cache::{Listing, SortBy, Totals, User, UserFilter, UserListCache, UserListError};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};
 
 /// JSON without the byte-order mark that some programs put before it.

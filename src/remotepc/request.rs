@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::fields::{Faults, Fields, Refusal, Word};
+use super::fields::{ErrorCode, Faults, Fields, Refusal};
 use crate::domain::is_email_address;
 
 pub(super) const FIRST_NAME: &str = "firstName";
@@ -77,10 +77,10 @@ impl AddUser {
         let fields = Fields::read(&body)?;
         let mut faults = Faults::default();
         let user = NewUser {
-            first_name: faults.take(fields.required(FIRST_NAME, Word::FirstnameRequired)),
-            last_name: faults.take(fields.required(LAST_NAME, Word::LastnameRequired)),
+            first_name: faults.take(fields.required(FIRST_NAME, ErrorCode::FirstnameRequired)),
+            last_name: faults.take(fields.required(LAST_NAME, ErrorCode::LastnameRequired)),
             email: faults.take(address(&fields)),
-            password: faults.take(fields.required_secret(PASSWORD, Word::PasswordRequired)),
+            password: faults.take(fields.required_secret(PASSWORD, ErrorCode::PasswordRequired)),
             computers: faults.take(fields.optional::<Count>(COMPUTERS)).map(|count| count.0),
             send_email: faults.take(fields.optional(SEND_EMAIL)),
         };
@@ -145,9 +145,9 @@ pub struct InviteUsers {
 impl InviteUsers {
     /// Reads and judges a client's body: a list with at least one entry; a bad entry refuses the whole list.
     pub fn parse(body: Bytes) -> Result<Self, Refusal> {
-        let entries: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|_| Word::InvalidRequest)?;
+        let entries: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|_| ErrorCode::InvalidRequest)?;
         if entries.is_empty() {
-            return Err(Word::InvalidRequest.into());
+            return Err(ErrorCode::InvalidRequest.into());
         }
         let mut faults = Faults::default();
         let invitations = entries.iter().filter_map(|entry| invitation(entry, &mut faults)).collect();
@@ -216,8 +216,8 @@ impl SignIn {
     pub fn parse(body: Bytes) -> Result<Self, Refusal> {
         let fields = Fields::read(&body)?;
         let mut faults = Faults::default();
-        let username = faults.take(fields.required(USERNAME, Word::UsernameRequired));
-        let password = faults.take(fields.required_secret(PASSWORD, Word::PasswordRequired));
+        let username = faults.take(fields.required(USERNAME, ErrorCode::UsernameRequired));
+        let password = faults.take(fields.required_secret(PASSWORD, ErrorCode::PasswordRequired));
         faults.or(())?;
         Ok(Self { username, password, body: Forwarded(body) })
     }
@@ -263,9 +263,9 @@ fn invitation(entry: &RawValue, faults: &mut Faults) -> Option<Invitation> {
     })
 }
 
-fn address(fields: &Fields<'_>) -> Result<String, Word> {
-    let text = fields.required(EMAIL, Word::EmailidRequired)?;
-    if is_email_address(&text) { Ok(text) } else { Err(Word::EnterValidEmail) }
+fn address(fields: &Fields<'_>) -> Result<String, ErrorCode> {
+    let text = fields.required(EMAIL, ErrorCode::EmailidRequired)?;
+    if is_email_address(&text) { Ok(text) } else { Err(ErrorCode::EnterValidEmail) }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Answer;
-use crate::domain::plain_word;
+use super::UpstreamResponse;
+use crate::domain::sanitize_code;
 
 /// The answer is no success, or its `message` is not what the document shows. It never quotes what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,7 +131,7 @@ fn write_date<S: Serializer>(date: &Option<Date>, to: S) -> Result<S::Ok, S::Err
     }
 }
 
-impl Answer {
+impl UpstreamResponse {
     /// What became of each invitation.
     pub fn invite_results(&self) -> Result<Vec<InviteResult>, ViewError> {
         self.message()
@@ -170,7 +170,7 @@ impl Answer {
             .errors
             .and_then(|errors| serde_json::from_str(errors.get()).ok())
             .unwrap_or_default();
-        let words = entries.iter().map(|entry| plain_word(entry.description.trim()).to_owned());
+        let words = entries.iter().map(|entry| sanitize_code(entry.description.trim()).to_owned());
         words.take(WORDS_MAX).collect()
     }
 
@@ -190,11 +190,11 @@ mod tests {
 
     use super::*;
 
-    fn answer(body: &Value) -> Answer {
-        Answer::read(StatusCode::OK, &HeaderMap::new(), Bytes::from(body.to_string())).unwrap()
+    fn answer(body: &Value) -> UpstreamResponse {
+        UpstreamResponse::read(StatusCode::OK, &HeaderMap::new(), Bytes::from(body.to_string())).unwrap()
     }
 
-    fn ok(message: &Value) -> Answer {
+    fn ok(message: &Value) -> UpstreamResponse {
         answer(&json!({"status": "OK", "code": 200, "message": message}))
     }
 

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::audit::{AUDIT_HEAD, FORGET_ENTRIES};
-use crate::domain::{AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page, Who};
+use crate::domain::{Actor, AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page};
 
 /// What was done, by whom. An entry is begun before the deed: where a process dies over it, its outcome is `unknown`.
 #[async_trait]
@@ -49,18 +49,18 @@ impl<B: Backend> AuditLog for SqlStore<B> {
     }
 
     async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError> {
-        within("forget old entries of the audit trail", async {
-            let mut lane = self.at.rest.alone().await?;
+        with_deadline("forget old entries of the audit trail", async {
+            let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_ENTRIES, before.as_millisecond(), most);
-            let forgotten = B::run(lane.connection(), forget).await?;
-            lane.end();
+            let forgotten = B::run(writer.connection(), forget).await?;
+            writer.finish();
             Ok(forgotten)
         })
         .await
     }
 
     async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError> {
-        within("read the audit trail", self.audit_page(filter)).await
+        with_deadline("read the audit trail", self.audit_page(filter)).await
     }
 }
 
@@ -116,7 +116,7 @@ fn entry<B: Backend>(row: &B::Row) -> Result<AuditEntry, sqlx::Error> {
         id: parsed("id", column::<B, String>(row, "id")?)?,
         cursor: Cursor(column::<B, _>(row, "seq")?),
         at: time("at", column::<B, _>(row, "at")?)?,
-        who: Who { id: column::<B, _>(row, "who_id")?, name: column::<B, _>(row, "who_name")? },
+        who: Actor { id: column::<B, _>(row, "who_id")?, name: column::<B, _>(row, "who_name")? },
         action: column::<B, _>(row, "action")?,
         whom: column::<B, _>(row, "whom")?,
         outcome: column::<B, _>(row, "outcome")?,

@@ -9,14 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, Statement, statement, within};
+use super::backend::{Backend, Statement, statement, with_deadline};
 use super::events::{document, uaid};
-use super::lane::Transaction;
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::authentications::{
     AUTHENTICATION, CLAIM_AUTHENTICATION, CLOSE_WATCHED, EXPECT, EXPECT_AGAIN, EXPECT_CLAIMED, KEEP_SECRET,
     NEXT_EXPIRY, RUN_OUT, SECRET, TAKE_OFFER,
 };
+use super::write_connection::Transaction;
 use crate::domain::{
     Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, RawJson, Trust,
 };
@@ -80,7 +80,7 @@ pub enum Claimed {
 
 /// Expectations that have run out, and what their events owe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunOut {
+pub struct ExpiredBatch {
     /// The authentications.
     pub names: Vec<AuthenticationName>,
     /// How many deliveries are owed for them.
@@ -118,7 +118,12 @@ pub trait AuthenticationStore: Send + Sync {
 
     /// Ends expectations whose time is over, at most `most` of them, and stores the events that say so, in one
     /// transaction. Nothing that came before is said to have run out, and nothing twice.
-    async fn run_out(&self, most: i64, event: ExpiryEvent<'_>, now: Timestamp) -> Result<RunOut, StoreError>;
+    async fn expire_due(
+        &self,
+        most: i64,
+        event: ExpiryEvent<'_>,
+        now: Timestamp,
+    ) -> Result<ExpiredBatch, StoreError>;
 
     /// The secret of that name: `made`, unless somebody has kept one before.
     async fn shared_secret(&self, name: &'static str, made: SecretString)
@@ -142,24 +147,24 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
             statement!(B, text, uaid, service, subject.clone(), state.clone())
         };
         let since = |text: &'static str| B::bind(B::bind(said(text), now.as_millisecond()), until);
-        let (new, authentication) = within("expect an authentication", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let (new, authentication) = with_deadline("expect an authentication", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let new = B::run(tx.connection(), since(EXPECT)).await? > 0
                 || B::run(tx.connection(), since(EXPECT_CLAIMED)).await? > 0;
             if !new {
                 B::run(tx.connection(), B::bind(said(EXPECT_AGAIN), until)).await?;
             }
-            let authentication = look(&mut tx, name).await?.ok_or(sqlx::Error::RowNotFound)?;
+            let authentication = find(&mut tx, name).await?.ok_or(sqlx::Error::RowNotFound)?;
             tx.commit().await?;
             Ok((new, authentication))
         })
         .await?;
-        let offered = within("offer early events", self.offer_early_events(name, now)).await?;
+        let offered = with_deadline("offer early events", self.offer_early_events(name, now)).await?;
         Ok(Expected { authentication, new, offered })
     }
 
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError> {
-        within("look at an authentication", async {
+        with_deadline("look at an authentication", async {
             let rows = self.read(|| query::<B>(name)).await?;
             rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
         })
@@ -172,9 +177,9 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         terms: ClaimTerms,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        within("claim an authentication", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
-            let Some(found) = look(&mut tx, name).await? else {
+        with_deadline("claim an authentication", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let Some(found) = find(&mut tx, name).await? else {
                 tx.commit().await?;
                 return Ok(Claimed::Unknown);
             };
@@ -208,18 +213,23 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
     }
 
     async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        within("look what runs out next", async {
-            let rows = self.look(|| statement!(B, NEXT_EXPIRY)).await?;
+        with_deadline("look what runs out next", async {
+            let rows = self.read_for_dispatch(|| statement!(B, NEXT_EXPIRY)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
         })
         .await
     }
 
-    async fn run_out(&self, most: i64, event: ExpiryEvent<'_>, now: Timestamp) -> Result<RunOut, StoreError> {
+    async fn expire_due(
+        &self,
+        most: i64,
+        event: ExpiryEvent<'_>,
+        now: Timestamp,
+    ) -> Result<ExpiredBatch, StoreError> {
         let until = |text: &'static str| statement!(B, text, now.as_millisecond(), most);
-        within("end expectations", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("end expectations", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::rows(tx.connection(), statement!(B, B::DIALECT.authentications.pass_gate)).await?;
             // Those that did run out first: the others would make room for more among the first of all.
             let rows = B::rows(tx.connection(), until(RUN_OUT)).await?;
@@ -232,7 +242,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
                 self.append_within(&mut tx, &events, now).await?.deliveries
             };
             tx.commit().await?;
-            Ok(RunOut { names, deliveries })
+            Ok(ExpiredBatch { names, deliveries })
         })
         .await
     }
@@ -242,8 +252,8 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         name: &'static str,
         made: SecretString,
     ) -> Result<SecretString, StoreError> {
-        within("read a secret", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("read a secret", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let made = made.expose_secret().to_owned();
             B::run(tx.connection(), statement!(B, KEEP_SECRET, name.to_owned(), made)).await?;
             let rows = B::rows(tx.connection(), statement!(B, SECRET, name.to_owned())).await?;
@@ -264,7 +274,7 @@ fn query<B: Backend>(name: &AuthenticationName) -> Statement<B> {
     statement!(B, AUTHENTICATION, uaid, service)
 }
 
-async fn look<B: Backend>(
+async fn find<B: Backend>(
     tx: &mut Transaction<'_, B>,
     name: &AuthenticationName,
 ) -> Result<Option<Authentication>, sqlx::Error> {
@@ -286,17 +296,17 @@ impl<B: Backend> SqlStore<B> {
         now: Timestamp,
     ) -> sqlx::Result<Option<u64>> {
         let (uaid, service) = bound(name);
-        let mut lane = self.at.rest.alone().await?;
+        let mut writer = self.db.rest.autocommit().await?;
         let unexpected =
             statement!(B, B::DIALECT.authentications.unexpected_events, uaid.clone(), service.clone());
-        let rows = B::rows(lane.connection(), unexpected).await?;
-        lane.end();
+        let rows = B::rows(writer.connection(), unexpected).await?;
+        writer.finish();
         if rows.is_empty() {
             return Ok(None);
         }
         let seqs = rows.iter().map(|row| column::<B, i64>(row, "seq")).collect::<Result<Vec<_>, _>>()?;
         let list = || json!(seqs).to_string();
-        let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let mut tx = self.db.rest.begin(B::BEGIN).await?;
         let take = statement!(B, TAKE_OFFER, uaid, service, now.as_millisecond());
         if B::run(tx.connection(), take).await? == 0 {
             tx.commit().await?;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::statements::Dialect;
-use crate::wake::Wake;
+use crate::notifier::Notifier;
 
 /// A value that an engine takes as a parameter and gives in a row.
 ///
@@ -57,13 +57,13 @@ pub trait Backend:
     /// How a transaction begins that will write.
     const BEGIN: &'static str;
     /// How a transaction begins whose loss in a power cut would only mean that something is done twice.
-    const BEGIN_LAX: &'static str;
+    const BEGIN_ASYNC_COMMIT: &'static str;
 
     /// Whether only one process can own a store, so that leases found at its start belong to nobody.
     const SOLE_OWNER: bool;
 
     /// What this engine must remember besides its connections.
-    type Place: Send + Sync + std::fmt::Debug + 'static;
+    type Target: Send + Sync + std::fmt::Debug + 'static;
 
     /// Runs a command that has no parameters and gives no rows.
     fn command<'c>(conn: &'c mut Self::Connection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>>;
@@ -72,13 +72,13 @@ pub trait Backend:
     fn ping(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
     /// Makes a connection for writing.
-    fn connect(place: &Self::Place) -> BoxFuture<'_, sqlx::Result<Self::Connection>>;
+    fn connect(target: &Self::Target) -> BoxFuture<'_, sqlx::Result<Self::Connection>>;
 
     /// Whether a connection of this age may lead to a server that is no longer the one to use.
-    fn is_outdated(place: &Self::Place, age: Duration) -> bool;
+    fn is_outdated(target: &Self::Target, age: Duration) -> bool;
 
     /// Ends when all connections become outdated.
-    fn renewal(place: &Self::Place) -> BoxFuture<'_, ()>;
+    fn renewal(target: &Self::Target) -> BoxFuture<'_, ()>;
 
     /// Makes a new connection fit for writing.
     fn prepare_writer(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
@@ -93,28 +93,28 @@ pub trait Backend:
     fn run(conn: &mut Self::Connection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>>;
 
     /// Gives the database away, after its connections were closed.
-    fn release(place: &Self::Place);
+    fn release(target: &Self::Target);
 
     /// Refuses to write to a place that is no longer the one that was opened.
-    fn check_place(place: &Self::Place) -> sqlx::Result<()>;
+    fn check_place(target: &Self::Target) -> sqlx::Result<()>;
 
     /// Looks at the error of a statement: it may show that the store is damaged.
-    fn notice(place: &Self::Place, error: &sqlx::Error);
+    fn notice(target: &Self::Target, error: &sqlx::Error);
 
     /// Fails once damage was noticed.
-    fn check_whole(place: &Self::Place) -> sqlx::Result<()>;
+    fn check_whole(target: &Self::Target) -> sqlx::Result<()>;
 
     /// Passes on what other processes than `process` announce, until cancelled.
     fn listen<'a>(
-        place: &'a Self::Place,
+        target: &'a Self::Target,
         process: &'a str,
-        wake: &'a Wake,
+        notifier: &'a Notifier,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, ()>;
 }
 
 /// How long one operation may take altogether. A store that is slower is away as far as callers are concerned.
-const PATIENCE: Duration = Duration::from_secs(8);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What took longer than it may.
 pub(super) fn late(patience: Duration) -> sqlx::Error {
@@ -125,12 +125,12 @@ pub(super) fn late(patience: Duration) -> sqlx::Error {
 }
 
 /// Bounds an operation in time and says what it was when it fails.
-pub(super) async fn within<T>(
+pub(super) async fn with_deadline<T>(
     doing: &'static str,
     operation: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> Result<T, StoreError> {
-    let outcome = tokio::time::timeout(PATIENCE, operation).await;
-    outcome.unwrap_or_else(|_| Err(late(PATIENCE))).map_err(StoreError::while_doing(doing))
+    let outcome = tokio::time::timeout(OPERATION_TIMEOUT, operation).await;
+    outcome.unwrap_or_else(|_| Err(late(OPERATION_TIMEOUT))).map_err(StoreError::while_doing(doing))
 }
 
 /// Builds a statement from its text and its parameters, in order.

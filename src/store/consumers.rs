@@ -5,14 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::backend::{Backend, Statement, statement, within};
+use super::backend::{Backend, Statement, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::consumers::{
     ADVANCE_CONSUMER, CONSUMER, CONSUMER_PLACE, CONSUMERS, CREATE_CONSUMER, EVENT_FROM, EVENT_SINCE,
     MOVE_CONSUMER, REMOVE_CONSUMER,
 };
 use super::{EventStore, StoreError};
-use crate::domain::{COUNTED, Consumer, ConsumerId, ConsumerName, Cursor, Kept, Limit, Move, ServiceName};
+use crate::domain::{
+    Consumer, ConsumerId, ConsumerName, Cursor, EXACT_LAG_LIMIT, Limit, RetainedRange, Seek, ServiceName,
+};
 
 /// How many consumers one owner may have.
 pub const MAX_CONSUMERS: i64 = 1_000;
@@ -22,7 +24,7 @@ const SKEW: Duration = Duration::from_mins(1);
 
 /// Why a consumer is where it was, or is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmoved {
+pub enum ConsumerError {
     /// Its owner has [`MAX_CONSUMERS`] already.
     TooMany,
     /// There is no event at that cursor yet; this is the newest.
@@ -37,15 +39,15 @@ pub trait ConsumerStore: Send + Sync {
         &self,
         id: &ConsumerId,
         now: Timestamp,
-    ) -> Result<Result<Cursor, Unmoved>, StoreError>;
+    ) -> Result<Result<Cursor, ConsumerError>, StoreError>;
 
     /// Moves a consumer; gives it as it is then.
     async fn move_consumer(
         &self,
         id: &ConsumerId,
-        to: Move,
+        to: Seek,
         now: Timestamp,
-    ) -> Result<Result<Consumer, Unmoved>, StoreError>;
+    ) -> Result<Result<Consumer, ConsumerError>, StoreError>;
 
     /// A consumer, if it is there.
     async fn consumer(&self, id: &ConsumerId) -> Result<Option<Consumer>, StoreError>;
@@ -68,15 +70,15 @@ impl<B: Backend> ConsumerStore for SqlStore<B> {
         &self,
         id: &ConsumerId,
         now: Timestamp,
-    ) -> Result<Result<Cursor, Unmoved>, StoreError> {
-        within("read a consumer's place", async {
+    ) -> Result<Result<Cursor, ConsumerError>, StoreError> {
+        with_deadline("read a consumer's place", async {
             if let Some(place) = self.place_of(id).await? {
                 return Ok(Ok(place));
             }
-            let mut lane = self.at.rest.alone().await?;
-            B::run(lane.connection(), create::<B>(id, None, now)).await?;
-            lane.end();
-            Ok(self.place_of(id).await?.ok_or(Unmoved::TooMany))
+            let mut writer = self.db.rest.autocommit().await?;
+            B::run(writer.connection(), create::<B>(id, None, now)).await?;
+            writer.finish();
+            Ok(self.place_of(id).await?.ok_or(ConsumerError::TooMany))
         })
         .await
     }
@@ -84,26 +86,26 @@ impl<B: Backend> ConsumerStore for SqlStore<B> {
     async fn move_consumer(
         &self,
         id: &ConsumerId,
-        to: Move,
+        to: Seek,
         now: Timestamp,
-    ) -> Result<Result<Consumer, Unmoved>, StoreError> {
+    ) -> Result<Result<Consumer, ConsumerError>, StoreError> {
         let kept = self.kept().await?;
         let target = match to {
-            Move::Acknowledge(cursor) | Move::To(cursor) => cursor,
-            Move::Since(time) => within("look for a place", self.before(time, kept)).await?,
-            Move::Beginning => kept.before_oldest(),
-            Move::End => kept.newest,
+            Seek::Acknowledge(cursor) | Seek::To(cursor) => cursor,
+            Seek::Since(time) => with_deadline("look for a place", self.before(time, kept)).await?,
+            Seek::Beginning => kept.before_oldest(),
+            Seek::End => kept.newest,
         };
-        let moved = within("move a consumer", self.put(id, to, target, kept.newest, now)).await?;
+        let moved = with_deadline("move a consumer", self.put(id, to, target, kept.newest, now)).await?;
         if let Err(unmoved) = moved {
             return Ok(Err(unmoved));
         }
-        Ok(self.consumer(id).await?.ok_or(Unmoved::TooMany))
+        Ok(self.consumer(id).await?.ok_or(ConsumerError::TooMany))
     }
 
     async fn consumer(&self, id: &ConsumerId) -> Result<Option<Consumer>, StoreError> {
         let kept = self.kept().await?;
-        within("read a consumer", async {
+        with_deadline("read a consumer", async {
             let read = || {
                 let (owner, name) = key(id);
                 statement!(B, CONSUMER, owner, name, counted())
@@ -120,7 +122,7 @@ impl<B: Backend> ConsumerStore for SqlStore<B> {
         limit: Limit,
     ) -> Result<(Vec<Consumer>, bool), StoreError> {
         let kept = self.kept().await?;
-        within("read consumers", async {
+        with_deadline("read consumers", async {
             let read = || {
                 let (owner, after) = (text(owner), text(after));
                 statement!(B, CONSUMERS, owner, after, counted(), number(limit.get() + 1))
@@ -133,11 +135,11 @@ impl<B: Backend> ConsumerStore for SqlStore<B> {
     }
 
     async fn remove_consumer(&self, id: &ConsumerId) -> Result<bool, StoreError> {
-        within("remove a consumer", async {
+        with_deadline("remove a consumer", async {
             let (owner, name) = key(id);
-            let mut lane = self.at.rest.alone().await?;
-            let removed = B::run(lane.connection(), statement!(B, REMOVE_CONSUMER, owner, name)).await?;
-            lane.end();
+            let mut writer = self.db.rest.autocommit().await?;
+            let removed = B::run(writer.connection(), statement!(B, REMOVE_CONSUMER, owner, name)).await?;
+            writer.finish();
             Ok(removed > 0)
         })
         .await
@@ -153,33 +155,33 @@ impl<B: Backend> SqlStore<B> {
     async fn put(
         &self,
         id: &ConsumerId,
-        to: Move,
+        to: Seek,
         target: Cursor,
         newest: Cursor,
         now: Timestamp,
-    ) -> sqlx::Result<Result<(), Unmoved>> {
-        let mut tx = self.at.rest.begin(B::BEGIN).await?;
+    ) -> sqlx::Result<Result<(), ConsumerError>> {
+        let mut tx = self.db.rest.begin(B::BEGIN).await?;
         let rows = B::rows(tx.connection(), place::<B>(id)).await?;
         let stands: Option<i64> = rows.first().map(|row| column::<B, _>(row, "place")).transpose()?;
         // What it has passed already is not beyond the end, also when all of it was pruned.
         if target > newest && target.0 > stands.unwrap_or_default() {
             tx.commit().await?;
-            return Ok(Err(Unmoved::Beyond(newest)));
+            return Ok(Err(ConsumerError::Beyond(newest)));
         }
         if stands.is_none() {
             B::run(tx.connection(), create::<B>(id, Some(target), now)).await?;
         }
-        let text = if matches!(to, Move::Acknowledge(_)) { ADVANCE_CONSUMER } else { MOVE_CONSUMER };
+        let text = if matches!(to, Seek::Acknowledge(_)) { ADVANCE_CONSUMER } else { MOVE_CONSUMER };
         let (owner, name) = key(id);
         B::run(tx.connection(), statement!(B, text, owner, name, target.0, now.as_millisecond())).await?;
         let there = stands.is_some() || !B::rows(tx.connection(), place::<B>(id)).await?.is_empty();
         tx.commit().await?;
-        Ok(if there { Ok(()) } else { Err(Unmoved::TooMany) })
+        Ok(if there { Ok(()) } else { Err(ConsumerError::TooMany) })
     }
 
     /// The place before the first event that was received at `since` or later. Events stand in the order of their times,
     /// but for what the clocks of replicas differ by: so the neighbourhood is found by halving, and then read through.
-    async fn before(&self, since: Timestamp, kept: Kept) -> sqlx::Result<Cursor> {
+    async fn before(&self, since: Timestamp, kept: RetainedRange) -> sqlx::Result<Cursor> {
         let early = since.checked_sub(SKEW).unwrap_or(Timestamp::MIN).as_millisecond();
         let (mut low, mut high) = (kept.before_oldest().0, kept.newest.0.saturating_add(1));
         while high - low > 1 {
@@ -211,7 +213,7 @@ fn number(size: usize) -> i64 {
 }
 
 fn counted() -> i64 {
-    i64::try_from(COUNTED + 1).unwrap_or(i64::MAX)
+    i64::try_from(EXACT_LAG_LIMIT + 1).unwrap_or(i64::MAX)
 }
 
 fn place<B: Backend>(id: &ConsumerId) -> Statement<B> {
@@ -224,7 +226,7 @@ fn create<B: Backend>(id: &ConsumerId, at: Option<Cursor>, now: Timestamp) -> St
     statement!(B, CREATE_CONSUMER, owner, name, at.map(|it| it.0), now.as_millisecond(), MAX_CONSUMERS)
 }
 
-fn consumer<B: Backend>(row: &B::Row, kept: Kept) -> sqlx::Result<Consumer> {
+fn consumer<B: Backend>(row: &B::Row, kept: RetainedRange) -> sqlx::Result<Consumer> {
     let name: String = column::<B, _>(row, "name")?;
     let behind: i64 = column::<B, _>(row, "behind")?;
     Ok(Consumer {

@@ -7,25 +7,25 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::authentications::{EarlyExpectation, early_expectations};
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::endpoints::endpoint;
 use super::events::event;
-use super::lane::Transaction;
 use super::sql::{SqlStore, column, time};
 use super::statements::deliveries::{
-    BLAME_ENDPOINT, DISABLE_BY_RULE, DUE, FORGIVE_ENDPOINT, PENDING, PROBE_ENDPOINT, RELEASE_ENDPOINT,
+    DISABLE_BY_RULE, DUE, END_HOLD, PENDING, PROBE_ENDPOINT, RECORD_FAILURES, RESET_FAILURES,
 };
+use super::write_connection::Transaction;
 use super::{Claim, DeliveryStore, Due, Settled, StoreError};
 use crate::domain::{
-    AttemptReport, DeliveryId, DeliveryState, Disabling, Event, HELD_BACK_AFTER, Lease, NewEvent, Observed,
-    PROBE_EVERY, Settlement, Verdict, stretch_ends,
+    AttemptReport, DeliveryId, DeliveryState, DisableRequest, EndpointOutcome, Event, HELD_BACK_AFTER, Lease,
+    NewEvent, PROBE_EVERY, Settlement, Verdict, stretch_ends,
 };
 
 #[async_trait]
 impl<B: Backend> DeliveryStore for SqlStore<B> {
     async fn due(&self) -> Result<Vec<Due>, StoreError> {
-        within("look for due deliveries", async {
-            let rows = self.look(|| statement!(B, DUE)).await?;
+        with_deadline("look for due deliveries", async {
+            let rows = self.read_for_dispatch(|| statement!(B, DUE)).await?;
             let due = rows.iter().map(|row| {
                 let endpoint = endpoint::<B>(row)?;
                 let due_at = time("due_at", column::<B, _>(row, "due_at")?)?;
@@ -37,8 +37,8 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
     }
 
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        within("lease deliveries", async {
-            let mut tx = self.at.dispatch.begin(B::BEGIN_LAX).await?;
+        with_deadline("lease deliveries", async {
+            let mut tx = self.db.dispatch.begin(B::BEGIN_ASYNC_COMMIT).await?;
             let mut claimed = Vec::new();
             for claim in claims {
                 if let Some(next) = claim.probe {
@@ -82,15 +82,15 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
     async fn settle(
         &self,
         settlements: &[Settlement],
-        observed: &[Observed],
+        observed: &[EndpointOutcome],
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
         let rows = Value::Array(settlements.iter().map(settlement_row).collect()).to_string();
         let telling = !observed.is_empty() || settlements.iter().any(|it| it.notice.is_some());
-        within("settle deliveries", async {
+        with_deadline("settle deliveries", async {
             // What is told to others has to be on disk; that an attempt was made need not be.
-            let begin = if telling { B::BEGIN } else { B::BEGIN_LAX };
-            let mut tx = self.at.dispatch.begin(begin).await?;
+            let begin = if telling { B::BEGIN } else { B::BEGIN_ASYNC_COMMIT };
+            let mut tx = self.db.dispatch.begin(begin).await?;
             let mut settled = Settled::default();
             let mut notices = Vec::new();
             // Endpoints before deliveries, as everybody does who touches both; whoever appends comes last.
@@ -121,7 +121,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
     }
 
     async fn pending(&self) -> Result<i64, StoreError> {
-        within("count open deliveries", async {
+        with_deadline("count open deliveries", async {
             let rows = self.read(|| statement!(B, PENDING)).await?;
             rows.first().map_or(Ok(0), |row| column::<B, _>(row, "open"))
         })
@@ -132,17 +132,17 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
 /// Keeps what was observed of an endpoint, and does what follows from it.
 async fn note<B: Backend>(
     tx: &mut Transaction<'_, B>,
-    it: &Observed,
+    it: &EndpointOutcome,
     settled: &mut Settled,
     notices: &mut Vec<NewEvent>,
 ) -> Result<(), sqlx::Error> {
     let id = || it.endpoint.to_string();
     if let Some(notice) = &it.succeeded {
-        if B::run(tx.connection(), statement!(B, RELEASE_ENDPOINT, id())).await? > 0 {
+        if B::run(tx.connection(), statement!(B, END_HOLD, id())).await? > 0 {
             settled.released.push(it.endpoint.clone());
             notices.push(notice.clone());
         } else {
-            B::run(tx.connection(), statement!(B, FORGIVE_ENDPOINT, id())).await?;
+            B::run(tx.connection(), statement!(B, RESET_FAILURES, id())).await?;
         }
     }
     let mut disabling = it.gone.as_ref();
@@ -151,7 +151,7 @@ async fn note<B: Backend>(
         let probe_at = it.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
         let blame = statement!(
             B,
-            BLAME_ENDPOINT,
+            RECORD_FAILURES,
             id(),
             i64::try_from(it.failures).unwrap_or(i64::MAX),
             it.at.as_millisecond(),
@@ -165,7 +165,7 @@ async fn note<B: Backend>(
         let given_up = given_up.filter(|(by, _)| since.is_some_and(|since| since <= by.as_millisecond()));
         disabling = disabling.or(given_up.map(|(_, disabling)| disabling));
     }
-    if let Some(Disabling { reason, notice }) = disabling {
+    if let Some(DisableRequest { reason, notice }) = disabling {
         let disable = statement!(B, DISABLE_BY_RULE, id(), reason.clone());
         if B::run(tx.connection(), disable).await? > 0 {
             settled.disabled.push(it.endpoint.clone());

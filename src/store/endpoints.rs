@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::backend::{Backend, Statement, bind, statement, within};
+use super::backend::{Backend, Statement, bind, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::endpoints::{CANCEL_ORPHANS, DECLARE, ENDPOINTS};
 use super::{Declaration, EndpointStore, StoreError};
@@ -20,8 +20,8 @@ const UNDECLARED: &str = "no longer declared in the configuration";
 #[async_trait]
 impl<B: Backend> EndpointStore for SqlStore<B> {
     async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError> {
-        within("store the declared endpoints", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("store the declared endpoints", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             for Declaration { id, settings: it } in declared {
                 let upsert = settings(statement!(B, DECLARE, id.to_string()), it);
                 let upsert = bind!(B, upsert, now.as_millisecond(), UNDECLARED.to_owned());
@@ -42,16 +42,16 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
     }
 
     async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        within("read endpoints", async {
+        with_deadline("read endpoints", async {
             self.read(|| statement!(B, ENDPOINTS)).await?.iter().map(endpoint::<B>).collect()
         })
         .await
     }
 
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError> {
-        within("read endpoints", async {
+        with_deadline("read endpoints", async {
             let ids = json!(ids).to_string();
-            self.look(|| statement!(B, B::DIALECT.endpoints.endpoints_named, ids.clone()))
+            self.read_for_dispatch(|| statement!(B, B::DIALECT.endpoints.endpoints_named, ids.clone()))
                 .await?
                 .iter()
                 .map(endpoint::<B>)

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::backend::{Backend, statement, within};
-use super::lane::Transaction;
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
-use super::{Appended, EventStore, FirstLease, Recorded, StoreError};
+use super::write_connection::Transaction;
+use super::{Appended, EventStore, InitialLease, Recorded, StoreError};
 use crate::domain::{
-    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, Invalid, Kept, Lease, Met, NewEvent, Order,
-    Page, ServiceName, Uaid,
+    Cursor, DeliveryId, Event, EventFilter, EventId, EventType, ExpectationMatch, Invalid, Lease, NewEvent,
+    Order, Page, RetainedRange, ServiceName, Uaid,
 };
 
 /// What makes two new events the same.
@@ -42,7 +42,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
         &self,
         events: &[NewEvent],
         now: Timestamp,
-        lease: Option<&FirstLease>,
+        lease: Option<&InitialLease>,
     ) -> Result<Appended, StoreError> {
         let (distinct, keys) = fold(events);
         let except = lease.map(|lease| &lease.except[..]).unwrap_or_default();
@@ -56,24 +56,24 @@ impl<B: Backend> EventStore for SqlStore<B> {
             json!(except).to_string(),
             self.process.clone(),
         );
-        within("store events", async {
-            let mut lane = self.at.append.alone().await?;
-            let rows = B::rows(lane.connection(), append).await?;
-            lane.end();
+        with_deadline("store events", async {
+            let mut writer = self.db.append.autocommit().await?;
+            let rows = B::rows(writer.connection(), append).await?;
+            writer.finish();
             appended::<B>(&rows, events, &keys, &distinct, lease)
         })
         .await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError> {
-        within("read events", self.page(filter)).await
+        with_deadline("read events", self.page(filter)).await
     }
 
-    async fn kept(&self) -> Result<Kept, StoreError> {
-        within("look at what is kept", async {
+    async fn kept(&self) -> Result<RetainedRange, StoreError> {
+        with_deadline("look at what is kept", async {
             let rows = self.read(|| statement!(B, B::DIALECT.events.kept)).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-            Ok(Kept {
+            Ok(RetainedRange {
                 oldest: column::<B, Option<i64>>(row, "oldest")?.map(Cursor),
                 newest: Cursor(column::<B, _>(row, "newest")?),
                 given: Cursor(column::<B, _>(row, "given")?),
@@ -83,7 +83,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
     }
 
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
-        within("read an event", async {
+        with_deadline("read an event", async {
             let rows = self.read(|| statement!(B, EVENT, id.to_string())).await?;
             rows.first().map(event::<B>).transpose()
         })
@@ -159,7 +159,7 @@ fn appended<B: Backend>(
     events: &[NewEvent],
     keys: &[Key],
     distinct: &[(&NewEvent, i64)],
-    lease: Option<&FirstLease>,
+    lease: Option<&InitialLease>,
 ) -> Result<Appended, sqlx::Error> {
     let (mut known, mut owed) = (HashMap::new(), Vec::new());
     for row in rows {
@@ -232,7 +232,7 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
 struct Stored {
     seq: i64,
     id: EventId,
-    met: Met,
+    met: ExpectationMatch,
 }
 
 fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, Stored), sqlx::Error> {
@@ -245,8 +245,8 @@ fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, Stored), sqlx::Error> {
     Ok((key, Stored { seq: column::<B, _>(row, "seq")?, id, met: met::<B>(row)? }))
 }
 
-fn met<B: Backend>(row: &B::Row) -> Result<Met, sqlx::Error> {
-    Ok(Met {
+fn met<B: Backend>(row: &B::Row) -> Result<ExpectationMatch, sqlx::Error> {
+    Ok(ExpectationMatch {
         expected: column::<B, _>(row, "expected")?,
         subject: column::<B, _>(row, "subject")?,
         state: document::<B, _>(row, "state")?,
@@ -259,7 +259,7 @@ fn leased<B: Backend>(
     owed: &[(DeliveryId, &B::Row)],
     distinct: &[(&NewEvent, i64)],
     known: &HashMap<Key, Stored>,
-    lease: &FirstLease,
+    lease: &InitialLease,
 ) -> Result<Vec<Lease>, sqlx::Error> {
     let stored = |event: &NewEvent| known.get(&key(event));
     let by_seq: HashMap<_, _> = distinct
@@ -278,7 +278,7 @@ fn leased<B: Backend>(
             token: lease.token.clone(),
             delivery: *delivery,
             endpoint: parsed("endpoint_id", endpoint)?,
-            event: event.stored_at(Cursor(event_seq), Met::clone(met)),
+            event: event.stored_at(Cursor(event_seq), ExpectationMatch::clone(met)),
             attempt_count: 0,
             attempts_before: 0,
             replay: false,
@@ -313,7 +313,7 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
     let service: Option<String> = column::<B, _>(row, "service")?;
     let source_ip: Option<String> = column::<B, _>(row, "source_ip")?;
     let uaid = column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?;
-    let Met { expected, subject, state, late } = met::<B>(row)?;
+    let ExpectationMatch { expected, subject, state, late } = met::<B>(row)?;
     Ok(Event {
         id: parsed("id", id)?,
         cursor: Cursor(column::<B, _>(row, "seq")?),

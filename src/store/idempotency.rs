@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column};
 use super::statements::idempotency::{
     BEGIN_REQUEST, BEGUN_REQUEST, FINISH_REQUEST, FORGET_OLD_REQUESTS, FORGET_REQUEST,
@@ -17,7 +17,7 @@ const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// A request that names itself, so that its repetition can be told.
 #[derive(Debug, Clone)]
-pub struct Identified {
+pub struct IdempotentRequest {
     /// Whose names these are: two callers may use the same.
     pub scope: String,
     /// The name that the caller gave it.
@@ -30,7 +30,7 @@ pub struct Identified {
 
 /// The right to do what a request asks for, and to say how it was answered.
 #[derive(Debug, Clone)]
-pub struct Ticket {
+pub struct IdempotencyLease {
     scope: String,
     key: String,
     begun: Timestamp,
@@ -38,7 +38,7 @@ pub struct Ticket {
 
 /// An answer that is given again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredResponse {
     /// Its status.
     pub status: u16,
     /// Its body.
@@ -47,11 +47,11 @@ pub struct Kept {
 
 /// Whether a request is to be done.
 #[derive(Debug)]
-pub enum Begun {
+pub enum BeginOutcome {
     /// It is the first of its name.
-    First(Ticket),
+    First(IdempotencyLease),
     /// It was answered.
-    Answered(Kept),
+    Answered(StoredResponse),
     /// It is being done.
     Running,
     /// Its name belongs to another request.
@@ -65,22 +65,22 @@ pub enum Begun {
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync {
     /// Begins a request, unless there is one of that name.
-    async fn begin(&self, request: &Identified, now: Timestamp) -> Result<Begun, StoreError>;
+    async fn begin(&self, request: &IdempotentRequest, now: Timestamp) -> Result<BeginOutcome, StoreError>;
 
     /// Keeps the answer.
-    async fn finish(&self, ticket: &Ticket, answer: &Kept) -> Result<(), StoreError>;
+    async fn finish(&self, ticket: &IdempotencyLease, answer: &StoredResponse) -> Result<(), StoreError>;
 
     /// Makes as if the request had never begun: its answer is none to be kept.
-    async fn forget(&self, ticket: &Ticket) -> Result<(), StoreError>;
+    async fn forget(&self, ticket: &IdempotencyLease) -> Result<(), StoreError>;
 }
 
 #[async_trait]
 impl<B: Backend> IdempotencyStore for SqlStore<B> {
-    async fn begin(&self, request: &Identified, now: Timestamp) -> Result<Begun, StoreError> {
+    async fn begin(&self, request: &IdempotentRequest, now: Timestamp) -> Result<BeginOutcome, StoreError> {
         let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN).as_millisecond();
-        let Identified { scope, key, fingerprint, dead_after } = request.clone();
-        let begun = within("begin a request", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let IdempotentRequest { scope, key, fingerprint, dead_after } = request.clone();
+        let begun = with_deadline("begin a request", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let insert = statement!(
                 B,
                 BEGIN_REQUEST,
@@ -93,43 +93,43 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
             );
             if B::run(tx.connection(), insert).await? > 0 {
                 tx.commit().await?;
-                return Ok(Begun::First(Ticket { scope, key, begun: now }));
+                return Ok(BeginOutcome::First(IdempotencyLease { scope, key, begun: now }));
             }
             let rows = B::rows(tx.connection(), statement!(B, BEGUN_REQUEST, scope, key)).await?;
             tx.commit().await?;
             // It was forgotten in this very moment: whoever asks again will begin it.
-            rows.first().map_or(Ok(Begun::Running), |row| begun::<B>(row, &fingerprint))
+            rows.first().map_or(Ok(BeginOutcome::Running), |row| begun::<B>(row, &fingerprint))
         })
         .await?;
-        if matches!(begun, Begun::First(_)) {
+        if matches!(begun, BeginOutcome::First(_)) {
             self.forget_old(before(KEPT_FOR)).await;
         }
         Ok(begun)
     }
 
-    async fn finish(&self, ticket: &Ticket, answer: &Kept) -> Result<(), StoreError> {
-        let Ticket { scope, key, begun } = ticket.clone();
+    async fn finish(&self, ticket: &IdempotencyLease, answer: &StoredResponse) -> Result<(), StoreError> {
+        let IdempotencyLease { scope, key, begun } = ticket.clone();
         let (begun, status) = (begun.as_millisecond(), i64::from(answer.status));
         let finish = statement!(B, FINISH_REQUEST, scope, key, begun, status, answer.body.clone());
         self.run_alone("keep an answer", finish).await
     }
 
-    async fn forget(&self, ticket: &Ticket) -> Result<(), StoreError> {
-        let Ticket { scope, key, begun } = ticket.clone();
+    async fn forget(&self, ticket: &IdempotencyLease) -> Result<(), StoreError> {
+        let IdempotencyLease { scope, key, begun } = ticket.clone();
         let forget = statement!(B, FORGET_REQUEST, scope, key, begun.as_millisecond());
         self.run_alone("forget a request", forget).await
     }
 }
 
-fn begun<B: Backend>(row: &B::Row, fingerprint: &str) -> Result<Begun, sqlx::Error> {
+fn begun<B: Backend>(row: &B::Row, fingerprint: &str) -> Result<BeginOutcome, sqlx::Error> {
     let known: String = column::<B, _>(row, "fingerprint")?;
     if known != fingerprint {
-        return Ok(Begun::Different);
+        return Ok(BeginOutcome::Different);
     }
-    let Some(status) = column::<B, Option<i64>>(row, "status")? else { return Ok(Begun::Running) };
+    let Some(status) = column::<B, Option<i64>>(row, "status")? else { return Ok(BeginOutcome::Running) };
     let body: Option<String> = column::<B, _>(row, "body")?;
     let status = u16::try_from(status).unwrap_or_default();
-    Ok(Begun::Answered(Kept { status, body: body.unwrap_or_default() }))
+    Ok(BeginOutcome::Answered(StoredResponse { status, body: body.unwrap_or_default() }))
 }
 
 impl<B: Backend> SqlStore<B> {

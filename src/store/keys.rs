@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::Connection;
 
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::keys::{
     ADD_KEY, ADMIN_KEYS, HOLD_ADMIN_KEYS, KEY, KEYS, PRESENTED_KEY, REMOVE_KEY, USE_KEY,
@@ -16,8 +16,8 @@ use crate::domain::{AdminKeys, ApiKey, Grant, KeyDigest, KeyId, Scope};
 #[async_trait]
 impl<B: Backend> KeyStore for SqlStore<B> {
     async fn add_key(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError> {
-        within("store a key", async {
-            let mut lane = self.at.rest.alone().await?;
+        with_deadline("store a key", async {
+            let mut writer = self.db.rest.autocommit().await?;
             let insert = statement!(
                 B,
                 ADD_KEY,
@@ -30,20 +30,22 @@ impl<B: Backend> KeyStore for SqlStore<B> {
                 key.expires_at.map(Timestamp::as_millisecond),
                 key.created_at.as_millisecond(),
             );
-            B::run(lane.connection(), insert).await?;
-            lane.end();
+            B::run(writer.connection(), insert).await?;
+            writer.finish();
             Ok(())
         })
         .await
     }
 
     async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        within("read keys", async { self.read(|| statement!(B, KEYS)).await?.iter().map(key::<B>).collect() })
-            .await
+        with_deadline("read keys", async {
+            self.read(|| statement!(B, KEYS)).await?.iter().map(key::<B>).collect()
+        })
+        .await
     }
 
     async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
-        within("read a key", async {
+        with_deadline("read a key", async {
             let rows = self.read(|| statement!(B, KEY, id.to_string())).await?;
             rows.first().map(key::<B>).transpose()
         })
@@ -53,7 +55,7 @@ impl<B: Backend> KeyStore for SqlStore<B> {
     async fn presented_key(&self, digest: Option<&KeyDigest>) -> Result<PresentedKey, StoreError> {
         // No digest is empty.
         let digest = digest.map(KeyDigest::to_hex).unwrap_or_default();
-        within("look for a key", async {
+        with_deadline("look for a key", async {
             let rows = self.read(|| statement!(B, PRESENTED_KEY, digest.clone())).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
             let found: Option<String> = column::<B, _>(row, "id")?;
@@ -66,7 +68,7 @@ impl<B: Backend> KeyStore for SqlStore<B> {
     }
 
     async fn admin_keys(&self, now: Timestamp) -> Result<AdminKeys, StoreError> {
-        within("look for admin keys", async {
+        with_deadline("look for admin keys", async {
             let rows = self.read(|| statement!(B, ADMIN_KEYS)).await?;
             judged::<B>(&rows, None, now)
         })
@@ -79,8 +81,8 @@ impl<B: Backend> KeyStore for SqlStore<B> {
         now: Timestamp,
         last: LastAdminKey,
     ) -> Result<Removal, StoreError> {
-        within("remove a key", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("remove a key", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::run(tx.connection(), statement!(B, HOLD_ADMIN_KEYS)).await?;
             let admins = B::rows(tx.connection(), statement!(B, ADMIN_KEYS)).await?;
             let rest = judged::<B>(&admins, Some(id), now)?;
@@ -99,11 +101,11 @@ impl<B: Backend> KeyStore for SqlStore<B> {
     }
 
     async fn use_key(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError> {
-        within("note that a key was used", async {
-            let mut lane = self.at.rest.alone().await?;
+        with_deadline("note that a key was used", async {
+            let mut writer = self.db.rest.autocommit().await?;
             let update = statement!(B, USE_KEY, id.to_string(), now.as_millisecond());
-            B::run(lane.connection(), update).await?;
-            lane.end();
+            B::run(writer.connection(), update).await?;
+            writer.finish();
             Ok(())
         })
         .await
@@ -126,7 +128,7 @@ pub(super) async fn admin_keys_on<B: Backend>(
     mut conn: B::Connection,
     now: Timestamp,
 ) -> Result<AdminKeys, StoreError> {
-    within("look for admin keys", async {
+    with_deadline("look for admin keys", async {
         let found = match B::rows(&mut conn, statement!(B, ADMIN_KEYS)).await {
             Ok(rows) => judged::<B>(&rows, None, now),
             Err(e) if lacks_table(&e) => Ok(AdminKeys::None),

@@ -5,18 +5,18 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::StoreError;
-use super::backend::{Backend, bind, statement, within};
+use super::backend::{Backend, bind, statement, with_deadline};
 use super::endpoints::{endpoint, settings};
-use super::lane::Transaction;
 use super::sql::SqlStore;
-use super::statements::endpoints::{CREATE, HOLD, REMOVE, REWRITE};
+use super::statements::endpoints::{CREATE, LOCK_ENDPOINT, REMOVE, UPDATE_ENDPOINT};
+use super::write_connection::Transaction;
 use crate::domain::{
     EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointName, EndpointSettings, Health,
 };
 
 /// Why an endpoint is as it was.
 #[derive(Debug)]
-pub enum Unedited {
+pub enum EditError {
     /// There is none of that id.
     Missing,
     /// Another has that name.
@@ -34,7 +34,7 @@ pub trait EndpointManagement: Send + Sync {
         id: &EndpointId,
         settings: &EndpointSettings,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, Unedited>, StoreError>;
+    ) -> Result<Result<Endpoint, EditError>, StoreError>;
 
     /// Does something to an endpoint; gives it as it is then. Removing also cancels what is open for it: all of it in one
     /// transaction, unless there is so much that others would have to wait; then the endpoint is disabled while it lasts.
@@ -43,7 +43,7 @@ pub trait EndpointManagement: Send + Sync {
         id: &EndpointId,
         edit: &EndpointEdit,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, Unedited>, StoreError>;
+    ) -> Result<Result<Endpoint, EditError>, StoreError>;
 }
 
 /// Why an endpoint is disabled that has much to cancel before it goes.
@@ -56,14 +56,14 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
         id: &EndpointId,
         it: &EndpointSettings,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, Unedited>, StoreError> {
-        within("make an endpoint", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+    ) -> Result<Result<Endpoint, EditError>, StoreError> {
+        with_deadline("make an endpoint", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let insert = settings(statement!(B, CREATE, id.to_string()), it);
             let insert = bind!(B, insert, now.as_millisecond());
             if B::run(tx.connection(), insert).await? == 0 {
                 tx.commit().await?;
-                return Ok(Err(Unedited::NameTaken(it.name.clone())));
+                return Ok(Err(EditError::NameTaken(it.name.clone())));
             }
             let made = hold(&mut tx, id).await?.ok_or(sqlx::Error::RowNotFound)?;
             tx.commit().await?;
@@ -77,12 +77,12 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
         id: &EndpointId,
         edit: &EndpointEdit,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, Unedited>, StoreError> {
+    ) -> Result<Result<Endpoint, EditError>, StoreError> {
         if matches!(edit, EndpointEdit::Remove) {
             return self.remove(id, now).await;
         }
-        within("change an endpoint", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("change an endpoint", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let it = match permitted(&mut tx, id, edit).await? {
                 Ok(it) => it,
                 Err(unedited) => {
@@ -92,7 +92,7 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
             };
             match rewrite(&mut tx, &it).await {
                 Ok(()) => tx.commit().await.map(|()| Ok(it)),
-                Err(e) if is_taken(&e) => Ok(Err(Unedited::NameTaken(it.settings.name))),
+                Err(e) if is_taken(&e) => Ok(Err(EditError::NameTaken(it.settings.name))),
                 Err(e) => Err(e),
             }
         })
@@ -105,9 +105,9 @@ impl<B: Backend> SqlStore<B> {
         &self,
         id: &EndpointId,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, Unedited>, StoreError> {
+    ) -> Result<Result<Endpoint, EditError>, StoreError> {
         let removed = loop {
-            match within("remove an endpoint", self.remove_some(id, now)).await? {
+            match with_deadline("remove an endpoint", self.remove_some(id, now)).await? {
                 Ok((it, true)) => break it,
                 Ok((_, false)) => {}
                 Err(unedited) => return Ok(Err(unedited)),
@@ -115,8 +115,8 @@ impl<B: Backend> SqlStore<B> {
         };
         // An append that saw the endpoint and committed after it was gone has left something behind. Should this fail,
         // the next start does the same.
-        let swept = within("cancel what came late", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        let swept = with_deadline("cancel what came late", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::run(tx.connection(), statement!(B, B::DIALECT.endpoints.wait_for_appends)).await?;
             cancel(&mut tx, id, now).await?;
             tx.commit().await
@@ -132,8 +132,8 @@ impl<B: Backend> SqlStore<B> {
         &self,
         id: &EndpointId,
         now: Timestamp,
-    ) -> sqlx::Result<Result<(Endpoint, bool), Unedited>> {
-        let mut tx = self.at.rest.begin(B::BEGIN).await?;
+    ) -> sqlx::Result<Result<(Endpoint, bool), EditError>> {
+        let mut tx = self.db.rest.begin(B::BEGIN).await?;
         let mut it = match permitted(&mut tx, id, &EndpointEdit::Remove).await? {
             Ok(it) => it,
             Err(unedited) => {
@@ -153,7 +153,7 @@ impl<B: Backend> SqlStore<B> {
 }
 
 async fn hold<B: Backend>(tx: &mut Transaction<'_, B>, id: &EndpointId) -> sqlx::Result<Option<Endpoint>> {
-    let rows = B::rows(tx.connection(), statement!(B, HOLD, id.to_string())).await?;
+    let rows = B::rows(tx.connection(), statement!(B, LOCK_ENDPOINT, id.to_string())).await?;
     rows.first().map(endpoint::<B>).transpose()
 }
 
@@ -162,17 +162,17 @@ async fn permitted<B: Backend>(
     tx: &mut Transaction<'_, B>,
     id: &EndpointId,
     edit: &EndpointEdit,
-) -> sqlx::Result<Result<Endpoint, Unedited>> {
-    let Some(mut it) = hold(tx, id).await? else { return Ok(Err(Unedited::Missing)) };
+) -> sqlx::Result<Result<Endpoint, EditError>> {
+    let Some(mut it) = hold(tx, id).await? else { return Ok(Err(EditError::Missing)) };
     Ok(match it.edit(edit) {
         Ok(()) => Ok(it),
-        Err(refusal) => Err(Unedited::Refused(it.settings.name, refusal)),
+        Err(refusal) => Err(EditError::Refused(it.settings.name, refusal)),
     })
 }
 
 async fn rewrite<B: Backend>(tx: &mut Transaction<'_, B>, it: &Endpoint) -> sqlx::Result<()> {
     let Health { failures, failing_since, probe_at } = it.health;
-    let update = settings(statement!(B, REWRITE, it.id.to_string()), &it.settings);
+    let update = settings(statement!(B, UPDATE_ENDPOINT, it.id.to_string()), &it.settings);
     let previous = it.previous_secret.as_ref();
     let update = bind!(
         B,

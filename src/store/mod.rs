@@ -15,7 +15,6 @@ mod events;
 mod file_lock;
 mod idempotency;
 mod keys;
-mod lane;
 mod management;
 mod migrations;
 mod postgres;
@@ -26,6 +25,7 @@ mod sql;
 mod sqlite;
 mod statements;
 mod unopened;
+mod write_connection;
 
 use std::sync::Arc;
 
@@ -34,17 +34,17 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointSettings, Event, EventFilter, EventId, EventType,
-    Kept as KeptEvents, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Observed, Page, Settlement,
+    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointOutcome, EndpointSettings, Event, EventFilter, EventId,
+    EventType, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Page, RetainedRange as KeptEvents, Settlement,
 };
-use crate::wake::Wake;
+use crate::notifier::Notifier;
 
 pub use audit::AuditLog;
-pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected, ExpiryEvent, RunOut};
-pub use consumers::{ConsumerStore, MAX_CONSUMERS, Unmoved};
+pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected, ExpiredBatch, ExpiryEvent};
+pub use consumers::{ConsumerError, ConsumerStore, MAX_CONSUMERS};
 pub use error::StoreError;
-pub use idempotency::{Begun, IdempotencyStore, Identified, Kept, Ticket};
-pub use management::{EndpointManagement, Unedited};
+pub use idempotency::{BeginOutcome, IdempotencyLease, IdempotencyStore, IdempotentRequest, StoredResponse};
+pub use management::{EditError, EndpointManagement};
 pub use postgres::Postgres;
 pub use provisionings::ProvisioningStore;
 pub use redelivery::{Redelivery, Stretch, Window};
@@ -89,7 +89,7 @@ impl<T> Store for T where
 
 /// The right to lease what a commit makes due.
 #[derive(Debug, Clone)]
-pub struct FirstLease {
+pub struct InitialLease {
     /// Proves it.
     pub token: LeaseToken,
     /// How long.
@@ -128,7 +128,7 @@ pub trait EventStore: Send + Sync {
         &self,
         events: &[NewEvent],
         now: Timestamp,
-        lease: Option<&FirstLease>,
+        lease: Option<&InitialLease>,
     ) -> Result<Appended, StoreError>;
 
     /// One page. A reader that follows its cursors sees every event once and in order.
@@ -219,7 +219,7 @@ pub trait DeliveryStore: Send + Sync {
     async fn settle(
         &self,
         settlements: &[Settlement],
-        observed: &[Observed],
+        observed: &[EndpointOutcome],
         now: Timestamp,
     ) -> Result<Settled, StoreError>;
 
@@ -296,8 +296,8 @@ pub trait Upkeep: Send + Sync {
     /// Releases the leases that an earlier process left behind, where no other process can hold any. Says how many.
     async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Feeds the [`Wake`] with what other replicas store, until cancelled.
-    async fn listen(&self, wake: &Wake, stop: &CancellationToken);
+    /// Feeds the [`Notifier`] with what other replicas store, until cancelled.
+    async fn listen(&self, notifier: &Notifier, stop: &CancellationToken);
 
     /// Ends all connections; the store is of no use afterwards.
     async fn close(&self);
@@ -326,12 +326,12 @@ pub async fn open(location: &Location, process: &str) -> Result<Arc<dyn Store>, 
 /// Returns whether a store's schema is the one that this program makes, and leaves it as it is.
 pub async fn is_current(location: &Location) -> Result<bool, StoreError> {
     match location {
-        Location::Sqlite(path) => match sqlite::glance(path).await? {
+        Location::Sqlite(path) => match sqlite::connect_read_only(path).await? {
             Some(conn) => migrations::is_current(conn, &migrations::SQLITE).await,
             None => Ok(false),
         },
         Location::Postgres(url) => {
-            migrations::is_current(postgres::glance(url).await?, &migrations::POSTGRES).await
+            migrations::is_current(postgres::connect_read_only(url).await?, &migrations::POSTGRES).await
         }
     }
 }
@@ -340,12 +340,12 @@ pub async fn is_current(location: &Location) -> Result<bool, StoreError> {
 /// is not there yet holds none.
 pub async fn admin_keys(location: &Location, now: Timestamp) -> Result<AdminKeys, StoreError> {
     match location {
-        Location::Sqlite(path) => match sqlite::glance(path).await? {
+        Location::Sqlite(path) => match sqlite::connect_read_only(path).await? {
             Some(conn) => keys::admin_keys_on::<sqlx::Sqlite>(conn, now).await,
             None => Ok(AdminKeys::None),
         },
         Location::Postgres(url) => {
-            keys::admin_keys_on::<sqlx::Postgres>(postgres::glance(url).await?, now).await
+            keys::admin_keys_on::<sqlx::Postgres>(postgres::connect_read_only(url).await?, now).await
         }
     }
 }

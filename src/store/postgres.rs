@@ -12,36 +12,36 @@ use sqlx::{Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Statement};
-use super::lane::{Connections, Lane};
 use super::statements::{Dialect, POSTGRES};
+use super::write_connection::{Connections, WriteConnection};
 use super::{SqlStore, StoreError, migrations, unopened};
 use crate::domain::PostgresUrl;
+use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
-use crate::wake::Wake;
 use primary::{Primary, require_primary};
 
 impl Backend for Postgres {
     const DIALECT: Dialect = POSTGRES;
     const BEGIN: &'static str = "BEGIN";
-    const BEGIN_LAX: &'static str = "BEGIN; SET LOCAL synchronous_commit = off";
+    const BEGIN_ASYNC_COMMIT: &'static str = "BEGIN; SET LOCAL synchronous_commit = off";
     const SOLE_OWNER: bool = false;
 
-    type Place = Primary;
+    type Target = Primary;
 
     fn command<'c>(conn: &'c mut PgConnection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>> {
         Box::pin(async move { conn.execute(text).await.map(drop) })
     }
 
-    fn connect(place: &Primary) -> BoxFuture<'_, sqlx::Result<PgConnection>> {
-        Box::pin(place.connect())
+    fn connect(target: &Primary) -> BoxFuture<'_, sqlx::Result<PgConnection>> {
+        Box::pin(target.connect())
     }
 
-    fn is_outdated(place: &Primary, age: Duration) -> bool {
-        place.renewals().is_outdated(age)
+    fn is_outdated(target: &Primary, age: Duration) -> bool {
+        target.renewals().is_outdated(age)
     }
 
-    fn renewal(place: &Primary) -> BoxFuture<'_, ()> {
-        Box::pin(place.renewals().next())
+    fn renewal(target: &Primary) -> BoxFuture<'_, ()> {
+        Box::pin(target.renewals().next())
     }
 
     /// A server may be told not to wait for its disk at COMMIT. We promise that an acknowledged event is on disk, so our
@@ -86,14 +86,14 @@ impl Backend for Postgres {
     }
 
     fn listen<'a>(
-        place: &'a Primary,
+        target: &'a Primary,
         process: &'a str,
-        wake: &'a Wake,
+        notifier: &'a Notifier,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            while stop.run_until_cancelled(listen_until_lost(place, process, wake)).await.is_some() {
-                place.renew();
+            while stop.run_until_cancelled(listen_until_lost(target, process, notifier)).await.is_some() {
+                target.renew();
                 tracing::warn!(
                     "lost the PostgreSQL connection that listens for other replicas, or its server takes no writes; \
                      all connections are made anew"
@@ -108,7 +108,7 @@ impl Backend for Postgres {
 ///
 /// Connections that were made before this one are given up: they may lead elsewhere. Announcements that were missed are
 /// made up for by one wake-up of all who wait.
-async fn listen_until_lost(primary: &Primary, process: &str, wake: &Wake) {
+async fn listen_until_lost(primary: &Primary, process: &str, notifier: &Notifier) {
     let begun = async {
         let found = primary.connect().await?;
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(primary.options());
@@ -119,15 +119,15 @@ async fn listen_until_lost(primary: &Primary, process: &str, wake: &Wake) {
     };
     let Ok(Ok(mut listener)) = tokio::time::timeout(LISTEN_TIMEOUT, begun).await else { return };
     primary.renew();
-    wake.others_stored();
-    wake.endpoints_changed();
+    notifier.others_stored();
+    notifier.endpoints_changed();
     loop {
         // `try_recv` says that the connection broke, where `recv` would hide it and what was missed with it.
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
             // Those who wait here were woken when the commit was done.
             Ok(Ok(Some(announced))) if announced.payload() == process => {}
-            Ok(Ok(Some(announced))) if announced.payload() == ENDPOINTS => wake.endpoints_changed(),
-            Ok(Ok(Some(_))) => wake.others_stored(),
+            Ok(Ok(Some(announced))) if announced.payload() == ENDPOINTS => notifier.endpoints_changed(),
+            Ok(Ok(Some(_))) => notifier.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
             // Quiet: a connection that was lost without a word looks the same.
             Err(_) => match tokio::time::timeout(CHECK_TIMEOUT, is_primary(&mut listener)).await {
@@ -152,24 +152,24 @@ impl SqlStore<Postgres> {
     /// No server can be reached that takes writes, or the schema is newer than this program.
     pub async fn open(url: &PostgresUrl, process: &str) -> Result<Self, StoreError> {
         let primary = Arc::new(Primary::new(url).map_err(unopened::postgres("database.url"))?);
-        let place = primary.place();
-        let connecting = unopened::postgres(&place);
+        let target = primary.target();
+        let connecting = unopened::postgres(&target);
         let mut conn = log_waiting("PostgreSQL to answer", primary.connect()).await.map_err(&connecting)?;
-        require_version(&mut conn, &place).await?;
+        require_version(&mut conn, &target).await?;
         let migrating = migrations::POSTGRES.run(&mut conn);
         let what = "the schema to be brought up to date; another process may hold the lock of the migrations";
         log_waiting(what, migrating).await.map_err(migrations::failed(&migrations::POSTGRES))?;
         conn.close().await.map_err(&connecting)?;
-        let lane = || Lane::new(Arc::clone(&primary));
-        let at = Connections {
+        let lane = || WriteConnection::new(Arc::clone(&primary));
+        let db = Connections {
             readers: pool(READERS, &primary),
-            lookers: pool(LOOKERS, &primary),
+            dispatch_readers: pool(DISPATCH_READERS, &primary),
             append: lane(),
             dispatch: lane(),
             rest: lane(),
-            place: Arc::clone(&primary),
+            target: Arc::clone(&primary),
         };
-        Ok(Self::new(at, process))
+        Ok(Self::new(db, process))
     }
 }
 
@@ -179,7 +179,7 @@ fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
     let renewals = primary.renewals().clone();
     let pool = PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(primary.connect_timeout().min(PATIENCE))
+        .acquire_timeout(primary.connect_timeout().min(ACQUIRE_TIMEOUT))
         .test_before_acquire(false)
         .after_connect(|conn, _| Box::pin(require_primary(conn)))
         .before_acquire(move |conn, state| {
@@ -194,8 +194,8 @@ fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
 }
 
 /// Fails when the server is older than the statements need.
-async fn require_version(conn: &mut PgConnection, place: &str) -> Result<(), StoreError> {
-    let reading = unopened::postgres(place);
+async fn require_version(conn: &mut PgConnection, target: &str) -> Result<(), StoreError> {
+    let reading = unopened::postgres(target);
     let version: String =
         sqlx::query_scalar("SHOW server_version_num").fetch_one(&mut *conn).await.map_err(&reading)?;
     if version.parse().is_ok_and(|version: u32| version < OLDEST_VERSION) {
@@ -209,18 +209,18 @@ async fn require_version(conn: &mut PgConnection, place: &str) -> Result<(), Sto
 const OLDEST_VERSION: u32 = 130_000;
 
 /// One connection for a look at a database, which is not changed.
-pub(super) async fn glance(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
+pub(super) async fn connect_read_only(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
     let primary = Primary::new(url).map_err(unopened::postgres("database.url"))?;
-    primary.connect().await.map_err(unopened::postgres(&primary.place()))
+    primary.connect().await.map_err(unopened::postgres(&primary.target()))
 }
 
 /// A connection for reading that lay idle for so long is asked first whether its server is the primary.
 const CHECK_AFTER: Duration = Duration::from_millis(500);
 const READERS: u32 = 8;
 /// How many may read for dispatch at once.
-const LOOKERS: u32 = 2;
+const DISPATCH_READERS: u32 = 2;
 /// How long to wait for a connection.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The payload by which a trigger announces that settings of an endpoint have changed.
 const ENDPOINTS: &str = "endpoints";
 /// Time without an announcement after which the connection is asked whether it still is one, to the primary.

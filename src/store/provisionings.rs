@@ -5,16 +5,16 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, Statement, bind, statement, within};
+use super::backend::{Backend, Statement, bind, statement, with_deadline};
 use super::events::{event, uaid};
-use super::lane::Transaction;
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::provisionings::{
     BEGIN_RULE, DROP_OFFERS, END_RULE, END_WISH, FORGET_WISHES, LEASE_WISH, MOVE_RULE, NEXT_WISH, OFFERS,
     RULE_PLACE, WISH,
 };
+use super::write_connection::Transaction;
 use crate::domain::{
-    AuthenticationName, Cursor, Event, LeaseToken, Provisioning, ProvisioningAttempt, ProvisioningEnd,
+    AuthenticationName, Cursor, Event, InvitationRequest, LeaseToken, ProvisioningAttempt, ProvisioningEnd,
 };
 
 /// What the rule's place is kept under.
@@ -30,7 +30,12 @@ pub trait ProvisioningStore: Send + Sync {
     async fn end_provisioning(&self) -> Result<(), StoreError>;
 
     /// Keeps what the events up to a place have asked for. A wish that is there already stays as it is.
-    async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError>;
+    async fn invitation(
+        &self,
+        invitations: &[InvitationRequest],
+        upto: Cursor,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Returns events that came before their expectation, as they would be if it had come first; at most 100.
     async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError>;
@@ -38,7 +43,7 @@ pub trait ProvisioningStore: Send + Sync {
     /// Keeps what such events have asked for, and removes them from the offers.
     async fn wish_offered(
         &self,
-        wishes: &[Provisioning],
+        invitations: &[InvitationRequest],
         events: &[Cursor],
         now: Timestamp,
     ) -> Result<(), StoreError>;
@@ -72,8 +77,8 @@ pub trait ProvisioningStore: Send + Sync {
 #[async_trait]
 impl<B: Backend> ProvisioningStore for SqlStore<B> {
     async fn begin_provisioning(&self) -> Result<Cursor, StoreError> {
-        within("begin to provision", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("begin to provision", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::run(tx.connection(), statement!(B, BEGIN_RULE, RULE.to_owned())).await?;
             let rows = B::rows(tx.connection(), statement!(B, RULE_PLACE, RULE.to_owned())).await?;
             tx.commit().await?;
@@ -88,10 +93,15 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         self.run_alone("drop early events", statement!(B, DROP_OFFERS)).await
     }
 
-    async fn wish(&self, wishes: &[Provisioning], upto: Cursor, now: Timestamp) -> Result<(), StoreError> {
-        within("keep wishes", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
-            insert_wishes(&mut tx, wishes, now).await?;
+    async fn invitation(
+        &self,
+        invitations: &[InvitationRequest],
+        upto: Cursor,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        with_deadline("keep wishes", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            insert_wishes(&mut tx, invitations, now).await?;
             B::run(tx.connection(), statement!(B, MOVE_RULE, RULE.to_owned(), upto.0)).await?;
             tx.commit().await
         })
@@ -99,7 +109,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError> {
-        within("read early events", async {
+        with_deadline("read early events", async {
             let rows = self.read(|| statement!(B, OFFERS)).await?;
             rows.iter().map(event::<B>).collect()
         })
@@ -108,14 +118,14 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
 
     async fn wish_offered(
         &self,
-        wishes: &[Provisioning],
+        invitations: &[InvitationRequest],
         events: &[Cursor],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let seqs: Vec<_> = events.iter().map(|cursor| cursor.0).collect();
-        within("keep wishes of early events", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
-            insert_wishes(&mut tx, wishes, now).await?;
+        with_deadline("keep wishes of early events", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            insert_wishes(&mut tx, invitations, now).await?;
             let take = statement!(B, B::DIALECT.provisionings.take_offers, json!(seqs).to_string());
             B::run(tx.connection(), take).await?;
             tx.commit().await
@@ -124,8 +134,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError> {
-        within("look for wishes", async {
-            let rows = self.look(|| statement!(B, NEXT_WISH, all)).await?;
+        with_deadline("look for wishes", async {
+            let rows = self.read_for_dispatch(|| statement!(B, NEXT_WISH, all)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
         })
@@ -139,13 +149,13 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<ProvisioningAttempt>, StoreError> {
-        within("lease a wish", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("lease a wish", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let claimable = statement!(B, B::DIALECT.provisionings.claimable, now.as_millisecond(), all);
             let rows = B::rows(tx.connection(), claimable).await?;
             let attempt = rows.first().map(attempt::<B>).transpose()?;
             if let Some(attempt) = &attempt {
-                let lease = of::<B>(LEASE_WISH, &attempt.wish.name);
+                let lease = of::<B>(LEASE_WISH, &attempt.invitation.name);
                 let lease = bind!(B, lease, until.as_millisecond(), token.to_string(), attempt.in_doubt);
                 B::run(tx.connection(), lease).await?;
             }
@@ -173,8 +183,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
                 (bind!(B, end_wish, at, *in_doubt, None::<i64>, None::<String>), &[][..])
             }
         };
-        within("end a wish", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("end a wish", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             if B::run(tx.connection(), end_wish).await? == 0 {
                 tx.commit().await?;
                 return Ok(None);
@@ -190,11 +200,11 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError> {
-        within("forget old wishes", async {
-            let mut lane = self.at.rest.alone().await?;
+        with_deadline("forget old wishes", async {
+            let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_WISHES, before.as_millisecond());
-            let forgotten = B::run(lane.connection(), forget).await?;
-            lane.end();
+            let forgotten = B::run(writer.connection(), forget).await?;
+            writer.finish();
             Ok(forgotten)
         })
         .await
@@ -210,7 +220,7 @@ fn attempt<B: Backend>(row: &B::Row) -> Result<ProvisioningAttempt, sqlx::Error>
     let number =
         |name: &'static str| u32::try_from(column::<B, i64>(row, name)?).map_err(|e| undecodable(name, e));
     Ok(ProvisioningAttempt {
-        wish: Provisioning {
+        invitation: InvitationRequest {
             name: AuthenticationName {
                 service: parsed("service", column::<B, String>(row, "service")?)?,
                 uaid: uaid(column::<B, _>(row, "uaid")?)?,
@@ -227,13 +237,13 @@ fn attempt<B: Backend>(row: &B::Row) -> Result<ProvisioningAttempt, sqlx::Error>
 
 async fn insert_wishes<B: Backend>(
     tx: &mut Transaction<'_, B>,
-    wishes: &[Provisioning],
+    invitations: &[InvitationRequest],
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    for wish in wishes {
-        let Provisioning { event, email, computers, dry_run, .. } = wish.clone();
+    for invitation in invitations {
+        let InvitationRequest { event, email, computers, dry_run, .. } = invitation.clone();
         let (event, computers) = (event.to_string(), i64::from(computers));
-        let insert = of::<B>(WISH, &wish.name);
+        let insert = of::<B>(WISH, &invitation.name);
         let insert = bind!(B, insert, event, email, computers, dry_run, now.as_millisecond());
         B::run(tx.connection(), insert).await?;
     }

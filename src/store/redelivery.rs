@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::redelivery::{
     BOUNDS, CANCEL, DELIVERIES_AFTER, DELIVERIES_BEFORE, DELIVERY, EXHAUSTED_AFTER, EXHAUSTED_BEFORE,
@@ -102,7 +102,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     ) -> Result<Page<Delivery>, StoreError> {
         let limit = filter.limit.get();
         let (text, from) = page_text(filter);
-        within("read deliveries", async {
+        with_deadline("read deliveries", async {
             let query = || {
                 statement!(
                     B,
@@ -134,7 +134,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         id: DeliveryId,
         now: Timestamp,
     ) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError> {
-        within("read a delivery", async {
+        with_deadline("read a delivery", async {
             let rows = self.read(|| statement!(B, DELIVERY, id.0, ATTEMPTS_SHOWN)).await?;
             let Some(row) = rows.first() else { return Ok(None) };
             let attempts = rows.iter().filter_map(|row| attempt::<B>(row).transpose());
@@ -145,11 +145,13 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     }
 
     async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        within("retry a delivery", self.change_one(statement!(B, RETRY, id.0, now.as_millisecond()))).await
+        with_deadline("retry a delivery", self.change_one(statement!(B, RETRY, id.0, now.as_millisecond())))
+            .await
     }
 
     async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        within("cancel a delivery", self.change_one(statement!(B, CANCEL, id.0, now.as_millisecond()))).await
+        with_deadline("cancel a delivery", self.change_one(statement!(B, CANCEL, id.0, now.as_millisecond())))
+            .await
     }
 
     async fn cannot_have(
@@ -157,7 +159,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         event: &EventId,
         endpoints: &[EndpointId],
     ) -> Result<Vec<EndpointId>, StoreError> {
-        within("look whom an event can be sent to", async {
+        with_deadline("look whom an event can be sent to", async {
             let list = json!(endpoints).to_string();
             let query = || statement!(B, B::DIALECT.redelivery.cannot_have, event.to_string(), list.clone());
             let rows = self.read(query).await?;
@@ -178,8 +180,8 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         } else {
             statement!(B, dialect.replay_to_all, event, at)
         };
-        within("replay an event", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("replay an event", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let rows = B::rows(tx.connection(), insert).await?;
             tx.commit().await?;
             rows.iter().map(|row| Ok(DeliveryId(column::<B, _>(row, "seq")?))).collect()
@@ -188,7 +190,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     }
 
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError> {
-        within("look where a window begins and ends", async {
+        with_deadline("look where a window begins and ends", async {
             let (since, until) = (window.since.as_millisecond(), window.until.as_millisecond());
             let rows = self.read(|| statement!(B, BOUNDS, since, until)).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -204,7 +206,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         window: Window,
         stretch: Stretch,
     ) -> Result<u64, StoreError> {
-        within("count what is missing", async {
+        with_deadline("count what is missing", async {
             let query = || {
                 let text = B::DIALECT.redelivery.missing_or_given_up;
                 let Window { since, until } = window;
@@ -232,9 +234,9 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let (since, until) = (since.as_millisecond(), until.as_millisecond());
             statement!(B, text, endpoint.to_string(), after, last, since, until, now.as_millisecond())
         };
-        within("make deliveries that are missing", async {
+        with_deadline("make deliveries that are missing", async {
             let dialect = &B::DIALECT.redelivery;
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::rows(tx.connection(), statement!(B, dialect.wait_for_recoveries)).await?;
             let reopened = B::run(tx.connection(), bound(dialect.reopen)).await?;
             let made = B::run(tx.connection(), bound(dialect.make_missing)).await?;
@@ -248,9 +250,9 @@ impl<B: Backend> Redelivery for SqlStore<B> {
 impl<B: Backend> SqlStore<B> {
     /// Runs one statement that is a transaction by itself, and says whether it changed a row.
     async fn change_one(&self, change: super::backend::Statement<B>) -> Result<bool, sqlx::Error> {
-        let mut lane = self.at.rest.alone().await?;
-        let changed = B::run(lane.connection(), change).await?;
-        lane.end();
+        let mut writer = self.db.rest.autocommit().await?;
+        let changed = B::run(writer.connection(), change).await?;
+        writer.finish();
         Ok(changed > 0)
     }
 }

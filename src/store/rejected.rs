@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, statement, within};
+use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::rejected::{KEEP_REJECTED, PRUNE_REJECTED, REJECTED, REMOVE_REJECTED};
 use crate::domain::{Cursor, ListedRejected, Order, Page, RejectedCallback, RejectedFilter, RejectedId};
@@ -31,8 +31,8 @@ pub trait RejectedStore: Send + Sync {
 #[async_trait]
 impl<B: Backend> RejectedStore for SqlStore<B> {
     async fn keep_rejected(&self, rejected: &RejectedCallback) -> Result<(), StoreError> {
-        within("store a rejected callback", async {
-            let mut tx = self.at.rest.begin(B::BEGIN).await?;
+        with_deadline("store a rejected callback", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let keep = statement!(
                 B,
                 KEEP_REJECTED,
@@ -61,7 +61,7 @@ impl<B: Backend> RejectedStore for SqlStore<B> {
         };
         let limit = filter.limit.get();
         let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        within("read rejected callbacks", async {
+        with_deadline("read rejected callbacks", async {
             let rows =
                 self.read(|| statement!(B, text, from, json!(filter.services).to_string(), most)).await?;
             let mut data = rows.iter().map(rejected::<B>).collect::<Result<Vec<_>, _>>()?;
@@ -78,7 +78,7 @@ impl<B: Backend> RejectedStore for SqlStore<B> {
     }
 
     async fn rejected_callback(&self, id: &RejectedId) -> Result<Option<RejectedCallback>, StoreError> {
-        within("read a rejected callback", async {
+        with_deadline("read a rejected callback", async {
             let rows = self.read(|| statement!(B, REJECTED, id.to_string())).await?;
             Ok(rows.first().map(rejected::<B>).transpose()?.map(|(_, rejected)| rejected))
         })
@@ -86,10 +86,10 @@ impl<B: Backend> RejectedStore for SqlStore<B> {
     }
 
     async fn remove_rejected(&self, id: &RejectedId) -> Result<bool, StoreError> {
-        within("delete a rejected callback", async {
-            let mut lane = self.at.rest.alone().await?;
-            let removed = B::run(lane.connection(), statement!(B, REMOVE_REJECTED, id.to_string())).await?;
-            lane.end();
+        with_deadline("delete a rejected callback", async {
+            let mut writer = self.db.rest.autocommit().await?;
+            let removed = B::run(writer.connection(), statement!(B, REMOVE_REJECTED, id.to_string())).await?;
+            writer.finish();
             Ok(removed > 0)
         })
         .await

@@ -8,26 +8,26 @@ use sqlx::Pool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Scalar, Statement, late, statement, within};
-use super::lane::Connections;
+use super::backend::{Backend, Scalar, Statement, late, statement, with_deadline};
 use super::statements::deliveries::RELEASE_ALL;
 use super::statements::provisionings::RELEASE_WISHES;
 use super::statements::upkeep::PROBE;
+use super::write_connection::Connections;
 use super::{StoreError, Upkeep};
-use crate::wake::Wake;
+use crate::notifier::Notifier;
 
 /// A store on an SQL engine.
 pub struct SqlStore<B: Backend> {
-    pub(super) at: Connections<B>,
+    pub(super) db: Connections<B>,
     pub(super) process: String,
     /// As many as there are connections for those who ask from outside.
     turns: Semaphore,
 }
 
 impl<B: Backend> SqlStore<B> {
-    pub(super) fn new(at: Connections<B>, process: &str) -> Self {
-        let turns = at.readers.options().get_max_connections();
-        Self { at, process: process.to_owned(), turns: Semaphore::new(turns as usize) }
+    pub(super) fn new(db: Connections<B>, process: &str) -> Self {
+        let turns = db.readers.options().get_max_connections();
+        Self { db, process: process.to_owned(), turns: Semaphore::new(turns as usize) }
     }
 
     /// Runs one statement that reads, for those who ask from outside.
@@ -37,7 +37,7 @@ impl<B: Backend> SqlStore<B> {
     ) -> Result<Vec<B::Row>, sqlx::Error> {
         // Thousands may come at once. While they wait for a connection they carry no more along than this turn.
         let _turn = self.turns.acquire().await.expect("nobody closes this semaphore");
-        Box::pin(read_from(&self.at.readers, &self.at.place, query)).await
+        Box::pin(read_from(&self.db.readers, &self.db.target, query)).await
     }
 
     /// Reads the newest cursor by `head`, and then a page up to it, on one connection: after a failover two connections may be at
@@ -50,24 +50,24 @@ impl<B: Backend> SqlStore<B> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let newest = |rows: &[B::Row]| rows.first().map_or(Ok(0), |row| column::<B, i64>(row, "seq"));
         let page = |rows: &[B::Row]| newest(rows).map(|head| Some(page(head)));
-        let (first, rows) = Box::pin(read_both(&self.at.readers, &self.at.place, head, page)).await?;
+        let (first, rows) = Box::pin(read_both(&self.db.readers, &self.db.target, head, page)).await?;
         Ok((newest(&first)?, rows))
     }
 
     /// Runs one statement that reads, for dispatch: however many ask from outside, it does not stand in their queue.
-    pub(super) async fn look(
+    pub(super) async fn read_for_dispatch(
         &self,
         query: impl Fn() -> Statement<B> + Send,
     ) -> Result<Vec<B::Row>, sqlx::Error> {
-        read_from(&self.at.lookers, &self.at.place, query).await
+        read_from(&self.db.dispatch_readers, &self.db.target, query).await
     }
 
     /// Runs one statement that is a transaction by itself.
     pub(super) async fn run_alone(&self, doing: &'static str, query: Statement<B>) -> Result<(), StoreError> {
-        within(doing, async {
-            let mut lane = self.at.rest.alone().await?;
-            B::run(lane.connection(), query).await?;
-            lane.end();
+        with_deadline(doing, async {
+            let mut writer = self.db.rest.autocommit().await?;
+            B::run(writer.connection(), query).await?;
+            writer.finish();
             Ok(())
         })
         .await
@@ -75,7 +75,7 @@ impl<B: Backend> SqlStore<B> {
 }
 
 /// How long one statement that reads may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Connections are not tested before they are used, which would double the way; one that the server closed while it lay
 /// idle shows now, and since reading changes nothing the next one is tried. One that does not answer at all is dropped:
@@ -84,7 +84,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The second statement, if there is one, is made from the rows of the first, and runs on the same connection.
 async fn read_both<B: Backend>(
     pool: &Pool<B>,
-    place: &B::Place,
+    target: &B::Target,
     first: impl Fn() -> Statement<B> + Send,
     second: impl Fn(&[B::Row]) -> sqlx::Result<Option<Statement<B>>> + Send,
 ) -> sqlx::Result<(Vec<B::Row>, Vec<B::Row>)> {
@@ -92,8 +92,8 @@ async fn read_both<B: Backend>(
     loop {
         let mut conn = pool.acquire().await?;
         let outcome = tokio::select! {
-            outcome = tokio::time::timeout(PATIENCE, run_both(&mut *conn, first(), &second)) => outcome,
-            () = B::renewal(place) => Ok(Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into()))),
+            outcome = tokio::time::timeout(STATEMENT_TIMEOUT, run_both(&mut *conn, first(), &second)) => outcome,
+            () = B::renewal(target) => Ok(Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into()))),
         };
         match outcome {
             Ok(Err(e)) if tries > 0 && is_gone(&e) => {
@@ -102,13 +102,13 @@ async fn read_both<B: Backend>(
             }
             Ok(outcome) => {
                 if let Err(error) = &outcome {
-                    B::notice(place, error);
+                    B::notice(target, error);
                 }
                 return outcome;
             }
             Err(_) => {
                 drop(conn.detach());
-                return Err(late(PATIENCE));
+                return Err(late(STATEMENT_TIMEOUT));
             }
         }
     }
@@ -116,10 +116,10 @@ async fn read_both<B: Backend>(
 
 async fn read_from<B: Backend>(
     pool: &Pool<B>,
-    place: &B::Place,
+    target: &B::Target,
     query: impl Fn() -> Statement<B> + Send,
 ) -> Result<Vec<B::Row>, sqlx::Error> {
-    Ok(read_both(pool, place, query, |_| Ok(None)).await?.0)
+    Ok(read_both(pool, target, query, |_| Ok(None)).await?.0)
 }
 
 async fn run_both<B: Backend>(
@@ -154,12 +154,12 @@ fn is_gone(e: &sqlx::Error) -> bool {
 #[async_trait]
 impl<B: Backend> Upkeep for SqlStore<B> {
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
-        within("write to the store", async {
+        with_deadline("write to the store", async {
             // One statement that is a transaction by itself: given up half-way it holds nothing.
-            B::check_whole(&self.at.place)?;
-            let mut lane = self.at.rest.alone().await?;
-            B::run(lane.connection(), statement!(B, PROBE, now.as_millisecond())).await?;
-            lane.end();
+            B::check_whole(&self.db.target)?;
+            let mut writer = self.db.rest.autocommit().await?;
+            B::run(writer.connection(), statement!(B, PROBE, now.as_millisecond())).await?;
+            writer.finish();
             Ok(())
         })
         .await
@@ -169,8 +169,8 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         if !B::SOLE_OWNER {
             return Ok(0);
         }
-        within("release old leases", async {
-            let mut tx = self.at.dispatch.begin(B::BEGIN).await?;
+        with_deadline("release old leases", async {
+            let mut tx = self.db.dispatch.begin(B::BEGIN).await?;
             let released = B::run(tx.connection(), statement!(B, RELEASE_ALL, now.as_millisecond())).await?;
             B::run(tx.connection(), statement!(B, RELEASE_WISHES, now.as_millisecond())).await?;
             tx.commit().await?;
@@ -179,17 +179,17 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         .await
     }
 
-    async fn listen(&self, wake: &Wake, stop: &CancellationToken) {
-        B::listen(&self.at.place, &self.process, wake, stop).await;
+    async fn listen(&self, notifier: &Notifier, stop: &CancellationToken) {
+        B::listen(&self.db.target, &self.process, notifier, stop).await;
     }
 
     async fn close(&self) {
-        self.at.readers.close().await;
-        self.at.lookers.close().await;
-        for lane in [&self.at.append, &self.at.dispatch, &self.at.rest] {
+        self.db.readers.close().await;
+        self.db.dispatch_readers.close().await;
+        for lane in [&self.db.append, &self.db.dispatch, &self.db.rest] {
             lane.close().await;
         }
-        B::release(&self.at.place);
+        B::release(&self.db.target);
     }
 }
 

@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Statement};
 use super::file_lock::{FileLock, LockError};
-use super::lane::{Connections, Lane};
 use super::statements::{Dialect, SQLITE};
+use super::write_connection::{Connections, WriteConnection};
 use super::{SqlStore, StoreError, migrations, unopened};
+use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
-use crate::wake::Wake;
 
 /// Which file was opened: its path, and which file that was.
 #[derive(Debug)]
@@ -43,17 +43,17 @@ impl Backend for Sqlite {
     /// Not deferred: a transaction that reads and then writes would fail at once when another wrote in between.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
     /// On the same connection as everything else, which always waits for the disk.
-    const BEGIN_LAX: &'static str = "BEGIN IMMEDIATE";
+    const BEGIN_ASYNC_COMMIT: &'static str = "BEGIN IMMEDIATE";
     const SOLE_OWNER: bool = true;
 
-    type Place = OpenedFile;
+    type Target = OpenedFile;
 
     fn command<'c>(conn: &'c mut SqliteConnection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>> {
         Box::pin(async move { conn.execute(sqlx::query(text)).await.map(drop) })
     }
 
-    fn connect(place: &OpenedFile) -> BoxFuture<'_, sqlx::Result<SqliteConnection>> {
-        Box::pin(async { SqliteConnection::connect_with(&writer_options(&place.path)).await })
+    fn connect(target: &OpenedFile) -> BoxFuture<'_, sqlx::Result<SqliteConnection>> {
+        Box::pin(async { SqliteConnection::connect_with(&writer_options(&target.path)).await })
     }
 
     fn is_outdated(_: &OpenedFile, _: Duration) -> bool {
@@ -84,9 +84,9 @@ impl Backend for Sqlite {
     }
 
     /// A file that was removed or replaced takes writes as before, and loses them: SQLite still has the old one open.
-    fn check_place(place: &OpenedFile) -> sqlx::Result<()> {
-        match place.path.metadata() {
-            Ok(found) if (found.dev(), found.ino()) == place.device_and_inode => Ok(()),
+    fn check_place(target: &OpenedFile) -> sqlx::Result<()> {
+        match target.path.metadata() {
+            Ok(found) if (found.dev(), found.ino()) == target.device_and_inode => Ok(()),
             Ok(_) => Err(sqlx::Error::Io(io::Error::other("the database file was replaced by another"))),
             Err(e) => {
                 Err(sqlx::Error::Io(io::Error::new(e.kind(), format!("the database file is gone: {e}"))))
@@ -94,16 +94,16 @@ impl Backend for Sqlite {
         }
     }
 
-    fn release(place: &OpenedFile) {
-        *place.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn release(target: &OpenedFile) {
+        *target.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn notice(place: &OpenedFile, error: &sqlx::Error) {
-        damage::notice(place, error);
+    fn notice(target: &OpenedFile, error: &sqlx::Error) {
+        damage::notice(target, error);
     }
 
-    fn check_whole(place: &OpenedFile) -> sqlx::Result<()> {
-        if place.is_damaged.load(Ordering::Relaxed) {
+    fn check_whole(target: &OpenedFile) -> sqlx::Result<()> {
+        if target.is_damaged.load(Ordering::Relaxed) {
             return Err(sqlx::Error::Io(io::Error::other("the database file is damaged, see the log")));
         }
         Ok(())
@@ -111,12 +111,12 @@ impl Backend for Sqlite {
 
     /// No other process writes to the file. The write-ahead log is kept small meanwhile.
     fn listen<'a>(
-        place: &'a OpenedFile,
+        target: &'a OpenedFile,
         _: &'a str,
-        _: &'a Wake,
+        _: &'a Notifier,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(checkpoints::run(place, stop))
+        Box::pin(checkpoints::run(target, stop))
     }
 }
 
@@ -139,38 +139,38 @@ impl SqlStore<Sqlite> {
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
-                .acquire_timeout(PATIENCE)
+                .acquire_timeout(BUSY_TIMEOUT)
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
                 .connect_lazy_with(options(path).pragma("query_only", "ON"))
         };
-        let place = Arc::new(OpenedFile {
+        let target = Arc::new(OpenedFile {
             path: path.to_owned(),
             device_and_inode: identity,
             lock: Mutex::new(Some(lock)),
             is_damaged: AtomicBool::new(false),
         });
-        let writer = Lane::new(Arc::clone(&place));
-        let at = Connections {
+        let writer = WriteConnection::new(Arc::clone(&target));
+        let db = Connections {
             readers: pool(READERS),
-            lookers: pool(LOOKERS),
+            dispatch_readers: pool(DISPATCH_READERS),
             append: writer.clone(),
             dispatch: writer.clone(),
             rest: writer,
-            place,
+            target,
         };
-        Ok(Self::new(at, process))
+        Ok(Self::new(db, process))
     }
 }
 
 /// A connection for a look at a file; none when there is no file. It must not change anything.
-pub(super) async fn glance(path: &Path) -> Result<Option<SqliteConnection>, StoreError> {
+pub(super) async fn connect_read_only(path: &Path) -> Result<Option<SqliteConnection>, StoreError> {
     if !path.exists() {
         return Ok(None);
     }
     let looking =
-        SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "ON");
+        SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).pragma("query_only", "ON");
     let conn = SqliteConnection::connect_with(&looking.disable_statement_logging()).await;
     conn.map(Some).map_err(unopened::sqlite(path))
 }
@@ -182,10 +182,10 @@ const JOURNAL_SIZE_LIMIT: &str = "16777216";
 const READERS: u32 = 4;
 
 /// How many may read for dispatch at once.
-const LOOKERS: u32 = 1;
+const DISPATCH_READERS: u32 = 1;
 
 /// How long to wait for the writer, or for a reader.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the file if it is not there, readable by us alone, since it holds the secrets of endpoints; says which file it
 /// is. It is closed again before SQLite opens it: closing it later would take away SQLite's own locks.
@@ -209,6 +209,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Errors instead of rows that are left out where a page is damaged.
         .pragma("cell_size_check", "ON")
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
-        .busy_timeout(PATIENCE)
+        .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging()
 }

@@ -13,7 +13,7 @@ const PLAN: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "http",
-            "desk",
+            "audited",
             "authentications",
             "dispatch",
             "provisioning",
@@ -22,8 +22,8 @@ const PLAN: &[(&str, &[&str])] = &[
             "egress",
             "remotepc",
             "resolver",
-            "wake",
-            "handover",
+            "notifier",
+            "fast_path",
             "store",
             "config",
             "domain",
@@ -35,26 +35,26 @@ const PLAN: &[(&str, &[&str])] = &[
         "http",
         &[
             "authentications",
-            "desk",
+            "audited",
             "intake",
             "remotepc",
             "egress",
             "store",
-            "wake",
+            "notifier",
             "domain",
             "telemetry",
             "lifecycle",
         ],
     ),
-    ("desk", &["remotepc", "store", "domain", "telemetry", "lifecycle"]),
-    ("authentications", &["store", "wake", "domain", "telemetry", "lifecycle"]),
-    ("provisioning", &["desk", "remotepc", "store", "wake", "domain", "telemetry", "lifecycle"]),
+    ("audited", &["remotepc", "store", "domain", "telemetry", "lifecycle"]),
+    ("authentications", &["store", "notifier", "domain", "telemetry", "lifecycle"]),
+    ("provisioning", &["audited", "remotepc", "store", "notifier", "domain", "telemetry", "lifecycle"]),
     ("retention", &["store", "domain", "telemetry", "lifecycle"]),
-    ("dispatch", &["egress", "store", "wake", "handover", "domain", "telemetry", "lifecycle"]),
-    ("intake", &["store", "wake", "handover", "domain", "telemetry", "lifecycle"]),
-    ("store", &["wake", "domain", "telemetry"]),
-    ("wake", &["domain", "telemetry", "lifecycle"]),
-    ("handover", &["domain"]),
+    ("dispatch", &["egress", "store", "notifier", "fast_path", "domain", "telemetry", "lifecycle"]),
+    ("intake", &["store", "notifier", "fast_path", "domain", "telemetry", "lifecycle"]),
+    ("store", &["notifier", "domain", "telemetry"]),
+    ("notifier", &["domain", "telemetry", "lifecycle"]),
+    ("fast_path", &["domain"]),
     ("egress", &["resolver", "domain", "telemetry"]),
     ("remotepc", &["resolver", "domain", "telemetry"]),
     ("resolver", &["domain"]),
@@ -185,7 +185,7 @@ fn what_is_allowed_is_let_through(#[case] text: &str) {
 fn a_long_function_and_an_unknown_room_are_found() {
     let body = "    step();\n".repeat(MAX_FUNCTION_LINES - 2);
     let file = |room: &str, end: &str| File::read(Path::new(room), &format!("fn long() {{\n{body}{end}}}\n"));
-    assert!(trespasses(&file("src/wake.rs", "step();\n"))[0].contains("51 lines"));
-    assert_none(&trespasses(&file("src/wake.rs", "")));
+    assert!(trespasses(&file("src/notifier.rs", "step();\n"))[0].contains("51 lines"));
+    assert_none(&trespasses(&file("src/notifier.rs", "")));
     assert!(trespasses(&file("src/cellar/wine.rs", ""))[0].contains("no room `cellar`"));
 }

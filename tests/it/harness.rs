@@ -1,6 +1,6 @@
 //! The harness holds what it promises: a test that passes because its tools are blind would be worse than none.
 
-use remgate::domain::{Chance, Clock, EventId, SigningSecret, SystemClock, webhook_headers};
+use remgate::domain::{Clock, EventId, RandomSource, SigningSecret, SystemClock, webhook_headers};
 use rustix::process::Signal;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -109,10 +109,10 @@ async fn a_receiver_can_misbehave() {
 #[tokio::test]
 async fn a_signature_is_checked() {
     let mut receiver = Receiver::start().await;
-    let chance = Chance::seeded(1);
-    let secret = SigningSecret::generate(&chance);
+    let rng = RandomSource::seeded(1);
+    let secret = SigningSecret::generate(&rng);
     let now = SystemClock.now();
-    let signed = webhook_headers([&secret], None, &EventId::new(now, &chance), now, b"{}");
+    let signed = webhook_headers([&secret], None, &EventId::new(now, &rng), now, b"{}");
     let client =
         signed.into_iter().fold(Client::at(&receiver.url("")), |c, (name, value)| c.header(name, &value));
     for body in ["{}", "{ }"] {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use remgate::domain::{AsymmetricKey, Chance, Clock, SigningSecret, SystemClock};
+use remgate::domain::{AsymmetricKey, Clock, RandomSource, SigningSecret, SystemClock};
 use rstest::rstest;
 use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
@@ -116,8 +116,8 @@ fn any_of_several_signatures_will_do() {
 #[test]
 fn a_public_key_checks_v1a() {
     let place = place();
-    let key = AsymmetricKey::generate(&Chance::seeded(1));
-    let other = AsymmetricKey::generate(&Chance::seeded(2)).public().to_string();
+    let key = AsymmetricKey::generate(&RandomSource::seeded(1));
+    let other = AsymmetricKey::generate(&RandomSource::seeded(2)).public().to_string();
     let signature = key.sign("evt_1", now(), BODY.as_bytes());
     place.write("headers", &headers(now(), &signature));
     let with = |key: &str| verify(&place, &["--public-key", key, "--headers", "headers", "--body", "body"]);

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Recover {
 }
 
 /// About how many deliveries one request makes.
-const AT_ONCE: u64 = 2000;
+const BATCH_SIZE: u64 = 2000;
 
 /// A window may be long and almost all of it in one place, so it is cut into no more parts than this.
 const MOST_PARTS: u64 = 200;
@@ -45,7 +45,7 @@ pub(super) async fn run(options: &Recover, global: &Global) -> anyhow::Result<()
     }
     let progress = Progress::of(expected);
     let mut count = 0;
-    for (since, until) in parts(options.since, until, (expected / AT_ONCE + 1).min(MOST_PARTS)) {
+    for (since, until) in parts(options.since, until, (expected / BATCH_SIZE + 1).min(MOST_PARTS)) {
         let made = ask(&client, &path, since, until, false).await?;
         progress.add(made);
         count += made;

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 
+use super::csv_file::{CsvFile, FAILED, OK, Outcome};
 use super::password::Password;
-use super::person::{Kind, Told};
 use super::results::Results;
-use super::sheet::{FAILED, OK, Outcome, Sheet};
+use super::user_row::{Kind, SendOutcome};
 use super::{Bulk, result_file};
 use crate::cli::client::Client;
 use crate::cli::output;
@@ -27,12 +27,12 @@ pub(super) async fn run(
     let path = bulk.csv.as_deref().context("there is no file")?;
     let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
     let now = iso_millis::text(SystemClock.now());
-    let mut sheet = Sheet::read(path, kind)?;
+    let mut sheet = CsvFile::read(path, kind)?;
     if let Some(result) = result.filter(|it| is_same(it, path)) {
         sheet.ensure_result(result)?;
     }
     if let Some(result) = result.filter(|it| it.exists() && !is_same(it, path)) {
-        let earlier = Sheet::read(result, kind)?;
+        let earlier = CsvFile::read(result, kind)?;
         earlier.ensure_result(result)?;
         sheet.go_on_from(earlier).with_context(|| format!("{} cannot be gone on from", result.display()))?;
     }
@@ -70,7 +70,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Says what is wrong, and what would be sent.
-fn check(kind: Kind, sheet: &Sheet, password: Option<&SecretString>) -> anyhow::Result<()> {
+fn check(kind: Kind, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow::Result<()> {
     let (mut sent, mut faulty) = (0, 0);
     for row in sheet.rows.iter().filter(|row| !row.outcome.is_done()) {
         let person = row.person(kind, sheet.columns(), password);
@@ -93,7 +93,7 @@ fn check(kind: Kind, sheet: &Sheet, password: Option<&SecretString>) -> anyhow::
 /// Sends what is not done yet. Gives the number of those that failed.
 async fn send(
     kind: Kind,
-    sheet: &mut Sheet,
+    sheet: &mut CsvFile,
     password: Option<&SecretString>,
     results: &mut Results<'_>,
     client: &Client,
@@ -106,9 +106,9 @@ async fn send(
             let person = row.person(kind, &columns, password);
             let told = person.send(client, Some(&row.outcome.at)).await?;
             let (status, description) = match told {
-                Told::Done(word) => (OK, word),
-                Told::Failed(words) => (FAILED, words),
-                Told::Hopeless(words) => bail!("{words}: no row would fare better"),
+                SendOutcome::Done(word) => (OK, word),
+                SendOutcome::Failed(words) => (FAILED, words),
+                SendOutcome::Abort(words) => bail!("{words}: no row would fare better"),
             };
             failed += usize::from(status == FAILED);
             let at = iso_millis::text(SystemClock.now());
@@ -124,7 +124,7 @@ fn gone_on(result: &Path) -> String {
     format!("the same command goes on where {} ends", result.display())
 }
 
-fn told(sheet: &Sheet, failed: usize, result: &Path) -> anyhow::Result<()> {
+fn told(sheet: &CsvFile, failed: usize, result: &Path) -> anyhow::Result<()> {
     let rows = sheet.rows.len();
     if failed > 0 {
         bail!(

@@ -4,12 +4,12 @@
 //! into a result file, an error or a progress bar.
 
 mod bulk;
+mod csv_file;
 mod list;
 mod password;
-mod person;
 mod results;
-mod sheet;
 mod table;
+mod user_row;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::options::Global;
 use super::{Usage, output, until_stopped};
 use crate::lifecycle::StopSignals;
 use password::Password;
-use person::{Kind, Person, Told};
+use user_row::{Kind, SendOutcome, UserRow};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -135,7 +135,7 @@ async fn add(options: &Add, global: &Global, signals: &mut StopSignals) -> anyho
         ("sendEmailToUser", if options.send_email { "true".to_owned() } else { String::new() }),
     ];
     until_stopped(signals, async {
-        let person = Person::new(Kind::Add, &cells, Some(options.password.get().await?));
+        let person = UserRow::new(Kind::Add, &cells, Some(options.password.get().await?));
         one(&person, &connect()?).await
     })
     .await
@@ -148,16 +148,18 @@ async fn invite(options: &Invite, global: &Global, signals: &mut StopSignals) ->
     };
     let computers = options.computers.map(|it| it.to_string()).unwrap_or_default();
     let cells = [("invitedUserEmailId", email.clone()), ("allotedComputers", computers)];
-    until_stopped(signals, one(&Person::new(Kind::Invite, &cells, None), &connect()?)).await
+    until_stopped(signals, one(&UserRow::new(Kind::Invite, &cells, None), &connect()?)).await
 }
 
-async fn one(person: &Person, client: &Client) -> anyhow::Result<()> {
+async fn one(person: &UserRow, client: &Client) -> anyhow::Result<()> {
     match person.send(client, None).await? {
-        Told::Done(word) => {
+        SendOutcome::Done(word) => {
             let name = output::field(&person.name().into());
             Ok(output::line(&format!("{name}  {}", output::field(&word.into())))?)
         }
-        Told::Failed(words) | Told::Hopeless(words) => bail!("RemotePC or remgate refused: {words}"),
+        SendOutcome::Failed(words) | SendOutcome::Abort(words) => {
+            bail!("RemotePC or remgate refused: {words}")
+        }
     }
 }
 
@@ -175,7 +177,7 @@ async fn sign_in(options: &Signin, client: &Client) -> anyhow::Result<()> {
     let (status, told) = client.exchange("/admin/remotepc/user/signin", &body, None, TIMEOUT).await?;
     match told["message"]["rpc_redirect_link"].as_str() {
         Some(link) if status.is_success() => Ok(output::line(link)?),
-        _ => bail!("RemotePC or remgate refused: {}", person::words(status, &told)),
+        _ => bail!("RemotePC or remgate refused: {}", user_row::words(status, &told)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::sheet::{ADDED, Outcome, Row, Sheet};
+use super::csv_file::{ADDED, CsvFile, Outcome, Row};
 use crate::domain::defused;
 
 /// A result file that is being written.
@@ -24,7 +24,7 @@ pub(super) struct Results<'a> {
 
 impl<'a> Results<'a> {
     /// Writes all rows of `sheet`, in the place of an earlier file.
-    pub(super) fn begin(path: &'a Path, sheet: &Sheet) -> anyhow::Result<Self> {
+    pub(super) fn begin(path: &'a Path, sheet: &CsvFile) -> anyhow::Result<Self> {
         write(sheet, path)?;
         let file = OpenOptions::new().append(true).open(path);
         let file = file.with_context(|| format!("failed to write {}", path.display()))?;
@@ -41,13 +41,13 @@ impl<'a> Results<'a> {
     }
 
     /// Leaves one row for each person.
-    pub(super) fn end(self, sheet: &Sheet) -> anyhow::Result<()> {
+    pub(super) fn end(self, sheet: &CsvFile) -> anyhow::Result<()> {
         write(sheet, self.path)
     }
 }
 
 /// The whole file.
-pub(super) fn table(sheet: &Sheet) -> io::Result<Vec<u8>> {
+pub(super) fn table(sheet: &CsvFile) -> io::Result<Vec<u8>> {
     let added = ADDED.map(str::to_owned);
     let mut all = "\u{feff}".as_bytes().to_vec();
     all.extend(line(sheet.columns().iter().chain(&added).chain(&sheet.extras), sheet.separator)?);
@@ -58,7 +58,7 @@ pub(super) fn table(sheet: &Sheet) -> io::Result<Vec<u8>> {
 }
 
 /// Puts the file in the place of an earlier one, whole or not at all.
-fn write(sheet: &Sheet, path: &Path) -> anyhow::Result<()> {
+fn write(sheet: &CsvFile, path: &Path) -> anyhow::Result<()> {
     let beside = PathBuf::from(format!("{}.part", path.display()));
     let write = || {
         let mut file =

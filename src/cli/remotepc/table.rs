@@ -2,8 +2,8 @@
 
 use anyhow::{Context, ensure};
 
-use super::person::Kind;
-use super::sheet::ADDED;
+use super::csv_file::ADDED;
+use super::user_row::Kind;
 
 /// Text of a file in UTF-8, or in UTF-16 with a byte-order mark.
 pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::cli::known::Ring;
+use crate::cli::key_ring::Ring;
 use crate::domain::{Fault, Known, Signed, Unverified, Verifier};
 
 /// What to look at, the likeliest first; nothing when the faults speak for themselves.

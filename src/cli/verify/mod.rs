@@ -14,7 +14,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::known::{Checking, Ring};
+use super::key_ring::{Ring, VerifyOptions};
 use super::options::Global;
 use super::{Usage, output};
 use crate::domain::{Clock, Signed, SystemClock, Unverified, Verified};
@@ -25,7 +25,7 @@ use headers::Given;
                         Example: remgate verify --endpoint crm --headers headers.txt --body body.json")]
 pub(super) struct Options {
     #[command(flatten)]
-    checking: Checking,
+    checking: VerifyOptions,
     /// Take secrets from standard input, one a line; the body is then in a file
     #[arg(long)]
     secret_stdin: bool,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::{AsymmetricKey, Chance};
+use crate::domain::{AsymmetricKey, RandomSource};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -120,8 +120,8 @@ fn an_id_ends_where_it_ends(#[values("", "msg_1.1", ".")] id: &str) {
 
 #[test]
 fn any_signature_and_any_secret_will_do_and_the_answer_says_which() {
-    let key = AsymmetricKey::generate(&Chance::seeded(1));
-    let other_key = AsymmetricKey::generate(&Chance::seeded(2));
+    let key = AsymmetricKey::generate(&RandomSource::seeded(1));
+    let other_key = AsymmetricKey::generate(&RandomSource::seeded(2));
     let other: SigningSecret = OTHER.parse().unwrap();
     let timestamp = AT.to_string();
     let all = format!("{} {SIGNATURE} v9,x {}", other.sign(ID, AT, BODY), key.sign(ID, AT, BODY));
@@ -204,7 +204,7 @@ proptest! {
 
     #[test]
     fn nothing_makes_it_panic(id in ".{0,9}", timestamp in ".{0,22}", signature in "(v1a?,)?.{0,60}", body in ".{0,9}") {
-        let key = AsymmetricKey::generate(&Chance::seeded(1)).public();
+        let key = AsymmetricKey::generate(&RandomSource::seeded(1)).public();
         let request = Signed { id: &id, timestamp: &timestamp, signature: &signature, body: body.as_bytes() };
         prop_assert!(verifier(vec![secret(SECRET), Known::Key(key)]).verify(&request, at(AT)).is_err());
     }

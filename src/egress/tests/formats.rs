@@ -4,7 +4,7 @@ use http::Method;
 
 use super::{event, own_event, url};
 use crate::domain::{Event, EventType, Format, Trust};
-use crate::egress::{Rendered, Unsendable, render};
+use crate::egress::{Rendered, UnsupportedEvent, render};
 
 const DATA: &str = r#"{"id":"evt_0199c0ffee00700080000000000000aa","type":"remauth.authenticated","service":"portal","uaid":"b83ee873a9b44f2083c130db24dfbe91","trust":"token","source_ip":"203.0.113.9","received_at":"2026-11-22T21:04:05.120Z","expected":true,"subject":"j","state":{"cart":7}}"#;
 
@@ -76,7 +76,7 @@ fn remauth_appends_its_parameter(#[case] own: &str, #[case] expected: &str) {
 fn remauth_has_no_word_for_anything_else() {
     for event_type in EventType::ALL.iter().copied().filter(|it| it.callback().is_none()) {
         let refused = render(Format::RemAuth, &Event { event_type, ..event() }, &url("https://a.example/"));
-        assert_eq!(refused, Err(Unsendable(event_type)));
+        assert_eq!(refused, Err(UnsupportedEvent(event_type)));
     }
 }
 

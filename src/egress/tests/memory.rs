@@ -10,7 +10,7 @@ use super::{in_a_child, send};
 use crate::egress::Sender;
 
 /// Attempts at once.
-const AT_ONCE: usize = 16;
+const CONCURRENT: usize = 16;
 
 /// More than all of them may hold together, with what the receivers need, who live in the same process; less than a
 /// few of them would hold if somewhere nothing stopped them.
@@ -38,7 +38,7 @@ fn kib(figure: &str) -> u64 {
 /// Each receiver is asked `rounds` times.
 async fn ask(sender: &Sender, receivers: &[String], rounds: usize) {
     let sends = (0..rounds).flat_map(|_| receivers).map(|to| send(sender, to));
-    let mut sends = futures_util::stream::iter(sends).buffer_unordered(AT_ONCE);
+    let mut sends = futures_util::stream::iter(sends).buffer_unordered(CONCURRENT);
     while let Some(report) = sends.next().await {
         assert!(report.response.len() <= 16 * 1024);
     }

@@ -23,9 +23,9 @@ use std::time::Duration;
 
 use super::{Allowed, Guard, Sender, SenderSettings};
 use crate::domain::{
-    AttemptReport, Chance, Clock, Cursor, DeliveryId, Endpoint, EndpointId, EndpointName, EndpointSettings,
-    EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, RawJson, Sending, ServiceName,
-    SigningSecret, SystemClock, Trust,
+    AttemptReport, Clock, Cursor, DeliveryId, Endpoint, EndpointId, EndpointName, EndpointSettings,
+    EndpointUrl, Event, EventId, EventType, Format, Health, Lease, LeaseToken, RandomSource, RawJson,
+    Sending, ServiceName, SigningSecret, SystemClock, Trust,
 };
 use crate::resolver::{Resolve, Resolving};
 
@@ -85,14 +85,14 @@ fn own_event() -> Event {
 }
 
 fn endpoint(to: &str, format: Format) -> Endpoint {
-    let chance = Chance::seeded(5);
+    let rng = RandomSource::seeded(5);
     let now = SystemClock.now();
     Endpoint {
-        id: EndpointId::new(now, &chance),
+        id: EndpointId::new(now, &rng),
         settings: EndpointSettings {
             name: EndpointName::try_from("crm".to_owned()).unwrap(),
             url: url(to),
-            secret: SigningSecret::generate(&chance),
+            secret: SigningSecret::generate(&rng),
             types: Vec::new(),
             services: Vec::new(),
             format,
@@ -110,13 +110,13 @@ fn endpoint(to: &str, format: Format) -> Endpoint {
 }
 
 fn lease(event: Event, replay: bool) -> Lease {
-    let chance = Chance::seeded(6);
+    let rng = RandomSource::seeded(6);
     let now = SystemClock.now();
     Lease {
-        token: LeaseToken::new(now, &chance),
+        token: LeaseToken::new(now, &rng),
         delivery: DeliveryId(1),
-        endpoint: EndpointId::new(now, &chance),
-        event: Event { id: EventId::new(now, &chance), ..event },
+        endpoint: EndpointId::new(now, &rng),
+        event: Event { id: EventId::new(now, &rng), ..event },
         attempt_count: 0,
         attempts_before: 0,
         replay,

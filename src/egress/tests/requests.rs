@@ -9,8 +9,8 @@ use secrecy::ExposeSecret;
 use super::receiver::{Heard, OK, Receiver};
 use super::{LONG, endpoint, event, lease, local, sender};
 use crate::domain::{
-    AsymmetricKey, AttemptError, AttemptTimeout, Chance, Clock, Endpoint, Format, Headers, HumanDuration,
-    PreviousSecret, SigningSecret, SystemClock,
+    AsymmetricKey, AttemptError, AttemptTimeout, Clock, Endpoint, Format, Headers, HumanDuration,
+    PreviousSecret, RandomSource, SigningSecret, SystemClock,
 };
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn the_secret_before_the_last_rotation_signs_until_its_time(
     #[case] count: usize,
 ) {
     let at = SystemClock.now();
-    let previous = SigningSecret::generate(&Chance::seeded(77));
+    let previous = SigningSecret::generate(&RandomSource::seeded(77));
     let mut current = None;
     let heard = arrives(at, |to| {
         let until = at + jiff::SignedDuration::from_secs(seconds_left);
@@ -95,14 +95,14 @@ async fn the_secret_before_the_last_rotation_signs_until_its_time(
     assert_eq!(signatures[0], current.sign(id, at.as_second(), &heard.body), "the newest comes first");
     assert!(verifies(&heard, &current));
     assert_eq!(verifies(&heard, &previous), count == 2);
-    assert!(!verifies(&heard, &SigningSecret::generate(&Chance::seeded(78))));
+    assert!(!verifies(&heard, &SigningSecret::generate(&RandomSource::seeded(78))));
 }
 
 #[tokio::test]
 async fn a_key_signs_beside_both_secrets() {
     let at = SystemClock.now();
-    let key = AsymmetricKey::generate(&Chance::seeded(9));
-    let previous = SigningSecret::generate(&Chance::seeded(77));
+    let key = AsymmetricKey::generate(&RandomSource::seeded(9));
+    let previous = SigningSecret::generate(&RandomSource::seeded(77));
     let heard = arrives(at, |to| {
         to.settings.sending.signing_key = Some(key.clone());
         to.previous_secret = Some(PreviousSecret { secret: previous.clone(), until: Timestamp::MAX });

@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 /// has one; a handler takes it as a parameter.
 #[derive(Clone)]
 pub struct Caller {
-    who: Who,
+    who: Identity,
     grant: Grant,
     proof: Proof,
 }
@@ -31,7 +31,7 @@ enum Proof {
 }
 
 #[derive(Debug, Clone)]
-enum Who {
+enum Identity {
     /// Whoever has the configured key.
     AdminKey,
     /// Anybody on this machine.
@@ -42,16 +42,16 @@ enum Who {
 
 impl Caller {
     pub(super) fn admin_key() -> Self {
-        Self { who: Who::AdminKey, grant: Grant::everything(), proof: Proof::Configured }
+        Self { who: Identity::AdminKey, grant: Grant::everything(), proof: Proof::Configured }
     }
 
     pub(super) fn open(keys: Arc<Keys>) -> Self {
-        Self { who: Who::Anybody, grant: Grant::everything(), proof: Proof::OpenDoor(keys) }
+        Self { who: Identity::Anybody, grant: Grant::everything(), proof: Proof::OpenDoor(keys) }
     }
 
     pub(super) fn known(key: ApiKey, digest: KeyDigest, keys: Arc<Keys>) -> Self {
         Self {
-            who: Who::Key { id: key.id, name: key.name },
+            who: Identity::Key { id: key.id, name: key.name },
             grant: key.grant,
             proof: Proof::Stored(digest, keys),
         }
@@ -62,9 +62,9 @@ impl Caller {
     #[must_use]
     pub fn id(&self) -> &str {
         match &self.who {
-            Who::AdminKey => "admin_key",
-            Who::Anybody => "open",
-            Who::Key { id, .. } => id.as_str(),
+            Identity::AdminKey => "admin_key",
+            Identity::Anybody => "open",
+            Identity::Key { id, .. } => id.as_str(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Caller {
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.who {
-            Who::Key { name, .. } => name.as_str(),
+            Identity::Key { name, .. } => name.as_str(),
             _ => self.id(),
         }
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
 use super::scopes::{Access, access};
-use super::{Caller, Keys, this_machine};
+use super::{Caller, Keys, loopback_only};
 use crate::http::problem::Problem;
 use crate::http::routes::remotepc;
 
@@ -38,7 +38,7 @@ async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<
         return Ok(None);
     }
     // While the door stands open it is for this machine alone.
-    if let Err(foreign) = this_machine::check(headers)
+    if let Err(foreign) = loopback_only::check(headers)
         && keys.is_open().await?
     {
         return Err(foreign);

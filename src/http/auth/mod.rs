@@ -1,13 +1,13 @@
 //! Who may come through the internal door, and what they may do there.
 //!
 //! Three questions, each in a place of its own: whether a door without keys is asked from this machine
-//! (`this_machine.rs`), who asks (here), and whether they may ask that (`scopes.rs`). One layer around the whole door
+//! (`loopback_only.rs`), who asks (here), and whether they may ask that (`scopes.rs`). One layer around the whole door
 //! (`layers.rs`) puts them, so that no route can do without; one that no rule names needs the scope `admin`.
 
 mod caller;
 mod layers;
+mod loopback_only;
 mod scopes;
-mod this_machine;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ pub struct KeysParts<'a> {
 
 /// What a request says about who asks.
 enum Presented {
-    Nothing,
+    EmptyBody,
     Malformed,
     Key { digest: KeyDigest, looks_like_ours: bool },
 }
@@ -144,7 +144,7 @@ impl Keys {
 
 impl Presented {
     fn by(headers: &HeaderMap) -> Self {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Self::Nothing };
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Self::EmptyBody };
         match value.to_str().ok().and_then(bearer) {
             Some(key) => {
                 Self::Key { digest: KeyDigest::of(key), looks_like_ours: key.starts_with(KEY_PREFIX) }
@@ -161,7 +161,7 @@ impl Presented {
 
     fn refusal(&self) -> Problem {
         Problem::unauthorized(match self {
-            Self::Nothing => "send your key as `Authorization: Bearer <key>`",
+            Self::EmptyBody => "send your key as `Authorization: Bearer <key>`",
             Self::Malformed => "the Authorization header is not of the form `Bearer <key>`",
             Self::Key { .. } => "this key is not known",
         })
@@ -176,7 +176,7 @@ fn bearer(value: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Chance, Grant, ManualClock, Scope};
+    use crate::domain::{Grant, ManualClock, RandomSource, Scope};
     use crate::store::{self, Location};
 
     fn keys(store: &Arc<dyn Store>, admin: Option<&SecretString>, may_open: bool) -> Arc<Keys> {
@@ -197,7 +197,7 @@ mod tests {
         for stored in [false, true] {
             if stored {
                 let key = ApiKey {
-                    id: KeyId::new(Timestamp::UNIX_EPOCH, &Chance::seeded(1)),
+                    id: KeyId::new(Timestamp::UNIX_EPOCH, &RandomSource::seeded(1)),
                     name: "stored".parse().unwrap(),
                     grant: Grant::new(&[Scope::Admin], None).unwrap(),
                     expires_at: None,

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::authentications::{Authentications, NoTicket};
+use crate::authentications::{Authentications, TicketError};
 use crate::domain::{
     AppState, Authentication, AuthenticationName, AuthenticationStatus, Expectation, ExpiresIn, MinTrust,
     ServiceName, Subject, Uaid, iso_millis,
@@ -67,7 +67,7 @@ pub(crate) fn key_set(authentications: Arc<Authentications>) -> Router {
 /// What an app says of an authentication that it expects.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+struct ExpectationBody {
     service: Option<ServiceName>,
     subject: Option<Subject>,
     state: Option<AppState>,
@@ -79,10 +79,10 @@ async fn expect(
     State(state): Shared,
     caller: Caller,
     Path(uaid): Path<String>,
-    Json(said): Json<Said>,
+    Json(said): Json<ExpectationBody>,
 ) -> Result<Response, Problem> {
     let uaid: Uaid = uaid.parse().map_err(|e| Problem::unprocessable(format!("{e}")))?;
-    let Said { service, subject, state: app_state, expires_in } = said;
+    let ExpectationBody { service, subject, state: app_state, expires_in } = said;
     let service = state.service(service, &caller)?;
     if !caller.sees(Some(&service)) {
         return Err(Problem::forbidden("the key is for another service"));
@@ -116,7 +116,7 @@ async fn show(
 }
 
 #[derive(Serialize)]
-struct Taken {
+struct ClaimedView {
     #[serde(flatten)]
     authentication: Box<Authentication>,
     assertion: String,
@@ -125,7 +125,7 @@ struct Taken {
 /// A body in which nothing can be said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 /// What a claim asks for beyond the configuration.
 #[derive(Deserialize)]
@@ -148,8 +148,8 @@ async fn claim(
     let min_trust = terms.min_trust.map(MinTrust::get);
     match state.authentications.claim(&name, min_trust, terms.expected).await? {
         Claimed::Won(authentication) => {
-            let assertion = state.authentications.vouch(&authentication);
-            Ok(json(&Taken { authentication, assertion }))
+            let assertion = state.authentications.issue_assertion(&authentication);
+            Ok(json(&ClaimedView { authentication, assertion }))
         }
         Claimed::Taken => Err(Problem::already_claimed("somebody has claimed it before")),
         Claimed::TooLate => Err(Problem::claim_too_late(
@@ -179,15 +179,15 @@ async fn ticket(
     caller: Caller,
     Path(uaid): Path<Uaid>,
     params: Params,
-    Json(Nothing {}): Json<Nothing>,
+    Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let name = state.named(uaid, params, &caller)?;
     let (ticket, expires_at) = state.authentications.ticket(&name).await.map_err(|e| match e {
-        NoTicket::Unexpected => unknown(uaid),
-        NoTicket::Over => {
+        TicketError::Unexpected => unknown(uaid),
+        TicketError::Over => {
             Problem::authentication_expired(StatusCode::GONE, "the time for which it is expected is over")
         }
-        NoTicket::Store(e) => e.into(),
+        TicketError::Store(e) => e.into(),
     })?;
     let url = format!("{}/wait/{ticket}", state.public_url);
     Ok(with_json(StatusCode::CREATED, "application/json", &Issued { url, expires_at }))

@@ -20,12 +20,12 @@ use http::{HeaderMap, Method, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::domain::{
-    CallbackType, Chance, Clock, EventId, EventType, NewEvent, RejectedCallback, RejectedId, Uaid,
+    CallbackType, Clock, EventId, EventType, NewEvent, RandomSource, RejectedCallback, RejectedId, Uaid,
 };
+use crate::http::callback_auth::{Admission, CallbackAuth};
 use crate::http::client_addr::{Client, TrustedProxies};
-use crate::http::door::Peer;
 use crate::http::envelope::Envelope;
-use crate::http::gate::{Admission, Gate};
+use crate::http::listener::Peer;
 use crate::intake::Recorder;
 use crate::store::{Recorded, Store};
 use crate::telemetry::{LogLimiter, Metrics, millis};
@@ -43,7 +43,7 @@ const MAX_KEPT: usize = 16 * 1024;
 /// What the callback needs.
 pub struct CallbackState {
     /// Authentication of senders.
-    pub gate: Gate,
+    pub gate: CallbackAuth,
     /// Proxies that are believed about the client's address.
     pub proxies: TrustedProxies,
     /// Stores events.
@@ -53,7 +53,7 @@ pub struct CallbackState {
     /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Source of randomness, for ids.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// Prometheus metrics handle.
     pub metrics: Metrics,
     /// Limits the log lines about requests that are refused.
@@ -185,7 +185,7 @@ impl CallbackState {
         let _ = incoming.read_body().await;
         let now = self.clock.now();
         let rejected = RejectedCallback {
-            id: RejectedId::new(now, &self.chance),
+            id: RejectedId::new(now, &self.rng),
             service: source.admission.service.clone(),
             trust: source.admission.trust,
             source_ip: Some(source.ip),
@@ -215,7 +215,7 @@ impl CallbackState {
         let now = self.clock.now();
         let begun = self.clock.instant();
         let events = named.iter().map(|(callback, uaid)| NewEvent {
-            id: EventId::new(now, &self.chance),
+            id: EventId::new(now, &self.rng),
             event_type: EventType::from(*callback),
             service: Some(admission.service.clone()),
             uaid: Some(*uaid),

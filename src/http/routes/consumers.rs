@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::events::EventsState;
 use crate::domain::{
-    Consumer, ConsumerId, ConsumerName, Cursor, EventFilter, Invalid, Limit, Move, Order, iso_millis,
+    Consumer, ConsumerId, ConsumerName, Cursor, EventFilter, Invalid, Limit, Order, Seek, iso_millis,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
-use crate::store::{MAX_CONSUMERS, Unmoved};
+use crate::store::{ConsumerError, MAX_CONSUMERS};
 
 type Shared = State<Arc<EventsState>>;
 
@@ -157,7 +157,7 @@ async fn acknowledge(
     Path(name): Path<ConsumerName>,
     Json(Acknowledgement { cursor }): Json<Acknowledgement>,
 ) -> Result<Response, Problem> {
-    moved(&state, id(&caller, name), Move::Acknowledge(cursor)).await
+    moved(&state, id(&caller, name), Seek::Acknowledge(cursor)).await
 }
 
 #[derive(Deserialize)]
@@ -183,10 +183,10 @@ async fn seek(
     Json(seeking): Json<Seeking>,
 ) -> Result<Response, Problem> {
     let to = match (seeking.cursor, seeking.since, seeking.to) {
-        (Some(cursor), None, None) => Move::To(cursor),
-        (None, Some(time), None) => Move::Since(time),
-        (None, None, Some(End::Beginning)) => Move::Beginning,
-        (None, None, Some(End::End)) => Move::End,
+        (Some(cursor), None, None) => Seek::To(cursor),
+        (None, Some(time), None) => Seek::Since(time),
+        (None, None, Some(End::Beginning)) => Seek::Beginning,
+        (None, None, Some(End::End)) => Seek::End,
         _ => {
             return Err(Problem::unprocessable(
                 "say one of `cursor`, `since`, and `to`, which is `beginning` or `end`",
@@ -196,17 +196,17 @@ async fn seek(
     moved(&state, id(&caller, name), to).await
 }
 
-async fn moved(state: &EventsState, id: ConsumerId, to: Move) -> Result<Response, Problem> {
+async fn moved(state: &EventsState, id: ConsumerId, to: Seek) -> Result<Response, Problem> {
     let moved = state.store.move_consumer(&id, to, state.clock.now()).await?;
     Ok(json(&View::from(moved.map_err(refused)?)))
 }
 
-fn refused(unmoved: Unmoved) -> Problem {
+fn refused(unmoved: ConsumerError) -> Problem {
     match unmoved {
-        Unmoved::TooMany => Problem::conflict(format!(
+        ConsumerError::TooMany => Problem::conflict(format!(
             "there are {MAX_CONSUMERS} consumers already; remove one that is not used any more"
         )),
-        Unmoved::Beyond(newest) => {
+        ConsumerError::Beyond(newest) => {
             Problem::unprocessable(format!("the cursor is beyond the newest event, which is at {newest}"))
         }
     }

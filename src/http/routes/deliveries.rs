@@ -18,16 +18,16 @@ use crate::domain::{
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_json};
+use crate::notifier::Notifier;
 use crate::store::{Store, Stretch, Window};
 use crate::telemetry::Metrics;
-use crate::wake::Wake;
 
 /// What these routes need.
 pub struct DeliveriesState {
     /// Where they are.
     pub store: Arc<dyn Store>,
     /// Who has to look again when something is made due.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -102,12 +102,12 @@ async fn show(State(state): Shared, Path(id): Path<DeliveryId>, _: NoParams) -> 
 async fn retry(
     State(state): Shared,
     Path(id): Path<DeliveryId>,
-    Json(Nothing {}): Json<Nothing>,
+    Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let changed = state.store.retry(id, state.clock.now()).await?;
     let delivery = state.find(id).await?;
     match delivery.state {
-        _ if changed => state.wake.deliveries_due(),
+        _ if changed => state.notifier.deliveries_due(),
         // It is tried already, which is what was asked for.
         DeliveryState::Sending => {}
         DeliveryState::Succeeded => {
@@ -122,7 +122,7 @@ async fn retry(
 async fn cancel(
     State(state): Shared,
     Path(id): Path<DeliveryId>,
-    Json(Nothing {}): Json<Nothing>,
+    Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let cancelled = state.store.cancel(id, state.clock.now()).await?;
     let delivery = state.find(id).await?;
@@ -136,7 +136,7 @@ async fn cancel(
 /// A body in which nothing can be said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +159,7 @@ async fn replay(
     let made = state.store.replay(&id, asked.endpoints.as_deref(), state.clock.now()).await?;
     if !made.is_empty() {
         state.metrics.deliveries("pending", made.len() as u64);
-        state.wake.deliveries_due();
+        state.notifier.deliveries_due();
     }
     Ok(with_json(StatusCode::ACCEPTED, "application/json", &json!({"deliveries": made})))
 }
@@ -250,7 +250,7 @@ impl DeliveriesState {
                 let made = self.store.recover(endpoint, window, stretch, self.clock.now()).await?;
                 if made > 0 {
                     self.metrics.deliveries("pending", made);
-                    self.wake.deliveries_due();
+                    self.notifier.deliveries_due();
                 }
                 made
             };

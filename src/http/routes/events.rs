@@ -10,26 +10,26 @@ use axum::routing::get;
 
 use super::consumers;
 use super::stream::{Streams, stream};
-use crate::domain::{Chance, Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page};
+use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page, RandomSource};
 use crate::http::auth::Caller;
 use crate::http::extract::{NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
 use crate::lifecycle::Lifecycle;
+use crate::notifier::Notifier;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::wake::Wake;
 
 /// How long a request waits before it looks again unasked: a wake-up from another replica can be lost with its
 /// connection.
-const SAFETY_POLL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What reading events needs.
 pub struct EventsState {
     /// Where they are.
     pub store: Arc<dyn Store>,
     /// Who says that there are new ones.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// When waiting ends early.
@@ -37,7 +37,7 @@ pub struct EventsState {
     /// What is counted.
     pub metrics: Metrics,
     /// What keeps those from coming back together whom a stop sends away together.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// Room for streams.
     pub streams: Streams,
 }
@@ -83,7 +83,7 @@ impl EventsState {
     /// A page, as soon as there is something to show, at the latest when the time is over or remgate stops.
     pub(super) async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
-        let mut watcher = self.wake.watch_events();
+        let mut watcher = self.notifier.watch_events();
         let mut page = self.store.events(&filter).await?;
         self.check_position(&filter, &page).await?;
         if wait.is_zero() || !page.data.is_empty() {
@@ -94,7 +94,7 @@ impl EventsState {
         loop {
             tokio::select! {
                 () = watcher.woken() => {}
-                () = tokio::time::sleep(SAFETY_POLL) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = &mut over => return Ok(page),
                 () = self.lifecycle.soft().cancelled() => return Ok(page),
             }

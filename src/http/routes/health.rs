@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// How long the store may take to prove itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the routes about health need.
 pub struct HealthState {
@@ -45,7 +45,7 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
         tracing::error!("not ready: nobody writes callbacks any more; restart");
         return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks cannot be recorded\n");
     }
-    match tokio::time::timeout(PATIENCE, state.store.probe(state.clock.now())).await {
+    match tokio::time::timeout(CHECK_TIMEOUT, state.store.probe(state.clock.now())).await {
         Ok(Ok(())) => plain(StatusCode::OK, "ready\n"),
         Ok(Err(e)) => {
             tracing::warn!(error = %e, "not ready");
@@ -60,7 +60,7 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
 
 /// `GET /metrics`: Prometheus' text format. The open deliveries are counted when they are asked for.
 pub(crate) async fn metrics(State(state): State<Arc<HealthState>>) -> Response {
-    if let Ok(Ok(pending)) = tokio::time::timeout(PATIENCE, state.store.pending()).await {
+    if let Ok(Ok(pending)) = tokio::time::timeout(CHECK_TIMEOUT, state.store.pending()).await {
         state.metrics.deliveries_pending(pending);
     }
     with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.metrics.render())

@@ -14,8 +14,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::{
-    AdminKeys, ApiKey, Chance, Clock, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, Scope, ServiceName,
-    iso_millis, new_key,
+    AdminKeys, ApiKey, Clock, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, RandomSource, Scope,
+    ServiceName, iso_millis, new_key,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Path};
@@ -30,7 +30,7 @@ pub struct KeysState {
     /// When it is.
     pub clock: Arc<dyn Clock>,
     /// What makes keys.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// The services that a key may be limited to.
     pub services: Vec<ServiceName>,
     /// What it means here when the last stored admin key goes.
@@ -111,7 +111,7 @@ impl KeysState {
             return Err(Problem::unprocessable("expires_at has passed already; it has to be in the future"));
         }
         Ok(ApiKey {
-            id: KeyId::new(now, &self.chance),
+            id: KeyId::new(now, &self.rng),
             name: new.name,
             grant: Grant::new(&new.scopes, new.service).map_err(|e| Problem::unprocessable(e.to_string()))?,
             expires_at,
@@ -134,7 +134,7 @@ async fn add(
     Json(new): Json<New>,
 ) -> Result<Response, Problem> {
     let key = state.key(new)?;
-    let secret = new_key(&state.chance);
+    let secret = new_key(&state.rng);
     state.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
     tracing::info!(key = %key.id, by = caller.id(), "made a key to the internal door");
     Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))

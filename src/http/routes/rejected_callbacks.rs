@@ -10,8 +10,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    CallbackType, Chance, Clock, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page,
-    RejectedCallback, RejectedFilter, RejectedId, Uaid, iso_millis,
+    CallbackType, Clock, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page,
+    RandomSource, RejectedCallback, RejectedFilter, RejectedId, Uaid, iso_millis,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Params, Path};
@@ -30,7 +30,7 @@ pub struct RejectedCallbacksState {
     /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Source of randomness, for ids.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// Prometheus metrics handle.
     pub metrics: Metrics,
 }
@@ -173,7 +173,7 @@ impl RejectedCallbacksState {
     ) -> Result<Event, Problem> {
         let now = self.clock.now();
         let event = NewEvent {
-            id: EventId::new(now, &self.chance),
+            id: EventId::new(now, &self.rng),
             event_type: EventType::from(callback),
             service: Some(rejected.service.clone()),
             uaid: Some(uaid),

@@ -3,8 +3,8 @@
 //! Everything under this path, our own refusals too, speaks upstream's envelope: its clients know no other. Bodies
 //! and addresses go through here and into no log, metric or error.
 
-mod once;
-mod wanted;
+mod idempotency;
+mod request;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,34 +17,34 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 
-use crate::desk::{Asker, Desk, Failure, outcome};
+use crate::audited::{AuditedRemotePc, Failure, RequestActor, outcome};
 use crate::domain::Clock;
 use crate::http::idempotency::Idempotency;
 use crate::http::respond::with_body;
-use crate::remotepc::{Answer, Directory, Operation, error_envelope};
-use crate::store::Ticket;
-use once::{Once, Turn};
-use wanted::{Read, Wanted};
+use crate::remotepc::{Operation, UpstreamResponse, UserListCache, error_envelope};
+use crate::store::IdempotencyLease;
+use idempotency::{Admission, RemotePcIdempotency};
+use request::{Read, RemotePcRequest};
 
 /// What these routes need.
 #[derive(Clone)]
 pub struct RemotePcState {
-    desk: Desk,
-    once: Once,
-    directory: Arc<Directory>,
+    remotepc: AuditedRemotePc,
+    once: RemotePcIdempotency,
+    directory: Arc<UserListCache>,
     clock: Arc<dyn Clock>,
 }
 
 /// What [`RemotePcState`] is made of.
 pub struct RemotePcParts {
     /// Who asks upstream.
-    pub desk: Desk,
+    pub remotepc: AuditedRemotePc,
     /// Where answers are kept that must not be asked for twice.
     pub idempotency: Idempotency,
     /// How long a call takes at most.
     pub timeout: Duration,
     /// Who keeps a list that additions and invitations make old.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<UserListCache>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,39 +53,39 @@ impl RemotePcState {
     /// The state for a gateway's one desk.
     #[must_use]
     pub fn new(parts: RemotePcParts) -> Self {
-        let once = Once::new(parts.idempotency, parts.timeout);
-        Self { desk: parts.desk, once, directory: parts.directory, clock: parts.clock }
+        let once = RemotePcIdempotency::new(parts.idempotency, parts.timeout);
+        Self { remotepc: parts.remotepc, once, directory: parts.directory, clock: parts.clock }
     }
 
     /// Runs one operation and tells about it: one entry in the trail, one line, one count, one answer.
-    async fn run(self, operation: Operation, asker: Asker, request: Request) -> Response {
+    async fn run(self, operation: Operation, actor: RequestActor, request: Request) -> Response {
         let started = self.clock.instant();
         let headers = request.headers().clone();
-        let Read { whom, wanted } = Wanted::read(operation, request).await;
+        let Read { whom, wanted } = RemotePcRequest::read(operation, request).await;
         let wanted = match wanted {
             Ok(wanted) => wanted,
             Err(failure) => {
-                let refused = self.desk.refuse(&asker, operation, &whom, failure).await;
+                let refused = self.remotepc.refuse(&actor, operation, &whom, failure).await;
                 return self.tell(operation, started, Err(refused));
             }
         };
-        let ticket = match self.once.turn(&headers, &asker.who, wanted.fingerprint()).await {
-            Turn::Ours(ticket) => ticket,
-            Turn::Answered(response) => {
+        let ticket = match self.once.turn(&headers, &actor.who, wanted.fingerprint()).await {
+            Admission::Ours(ticket) => ticket,
+            Admission::Answered(response) => {
                 self.tell_outcome(operation, "replayed");
                 return response;
             }
-            Turn::Refused(response) => {
+            Admission::Refused(response) => {
                 self.tell_outcome(operation, "refused");
                 return response;
             }
         };
         let (this, kept) = (self.clone(), ticket.clone());
         let work = async move {
-            let result = this.ask(operation, &asker, &whom, &wanted, kept.as_ref()).await;
+            let result = this.ask(operation, &actor, &whom, &wanted, kept.as_ref()).await;
             this.tell(operation, started, result)
         };
-        if let Some(response) = self.desk.to_its_end(work).await {
+        if let Some(response) = self.remotepc.to_its_end(work).await {
             return response;
         }
         self.once.settle(ticket.as_ref(), None).await;
@@ -96,30 +96,35 @@ impl RemotePcState {
     async fn ask(
         &self,
         operation: Operation,
-        asker: &Asker,
+        actor: &RequestActor,
         whom: &[String],
-        wanted: &Wanted,
-        ticket: Option<&Ticket>,
-    ) -> Result<Answer, Failure> {
+        wanted: &RemotePcRequest,
+        ticket: Option<&IdempotencyLease>,
+    ) -> Result<UpstreamResponse, Failure> {
         let call = async {
-            let result = wanted.call(&self.desk.client).await;
+            let result = wanted.call(&self.remotepc.client).await;
             let answer = result.as_ref().ok().filter(|answer| wanted.is_kept(answer));
             self.once.settle(ticket, answer).await;
             result
         };
-        let result = self.desk.ask(asker, operation, whom, call).await;
+        let result = self.remotepc.ask(actor, operation, whom, call).await;
         if let Err(Failure::Unrecorded(_)) = result {
             self.once.settle(ticket, None).await;
         }
         // After a failure, too: nobody knows what came of it.
         if wanted.changes_users() && !matches!(result, Err(Failure::Unrecorded(_))) {
             let directory = Arc::clone(&self.directory);
-            self.desk.lifecycle.spawn(async move { directory.forget().await });
+            self.remotepc.lifecycle.spawn(async move { directory.forget().await });
         }
         result
     }
 
-    fn tell(&self, operation: Operation, started: Instant, result: Result<Answer, Failure>) -> Response {
+    fn tell(
+        &self,
+        operation: Operation,
+        started: Instant,
+        result: Result<UpstreamResponse, Failure>,
+    ) -> Response {
         let elapsed = self.clock.instant().saturating_duration_since(started);
         log(operation, &result, elapsed);
         match result {
@@ -129,7 +134,7 @@ impl RemotePcState {
     }
 
     fn tell_outcome(&self, operation: Operation, outcome: &'static str) {
-        self.desk.metrics.remotepc(operation.as_str(), outcome);
+        self.remotepc.metrics.remotepc(operation.as_str(), outcome);
         tracing::info!(
             operation = operation.as_str(),
             outcome,
@@ -157,20 +162,20 @@ pub(crate) fn refusal(status: StatusCode, description: &str) -> Response {
     enveloped(status, error_envelope(status, &[description]))
 }
 
-async fn add(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
-    state.run(Operation::Add, asker, request).await
+async fn add(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+    state.run(Operation::Add, actor, request).await
 }
 
-async fn invite(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
-    state.run(Operation::Invite, asker, request).await
+async fn invite(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+    state.run(Operation::Invite, actor, request).await
 }
 
-async fn sign_in(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
-    state.run(Operation::SignIn, asker, request).await
+async fn sign_in(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+    state.run(Operation::SignIn, actor, request).await
 }
 
-async fn list(State(state): State<RemotePcState>, asker: Asker, request: Request) -> Response {
-    state.run(Operation::List, asker, request).await
+async fn list(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+    state.run(Operation::List, actor, request).await
 }
 
 /// axum adds `Allow`.
@@ -200,7 +205,7 @@ fn failed(failure: &Failure) -> Response {
     }
 }
 
-fn passed_on(answer: &Answer) -> Response {
+fn passed_on(answer: &UpstreamResponse) -> Response {
     let mut response = enveloped(answer.status(), answer.body().clone());
     if let Some(wait) = answer.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, wait.clone());
@@ -212,7 +217,7 @@ fn enveloped(status: StatusCode, body: Bytes) -> Response {
     with_body(status, "application/json", body)
 }
 
-fn log(operation: Operation, result: &Result<Answer, Failure>, elapsed: Duration) {
+fn log(operation: Operation, result: &Result<UpstreamResponse, Failure>, elapsed: Duration) {
     let upstream_status = match result {
         Ok(answer) => Some(answer.status()),
         Err(Failure::Call(error)) => error.upstream_status(),

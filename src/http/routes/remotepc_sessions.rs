@@ -11,23 +11,23 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::remotepc::{refusal, unavailable};
-use crate::desk::{Asker, Desk, End, Failure, end};
-use crate::domain::{Chance, Clock, is_email_address, iso_millis};
+use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, end};
+use crate::domain::{Clock, RandomSource, is_email_address, iso_millis};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, with_body, with_json};
-use crate::remotepc::{Answer, Operation, Refusal, Sessions, SignIn, Word};
+use crate::remotepc::{ErrorCode, Operation, Refusal, SignIn, SignInLinks, UpstreamResponse};
 
 /// What these routes need.
 pub struct RemotePcSessionsState {
     /// Who signs in.
-    pub desk: Desk,
+    pub remotepc: AuditedRemotePc,
     /// Where links wait.
-    pub sessions: Sessions,
+    pub sessions: SignInLinks,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes codes.
-    pub chance: Chance,
+    pub rng: RandomSource,
 }
 
 /// Who wants to sign in.
@@ -50,15 +50,15 @@ const USE: &str = "remotepc.session.use";
 /// `POST /v1/remotepc/sessions`
 pub(crate) async fn open(
     State(state): State<Arc<RemotePcSessionsState>>,
-    asker: Asker,
+    actor: RequestActor,
     wanted: Result<Json<Wanted>, Problem>,
 ) -> Result<Response, Problem> {
-    let desk = state.desk.clone();
+    let remotepc = state.remotepc.clone();
     let Json(wanted) = match wanted {
         Ok(wanted) => wanted,
         Err(problem) => {
-            let malformed = Failure::Refused(Word::InvalidRequest.into());
-            return Err(match desk.refuse_as(&asker, OPEN, Operation::SignIn, &[], malformed).await {
+            let malformed = Failure::Refused(ErrorCode::InvalidRequest.into());
+            return Err(match remotepc.refuse_as(&actor, OPEN, Operation::SignIn, &[], malformed).await {
                 Failure::Unrecorded(e) => e.into(),
                 _ => problem,
             });
@@ -68,17 +68,20 @@ pub(crate) async fn open(
         Ok(sign_in) => sign_in,
         Err(refusal) => {
             let whom = addresses(&wanted.username);
-            return Err(desk.refuse_as(&asker, OPEN, Operation::SignIn, &whom, refusal.into()).await.into());
+            return Err(remotepc
+                .refuse_as(&actor, OPEN, Operation::SignIn, &whom, refusal.into())
+                .await
+                .into());
         }
     };
-    let opened = desk.to_its_end(async move { state.open(&asker, &sign_in).await }).await;
+    let opened = remotepc.to_its_end(async move { state.open(&actor, &sign_in).await }).await;
     opened.ok_or_else(Problem::internal)?
 }
 
 impl RemotePcSessionsState {
-    async fn open(&self, asker: &Asker, sign_in: &SignIn) -> Result<Response, Problem> {
-        let entries = self.desk.trail.begin(asker, OPEN, &addresses(sign_in.username())).await?;
-        let answer = self.desk.client.sign_in(sign_in).await.map_err(Failure::Call);
+    async fn open(&self, actor: &RequestActor, sign_in: &SignIn) -> Result<Response, Problem> {
+        let entries = self.remotepc.trail.begin(actor, OPEN, &addresses(sign_in.username())).await?;
+        let answer = self.remotepc.client.sign_in(sign_in).await.map_err(Failure::Call);
         let mut end = end(&answer);
         let opened = answer.map_err(Problem::from).and_then(|answer| {
             let link = link(&answer).inspect_err(|_| {
@@ -88,7 +91,7 @@ impl RemotePcSessionsState {
             })?;
             self.put_away(link, sign_in.username()).inspect_err(|_| end.outcome = "crowded")
         });
-        self.desk.metrics.remotepc("signin", end.outcome);
+        self.remotepc.metrics.remotepc("signin", end.outcome);
         tracing::info!(outcome = end.outcome, "a one-time link to RemotePC was asked for");
         entries.end(&end).await;
         opened
@@ -96,7 +99,7 @@ impl RemotePcSessionsState {
 
     /// Puts a link behind a code, and says where it is.
     fn put_away(&self, link: SecretString, username: &str) -> Result<Response, Problem> {
-        let ticket = self.sessions.put(link, username, self.clock.now(), &self.chance);
+        let ticket = self.sessions.put(link, username, self.clock.now(), &self.rng);
         let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
         let url = format!("/admin/remotepc/sessions/{}", ticket.code.expose_secret());
         let opened = Opened { url: &url, expires_at: iso_millis::text(ticket.until) };
@@ -110,7 +113,7 @@ fn addresses(username: &str) -> Vec<String> {
 }
 
 /// The link of an answer that holds one, and that can be followed.
-fn link(answer: &Answer) -> Result<SecretString, Problem> {
+fn link(answer: &UpstreamResponse) -> Result<SecretString, Problem> {
     if !answer.is_success() {
         let words = answer.error_words();
         let detail = format!("RemotePC refused: {}", words.join(", "));
@@ -129,7 +132,7 @@ fn link(answer: &Answer) -> Result<SecretString, Problem> {
 /// `GET /admin/remotepc/sessions/{code}`: no key is needed, the code is one.
 pub(crate) async fn follow(
     State(state): State<Arc<RemotePcSessionsState>>,
-    asker: Asker,
+    actor: RequestActor,
     headers: HeaderMap,
     Path(code): Path<String>,
 ) -> Response {
@@ -139,9 +142,9 @@ pub(crate) async fn follow(
     // Unknown, used and too late look the same, and none is written down: anybody may ask.
     let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
     let Some(waiting) = state.sessions.take(&code, state.clock.now()) else { return not_found() };
-    let asker = asker.with_a_link();
+    let actor = actor.with_a_link();
     let whom = addresses(&waiting.username);
-    let entries = match state.desk.trail.begin(&asker, USE, &whom).await {
+    let entries = match state.remotepc.trail.begin(&actor, USE, &whom).await {
         Ok(entries) => entries,
         Err(e) => {
             tracing::error!(error = %e, "the store did not do what a request needed");
@@ -150,10 +153,10 @@ pub(crate) async fn follow(
         }
     };
     let Some(location) = location(&waiting.link) else {
-        entries.end(&End { outcome: "bad_response", detail: None }).await;
+        entries.end(&ActionOutcome { outcome: "bad_response", detail: None }).await;
         return not_found();
     };
-    entries.end(&End { outcome: "ok", detail: None }).await;
+    entries.end(&ActionOutcome { outcome: "ok", detail: None }).await;
     let mut response = with_body(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, location);

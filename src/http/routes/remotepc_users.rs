@@ -8,21 +8,21 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::desk::{Asker, Desk, Failure};
+use crate::audited::{AuditedRemotePc, Failure, RequestActor};
 use crate::domain::{Cursor, Invalid, Limit, defused, iso_millis};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
 use crate::remotepc::{
-    CallError, Directory, DirectoryError, Listing, Operation, SortBy, Totals, User, UserFilter,
+    CallError, Listing, Operation, SortBy, Totals, User, UserFilter, UserListCache, UserListError,
 };
 
 /// What the route needs.
 pub struct RemotePcUsersState {
     /// Who knows the users.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<UserListCache>,
     /// Who asks upstream.
-    pub desk: Desk,
+    pub remotepc: AuditedRemotePc,
 }
 
 /// A page of users. The totals are those of all that fit, on this page or not.
@@ -50,12 +50,12 @@ struct Query {
 /// `GET /v1/remotepc/users`
 pub(crate) async fn list(
     State(state): State<Arc<RemotePcUsersState>>,
-    asker: Asker,
+    actor: RequestActor,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
     let query = parse(params, &headers)?;
-    let listing = state.listing(asker, query.refresh).await?;
+    let listing = state.listing(actor, query.refresh).await?;
     let users = listing.select(&query.filter, query.by, query.descending);
     if query.csv {
         return csv(&users);
@@ -73,16 +73,16 @@ pub(crate) async fn list(
 
 impl RemotePcUsersState {
     /// The list, which is upstream's own when the kept one is too old. Only what is asked of upstream is written down.
-    async fn listing(&self, asker: Asker, refresh: bool) -> Result<Listing, Problem> {
-        let (desk, directory) = (self.desk.clone(), Arc::clone(&self.directory));
+    async fn listing(&self, actor: RequestActor, refresh: bool) -> Result<Listing, Problem> {
+        let (remotepc, directory) = (self.remotepc.clone(), Arc::clone(&self.directory));
         let work = async move {
             let ask = async {
-                let answer = desk.ask(&asker, Operation::List, &[], desk.client.list()).await;
+                let answer = remotepc.ask(&actor, Operation::List, &[], remotepc.client.list()).await;
                 answer.map_err(Unlisted::Failure)
             };
             directory.list(refresh, ask).await
         };
-        let listing = self.desk.to_its_end(work).await.ok_or_else(Problem::internal)?;
+        let listing = self.remotepc.to_its_end(work).await.ok_or_else(Problem::internal)?;
         Ok(listing?)
     }
 }
@@ -93,7 +93,7 @@ enum Unlisted {
     #[error(transparent)]
     Failure(Failure),
     #[error(transparent)]
-    Unusable(#[from] DirectoryError),
+    Unusable(#[from] UserListError),
 }
 
 fn parse(mut params: Params, headers: &HeaderMap) -> Result<Query, Problem> {

@@ -17,24 +17,24 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::events::EventsState;
-use crate::domain::{Cursor, EventFilter, Invalid, Kept, Limit, Order, Standing};
+use crate::domain::{Cursor, CursorStatus, EventFilter, Invalid, Limit, Order, RetainedRange};
 use crate::http::auth::Caller;
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
-use crate::http::sse::{self, LAST_EVENT_ID, Piece};
+use crate::http::sse::{self, LAST_EVENT_ID, SseChunk};
+use crate::notifier::Subscriber;
 use crate::store::StoreError;
 use crate::telemetry::WaiterGuard;
-use crate::wake::Watcher;
 
 /// After so long without anything else there is a comment, and the place when it has moved.
 const PING: Duration = Duration::from_secs(15);
 
 /// How long a stream waits before it looks again unasked. Whoever listens for other replicas wakes all when its
 /// connection was lost; this is for what nobody has thought of.
-const SAFETY_POLL: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long a stream waits before it looks again when it could not.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// When a reader shall come back whose connection ends without a word.
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -142,9 +142,9 @@ struct Reader {
     /// Who reads: a key can be revoked while its stream is open.
     caller: Caller,
     filter: EventFilter,
-    watcher: Watcher,
+    watcher: Subscriber,
     /// What is said first.
-    greeting: Option<Piece>,
+    greeting: Option<SseChunk>,
     /// This and all before it was read.
     place: Cursor,
     /// What was read has been said up to here, or was said to have been passed over.
@@ -165,14 +165,14 @@ impl Reader {
         room: OwnedSemaphorePermit,
     ) -> Result<Self, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
-        let watcher = state.wake.watch_events();
+        let watcher = state.notifier.watch_events();
         let counted = state.metrics.waiter();
         // Asked for in any case: while the store is away nobody shall be told that all is well.
         let kept = state.store.kept().await?;
         let place = asked.unwrap_or(kept.newest);
         // Without its place, whoever came with none and was cut off before the first event would miss what was stored
         // meanwhile.
-        let greeting = Piece::default().retry(COME_BACK).place(place);
+        let greeting = SseChunk::default().retry(COME_BACK).place(place);
         Ok(Self {
             state,
             caller,
@@ -208,7 +208,7 @@ impl Reader {
                     None => return Some(self.farewell()),
                 }
             }
-            let pause = if self.next == Next::Retry { LOOK_AGAIN } else { SAFETY_POLL };
+            let pause = if self.next == Next::Retry { RETRY_DELAY } else { POLL_INTERVAL };
             if self.next == Next::End {
                 return None;
             }
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     /// The next page, if there is one.
-    async fn look(&mut self) -> Result<Option<Piece>, StoreError> {
+    async fn look(&mut self) -> Result<Option<SseChunk>, StoreError> {
         let state = Arc::clone(&self.state);
         let _turn = state.streams.turn().await;
         self.filter.order = Order::Ascending { after: self.place };
@@ -247,32 +247,32 @@ impl Reader {
             return Ok(None);
         }
         self.told = last.cursor;
-        let said = page.data.iter().fold(Piece::default(), |piece, event| {
+        let said = page.data.iter().fold(SseChunk::default(), |piece, event| {
             piece.event(event.cursor, event.event_type.as_str(), event)
         });
         Ok(Some(said))
     }
 
     /// Why what comes after the place is not all that there was, if so.
-    fn lost(&self, kept: Kept) -> Option<&'static str> {
+    fn lost(&self, kept: RetainedRange) -> Option<&'static str> {
         match kept.standing(self.place) {
-            Standing::Good => None,
-            Standing::Pruned => Some("pruned"),
-            Standing::Foreign => Some("unknown"),
+            CursorStatus::Good => None,
+            CursorStatus::Pruned => Some("pruned"),
+            CursorStatus::Foreign => Some("unknown"),
         }
     }
 
     /// Says that the reader has to begin anew, and goes on from the oldest event.
-    fn resync(&mut self, reason: &str, kept: Kept) -> Piece {
+    fn resync(&mut self, reason: &str, kept: RetainedRange) -> SseChunk {
         let asked = std::mem::replace(&mut self.place, kept.before_oldest());
         (self.told, self.next, self.catching_up) = (self.place, Next::Look, true);
         let data = json!({"reason": reason, "asked": asked, "oldest": kept.oldest});
-        Piece::default().event(self.place, "resync", &data)
+        SseChunk::default().event(self.place, "resync", &data)
     }
 
     /// Says that we are there, and how far we have come when only what the filter leaves out has happened since.
     fn ping(&mut self) -> Bytes {
-        let ping = Piece::default().comment("ping");
+        let ping = SseChunk::default().comment("ping");
         let moved = self.told < self.place;
         self.told = self.place;
         if moved { ping.place(self.place).into() } else { ping.into() }
@@ -281,11 +281,11 @@ impl Reader {
     /// Ends the stream. Those who were here together shall not come back together.
     fn farewell(&mut self) -> Bytes {
         self.next = Next::End;
-        let mut farewell = Piece::default().comment("stopping");
+        let mut farewell = SseChunk::default().comment("stopping");
         if self.told < self.place {
             farewell = farewell.place(self.place);
         }
-        farewell.retry(COME_BACK.mul_f64(0.5 + 2.0 * self.state.chance.fraction())).into()
+        farewell.retry(COME_BACK.mul_f64(0.5 + 2.0 * self.state.rng.fraction())).into()
     }
 
     fn complain(&mut self, e: &StoreError) {

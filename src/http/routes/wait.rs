@@ -11,14 +11,14 @@ use futures_util::stream::unfold;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 
-use crate::authentications::{Authentications, Change, Crowded, Watching};
+use crate::authentications::{Authentications, Change, LimitExceeded, Watching};
 use crate::domain::{AuthenticationStatus, BadTicket};
 use crate::http::connection::Disconnect;
 use crate::http::envelope::Envelope;
 use crate::http::extract::Path;
 use crate::http::problem::Problem;
 use crate::http::respond::empty;
-use crate::http::sse::{self, Piece};
+use crate::http::sse::{self, SseChunk};
 
 /// How often a line is sent that says nothing: proxies cut connections that are silent for long.
 const PING: Duration = Duration::from_secs(15);
@@ -53,13 +53,15 @@ pub(crate) async fn wait(
             return Envelope::unavailable().into_response();
         }
     }
-    let place = match authentications.place(&ticket) {
-        Ok(place) => place,
-        Err(Crowded::Ticket) => return Problem::too_many(Crowded::Ticket.to_string()).into_response(),
-        Err(Crowded::Door) => return Envelope::crowded().into_response(),
+    let permit = match authentications.permit(&ticket) {
+        Ok(permit) => permit,
+        Err(LimitExceeded::Ticket) => {
+            return Problem::too_many(LimitExceeded::Ticket.to_string()).into_response();
+        }
+        Err(LimitExceeded::Door) => return Envelope::crowded().into_response(),
     };
-    let watching = authentications.watch(admitted, place);
-    let watcher = Watcher { watching, disconnect, told: None, over: false };
+    let watching = authentications.watch(admitted, permit);
+    let watcher = TicketStream { watching, disconnect, told: None, over: false };
     sse::response(unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher))))
 }
 
@@ -71,14 +73,14 @@ fn has_heard_the_end(headers: &HeaderMap, query: Option<&str>) -> bool {
 }
 
 /// Tells how far an authentication has come, each time that this changes, until it is over.
-struct Watcher {
+struct TicketStream {
     watching: Watching,
     disconnect: Disconnect,
     told: Option<AuthenticationStatus>,
     over: bool,
 }
 
-impl Watcher {
+impl TicketStream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.over {
@@ -98,16 +100,16 @@ impl Watcher {
             };
             match change {
                 Change::Perhaps => {}
-                Change::NotYet => return Some(Piece::default().comment("ping").into()),
+                Change::NotYet => return Some(SseChunk::default().comment("ping").into()),
                 Change::Never => return None,
             }
         }
     }
 
-    fn tell(&mut self, status: AuthenticationStatus) -> Piece {
+    fn tell(&mut self, status: AuthenticationStatus) -> SseChunk {
         let first = self.told.replace(status).is_none();
         self.over = status != AuthenticationStatus::Pending;
-        let piece = if first { Piece::default().retry(RETRY) } else { Piece::default() };
+        let piece = if first { SseChunk::default().retry(RETRY) } else { SseChunk::default() };
         let data = json!({"status": status});
         if self.over { piece.event(status, "status", &data) } else { piece.message("status", &data) }
     }

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::domain::{Event, EventFilter, EventId, EventType, Kept, Page, SystemClock, Trust, Uaid};
-use crate::handover::{Places, handover};
+use crate::domain::{Event, EventFilter, EventId, EventType, Page, RetainedRange, SystemClock, Trust, Uaid};
+use crate::fast_path::{ConcurrencyLimiter, fast_path};
 
 /// Appends only as often as it is allowed to, and remembers how many at a time.
 struct Held {
@@ -24,7 +24,7 @@ impl EventStore for Held {
         &self,
         events: &[NewEvent],
         _: Timestamp,
-        _: Option<&FirstLease>,
+        _: Option<&InitialLease>,
     ) -> Result<Appended, StoreError> {
         self.commits.acquire().await.expect("nobody closes it").forget();
         self.groups.lock().expect("no test panics with it").push(events.len());
@@ -39,7 +39,7 @@ impl EventStore for Held {
         unreachable!("a recorder only appends")
     }
 
-    async fn kept(&self) -> Result<Kept, StoreError> {
+    async fn kept(&self) -> Result<RetainedRange, StoreError> {
         unreachable!("a recorder only appends")
     }
 
@@ -50,23 +50,23 @@ impl EventStore for Held {
 
 fn recorder(room: usize, broken: bool) -> (Recorder, Arc<Held>) {
     let store = Arc::new(Held { commits: Semaphore::new(0), groups: Mutex::default(), broken });
-    let (handover, _) = handover(Places::new(1, 1));
+    let (fast_path, _) = fast_path(ConcurrencyLimiter::new(1, 1));
     let writer = Writer {
         store: Arc::clone(&store) as Arc<dyn EventStore>,
-        wake: Wake::new(),
-        handover,
+        notifier: Notifier::new(),
+        fast_path,
         lease: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
-        chance: Chance::seeded(1),
+        rng: RandomSource::seeded(1),
         metrics: Metrics::new(),
     };
     (Recorder::start(writer, &Lifecycle::new(), room), store)
 }
 
 fn event(number: u8) -> NewEvent {
-    let chance = Chance::seeded(u64::from(number));
+    let rng = RandomSource::seeded(u64::from(number));
     NewEvent {
-        id: EventId::new(Timestamp::UNIX_EPOCH, &chance),
+        id: EventId::new(Timestamp::UNIX_EPOCH, &rng),
         event_type: EventType::Authenticated,
         service: Some("default".parse().unwrap()),
         uaid: Some(Uaid::from_bytes([number; 16])),

@@ -50,7 +50,7 @@ impl Primary {
     }
 
     /// The servers, for people.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn target(&self) -> String {
         let server = |options: &PgConnectOptions| match options.get_socket() {
             Some(folder) => folder.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),

@@ -29,8 +29,8 @@ const LAG: i64 = 1_000;
 type Seen = Option<(u64, SystemTime)>;
 
 /// Runs until it is stopped.
-pub(super) async fn run(place: &OpenedFile, stop: &CancellationToken) {
-    let mut wal = place.path.clone().into_os_string();
+pub(super) async fn run(target: &OpenedFile, stop: &CancellationToken) {
+    let mut wal = target.path.clone().into_os_string();
     wal.push("-wal");
     let wal = PathBuf::from(wal);
     let mut before = look(&wal);
@@ -42,7 +42,7 @@ pub(super) async fn run(place: &OpenedFile, stop: &CancellationToken) {
         if size < LARGE && !has_rested {
             continue;
         }
-        if let Err(error) = empty(place).await {
+        if let Err(error) = empty(target).await {
             tracing::debug!(%error, size, "the write-ahead log could not be emptied; trying again");
         }
     }
@@ -53,8 +53,8 @@ fn look(wal: &PathBuf) -> Seen {
     Some((found.len(), found.modified().ok()?))
 }
 
-async fn empty(place: &OpenedFile) -> sqlx::Result<()> {
-    let connecting = options(&place.path).busy_timeout(BUSY_TIMEOUT);
+async fn empty(target: &OpenedFile) -> sqlx::Result<()> {
+    let connecting = options(&target.path).busy_timeout(BUSY_TIMEOUT);
     let mut connection = SqliteConnection::connect_with(&connecting).await?;
     let moved = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut connection).await?;
     let (pages, moved): (i64, i64) = (moved.try_get(1)?, moved.try_get(2)?);

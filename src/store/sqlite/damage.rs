@@ -26,9 +26,9 @@ pub(super) async fn check(path: &Path, connection: &mut SqliteConnection) -> sql
 }
 
 /// Remembers damage, and logs it the first time.
-pub(super) fn notice(place: &OpenedFile, error: &sqlx::Error) {
-    if is_damage(error) && !place.is_damaged.swap(true, Ordering::Relaxed) {
-        tracing::error!(file = %place.path.display(), %error, "the database file is damaged; {DAMAGED}");
+pub(super) fn notice(target: &OpenedFile, error: &sqlx::Error) {
+    if is_damage(error) && !target.is_damaged.swap(true, Ordering::Relaxed) {
+        tracing::error!(file = %target.path.display(), %error, "the database file is damaged; {DAMAGED}");
     }
 }
 

@@ -15,13 +15,13 @@ common! {
     /// The one probe of an endpoint that is held back: whoever moves its time on may send it.
     PROBE_ENDPOINT = "UPDATE endpoints SET probe_at = $2 WHERE id = $1 AND probe_at <= $3 AND enabled";
     /// A success ends a time of holding back.
-    RELEASE_ENDPOINT = "UPDATE endpoints SET failures = 0, failing_since = NULL, probe_at = NULL \
+    END_HOLD = "UPDATE endpoints SET failures = 0, failing_since = NULL, probe_at = NULL \
         WHERE id = $1 AND probe_at IS NOT NULL";
     /// A success makes failures before it a thing of the past.
-    FORGIVE_ENDPOINT = "UPDATE endpoints SET failures = 0, failing_since = NULL WHERE id = $1 AND failures > 0";
+    RESET_FAILURES = "UPDATE endpoints SET failures = 0, failing_since = NULL WHERE id = $1 AND failures > 0";
     /// So many failures more ($2) at $3. From the 50th in a row ($4) on the endpoint is probed, at $5 for the first time. A
     /// stretch of failures whose last one was before $6 has ended, and another begins.
-    BLAME_ENDPOINT = "UPDATE endpoints SET failures = failures + $2, last_failure_at = $3, \
+    RECORD_FAILURES = "UPDATE endpoints SET failures = failures + $2, last_failure_at = $3, \
             failing_since = CASE WHEN failing_since IS NULL OR COALESCE(last_failure_at, $3) < $6 THEN $3 ELSE failing_since END, \
             probe_at = CASE WHEN probe_at IS NULL AND failures + $2 >= $4 THEN $5 ELSE probe_at END \
         WHERE id = $1 RETURNING failing_since";

@@ -44,9 +44,9 @@ common! {
     );
     /// Reads an endpoint and keeps it from all others until the transaction ends: writing is what every engine
     /// understands by that.
-    HOLD = concat!("UPDATE endpoints SET id = id WHERE id = $1 RETURNING ", endpoint_columns!());
+    LOCK_ENDPOINT = concat!("UPDATE endpoints SET id = id WHERE id = $1 RETURNING ", endpoint_columns!());
     /// Everything of an endpoint that is held, but where it comes from.
-    REWRITE = "UPDATE endpoints SET name = $2, url = $3, secret = $4, types = $5, services = $6, format = $7, \
+    UPDATE_ENDPOINT = "UPDATE endpoints SET name = $2, url = $3, secret = $4, types = $5, services = $6, format = $7, \
         expected_only = $8, headers = $9, schedule = $10, timeout = $11, max_in_flight = $12, rate_limit = $13, \
         signing_key = $14, previous_secret = $15, previous_secret_until = $16, failures = $17, failing_since = $18, \
         probe_at = $19, enabled = $20, disabled_reason = $21 WHERE id = $1";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use remgate::domain::{AdminKeys, ApiKey, Chance, Grant, KeyDigest, KeyId, PostgresUrl, Scope};
+use remgate::domain::{AdminKeys, ApiKey, Grant, KeyDigest, KeyId, PostgresUrl, RandomSource, Scope};
 use remgate::store::{self, LastAdminKey, Location, Removal, Store};
 use serde_json::json;
 
@@ -30,7 +30,7 @@ fn location(engine: &Engine) -> Location {
 
 /// Puts an admin key into a store, as no request could if it has expired.
 async fn stored(store: &dyn Store, seed: u64, expires_at: Option<Timestamp>) -> KeyId {
-    let id = KeyId::new(Timestamp::UNIX_EPOCH, &Chance::seeded(seed));
+    let id = KeyId::new(Timestamp::UNIX_EPOCH, &RandomSource::seeded(seed));
     let key = ApiKey {
         id: id.clone(),
         name: "stored".parse().unwrap(),

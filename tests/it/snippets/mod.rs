@@ -4,7 +4,7 @@
 mod verify;
 
 use http::Method;
-use remgate::domain::{AsymmetricKey, Chance, Clock, SigningSecret, SystemClock};
+use remgate::domain::{AsymmetricKey, Clock, RandomSource, SigningSecret, SystemClock};
 use serde_json::json;
 
 use crate::endpoints::{at, make};
@@ -148,9 +148,9 @@ impl Request {
     /// Signed by who may not.
     fn forge(&mut self) {
         let at = self.timestamp.parse().expect("seconds");
-        let chance = Chance::seeded(1);
-        let by_secret = SigningSecret::generate(&chance).sign(&self.id, at, self.body.as_bytes());
-        let by_key = AsymmetricKey::generate(&chance).sign(&self.id, at, self.body.as_bytes());
+        let rng = RandomSource::seeded(1);
+        let by_secret = SigningSecret::generate(&rng).sign(&self.id, at, self.body.as_bytes());
+        let by_key = AsymmetricKey::generate(&rng).sign(&self.id, at, self.body.as_bytes());
         self.signature = format!("{by_secret} {by_key}");
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use remgate::config::{Config, Sources};
-use remgate::domain::{Chance, ManualClock};
-use remgate::gateway::{Gateway, Seams};
+use remgate::domain::{ManualClock, RandomSource};
+use remgate::gateway::{Environment, Gateway};
 use remgate::resolver::{Resolve, SystemResolver};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,9 @@ impl TestGateway {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = load(&text(database, more));
         let clock = ManualClock::at(START.parse().expect("a time"));
-        let seams = Seams { clock: Arc::new(clock.clone()), chance: Chance::seeded(number), resolver };
-        let gateway = Gateway::build(&config, "remgate.toml", seams).await.expect("a gateway");
+        let environment =
+            Environment { clock: Arc::new(clock.clone()), rng: RandomSource::seeded(number), resolver };
+        let gateway = Gateway::build(&config, "remgate.toml", environment).await.expect("a gateway");
         let public = Client::at(&format!("http://{}", gateway.public_address()));
         let internal = Client::at(&format!("http://{}", gateway.internal_address()));
         let stop = CancellationToken::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::domain::RateLimit;
 
 /// How many ids, and how many paths with a rate, are remembered; the oldest are forgotten first.
-const MOST: usize = 100_000;
+const MAX_REMEMBERED: usize = 100_000;
 
 /// What is remembered. It ends with the process.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Memory {
     pub(super) fn note(&mut self, path: &str, id: &str) -> Tries {
         let key = (path.to_owned(), id.to_owned());
         if !self.tries.contains_key(&key) {
-            if self.oldest.len() >= MOST
+            if self.oldest.len() >= MAX_REMEMBERED
                 && let Some(oldest) = self.oldest.pop_front()
             {
                 self.tries.remove(&oldest);
@@ -54,7 +54,7 @@ impl Memory {
 
     /// Takes one request out of a path's rate; when none is left, how long it is until one is.
     pub(super) fn take(&mut self, path: &str, rate: RateLimit, now: Instant) -> Result<(), Duration> {
-        if self.rates.len() >= MOST && !self.rates.contains_key(path) {
+        if self.rates.len() >= MAX_REMEMBERED && !self.rates.contains_key(path) {
             self.rates.clear();
         }
         let taken = self.rates.entry(path.to_owned()).or_default();
@@ -94,10 +94,10 @@ mod tests {
     #[test]
     fn the_oldest_ids_are_forgotten() {
         let mut memory = Memory::default();
-        for number in 0..=MOST {
+        for number in 0..=MAX_REMEMBERED {
             memory.note("/", &number.to_string());
         }
-        assert_eq!(memory.tries.len(), MOST);
+        assert_eq!(memory.tries.len(), MAX_REMEMBERED);
         assert_eq!((memory.note("/", "1").attempt, memory.note("/", "0").attempt), (2, 1));
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::request::Parts;
 
-use crate::cli::known::{Checking, Ring};
+use crate::cli::key_ring::{Ring, VerifyOptions};
 use crate::cli::options::Global;
 use crate::cli::output::{line, remark};
 use crate::cli::simulate::door::{GRACE, accept, listen};
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Options {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
     #[command(flatten)]
-    checking: Checking,
+    checking: VerifyOptions,
     #[command(flatten)]
     behaviour: Behaviour,
     /// Print one JSON object for each request

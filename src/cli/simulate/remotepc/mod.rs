@@ -19,7 +19,7 @@ use secrecy::SecretString;
 
 use crate::cli::output::{line, remark};
 use crate::cli::simulate::door::{GRACE, accept, listen};
-use crate::domain::{Chance, HumanDuration};
+use crate::domain::{HumanDuration, RandomSource};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
 use desk::{Desk, Trouble};
@@ -78,7 +78,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         base: base.clone(),
         trouble: options.trouble,
         slow_by: options.slow_by.get(),
-        chance: Chance::from_os(),
+        rng: RandomSource::from_os(),
     };
     line(&base)?;
     remark(&format!(

@@ -17,7 +17,7 @@ use super::BASE;
 use super::desk::{Desk, Message, Outcome, Trouble, is_slow};
 use super::said::Said;
 use crate::cli::output::line;
-use crate::domain::{Chance, Clock, SystemClock};
+use crate::domain::{Clock, RandomSource, SystemClock};
 
 /// What happens instead of an answer: the connection breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(super) struct Account {
     pub(super) base: String,
     pub(super) trouble: Option<Trouble>,
     pub(super) slow_by: Duration,
-    pub(super) chance: Chance,
+    pub(super) rng: RandomSource,
 }
 
 /// What was asked.
@@ -131,7 +131,7 @@ impl Account {
     }
 
     fn token(&self) -> String {
-        format!("{:032x}", u128::from_le_bytes(self.chance.bytes()))
+        format!("{:032x}", u128::from_le_bytes(self.rng.bytes()))
     }
 
     fn knows_key(&self, headers: &HeaderMap) -> bool {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::http::gate::Gate;
+use crate::http::callback_auth::CallbackAuth;
 
 const MASK: &str = "***";
 
@@ -27,7 +27,7 @@ pub(super) fn path(path: &str) -> String {
 }
 
 /// A request as text, at most `most` bytes: percent-decoded, with every token of the gate masked.
-pub(super) fn request(gate: &Gate, method: &Method, uri: &Uri, body: &str, most: usize) -> String {
+pub(super) fn request(gate: &CallbackAuth, method: &Method, uri: &Uri, body: &str, most: usize) -> String {
     let mut text = format!("{method} {}", masked(gate, uri.path()));
     if let Some(query) = uri.query() {
         text.push('?');
@@ -53,7 +53,7 @@ fn is_word(character: char) -> bool {
 }
 
 /// Decodes as long as something is encoded, and masks every word that is a token.
-fn masked(gate: &Gate, text: &str) -> String {
+fn masked(gate: &CallbackAuth, text: &str) -> String {
     let mut plain = text.to_owned();
     for _ in 0..4 {
         match percent_decode_str(&plain).decode_utf8_lossy() {
@@ -84,13 +84,13 @@ fn masked(gate: &Gate, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::gate::GateRule;
+    use crate::http::callback_auth::GateRule;
 
     const TOKEN: &str = "kZ3vX9mQ2rT7wB5nL8cJ4A";
 
-    fn gate() -> Gate {
+    fn gate() -> CallbackAuth {
         let service = "default".parse().unwrap();
-        Gate::new(vec![GateRule { service, tokens: vec![TOKEN.into()], allow_from: Vec::new() }])
+        CallbackAuth::new(vec![GateRule { service, tokens: vec![TOKEN.into()], allow_from: Vec::new() }])
     }
 
     #[rstest::rstest]

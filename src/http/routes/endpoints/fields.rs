@@ -6,8 +6,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::{
-    AsymmetricKey, AttemptTimeout, Chance, Change, EndpointChange, EndpointName, EndpointSettings,
-    EndpointUrl, EventType, Format, MaxInFlight, RateLimit, Schedule, Sending, ServiceName, SigningSecret,
+    AsymmetricKey, AttemptTimeout, EndpointChange, EndpointName, EndpointSettings, EndpointUrl, EventType,
+    FieldPatch, Format, MaxInFlight, RandomSource, RateLimit, Schedule, Sending, ServiceName, SigningSecret,
 };
 use crate::http::problem::Problem;
 
@@ -15,19 +15,19 @@ use crate::http::problem::Problem;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fields {
-    name: Change<EndpointName>,
-    url: Change<EndpointUrl>,
-    secret: Change<SigningSecret>,
-    types: Change<Vec<EventType>>,
-    services: Change<Vec<ServiceName>>,
-    format: Change<Format>,
-    expected_only: Change<bool>,
-    headers: Change<BTreeMap<String, Option<SecretString>>>,
-    schedule: Change<Schedule>,
-    timeout: Change<AttemptTimeout>,
-    max_in_flight: Change<MaxInFlight>,
-    rate_limit: Change<RateLimit>,
-    asymmetric: Change<bool>,
+    name: FieldPatch<EndpointName>,
+    url: FieldPatch<EndpointUrl>,
+    secret: FieldPatch<SigningSecret>,
+    types: FieldPatch<Vec<EventType>>,
+    services: FieldPatch<Vec<ServiceName>>,
+    format: FieldPatch<Format>,
+    expected_only: FieldPatch<bool>,
+    headers: FieldPatch<BTreeMap<String, Option<SecretString>>>,
+    schedule: FieldPatch<Schedule>,
+    timeout: FieldPatch<AttemptTimeout>,
+    max_in_flight: FieldPatch<MaxInFlight>,
+    rate_limit: FieldPatch<RateLimit>,
+    asymmetric: FieldPatch<bool>,
 }
 
 impl Fields {
@@ -35,15 +35,15 @@ impl Fields {
     pub(super) fn settings(
         mut self,
         services: &[ServiceName],
-        chance: &Chance,
+        rng: &RandomSource,
     ) -> Result<EndpointSettings, Problem> {
-        let Change::Set(url) = std::mem::take(&mut self.url) else { return Err(no_url()) };
+        let FieldPatch::Set(url) = std::mem::take(&mut self.url) else { return Err(no_url()) };
         let secret = match std::mem::take(&mut self.secret) {
-            Change::Set(secret) => secret,
-            Change::Keep | Change::Reset => SigningSecret::generate(chance),
+            FieldPatch::Set(secret) => secret,
+            FieldPatch::Keep | FieldPatch::Reset => SigningSecret::generate(rng),
         };
         let mut settings = EndpointSettings {
-            name: generated(chance),
+            name: generated(rng),
             url,
             secret,
             types: Vec::new(),
@@ -52,27 +52,31 @@ impl Fields {
             expected_only: false,
             sending: Sending::default(),
         };
-        let wanted = self.change(services, chance)?;
+        let wanted = self.change(services, rng)?;
         settings.change(&wanted).map_err(|why| Problem::unprocessable(why.to_string()))?;
         Ok(settings)
     }
 
     /// What is to be different about an endpoint.
-    pub(super) fn change(self, services: &[ServiceName], chance: &Chance) -> Result<EndpointChange, Problem> {
-        if !matches!(self.secret, Change::Keep) {
+    pub(super) fn change(
+        self,
+        services: &[ServiceName],
+        rng: &RandomSource,
+    ) -> Result<EndpointChange, Problem> {
+        if !matches!(self.secret, FieldPatch::Keep) {
             return Err(Problem::unprocessable("the secret is changed by POST to `secret/rotate`"));
         }
         let url = match self.url {
-            Change::Keep => None,
-            Change::Reset => return Err(no_url()),
-            Change::Set(url) => Some(url),
+            FieldPatch::Keep => None,
+            FieldPatch::Reset => return Err(no_url()),
+            FieldPatch::Set(url) => Some(url),
         };
         let services = match self.services.or_default(Vec::new) {
             Some(named) => Some(known(named, services)?),
             None => None,
         };
         Ok(EndpointChange {
-            name: self.name.or_default(|| generated(chance)),
+            name: self.name.or_default(|| generated(rng)),
             url,
             types: self.types.or_default(Vec::new).map(distinct),
             services,
@@ -84,9 +88,9 @@ impl Fields {
             max_in_flight: self.max_in_flight,
             rate_limit: self.rate_limit,
             signing_key: match self.asymmetric {
-                Change::Keep => Change::Keep,
-                Change::Reset | Change::Set(false) => Change::Reset,
-                Change::Set(true) => Change::Set(AsymmetricKey::generate(chance)),
+                FieldPatch::Keep => FieldPatch::Keep,
+                FieldPatch::Reset | FieldPatch::Set(false) => FieldPatch::Reset,
+                FieldPatch::Set(true) => FieldPatch::Set(AsymmetricKey::generate(rng)),
             },
         })
     }
@@ -97,8 +101,8 @@ fn no_url() -> Problem {
 }
 
 /// A name that nobody chose, and nobody else has.
-fn generated(chance: &Chance) -> EndpointName {
-    let number = u64::from_le_bytes(chance.bytes()) >> 16;
+fn generated(rng: &RandomSource) -> EndpointName {
+    let number = u64::from_le_bytes(rng.bytes()) >> 16;
     EndpointName::try_from(format!("endpoint-{number:012x}")).expect("letters and digits are a name")
 }
 
@@ -131,21 +135,21 @@ mod tests {
 
     fn change(body: &str) -> EndpointChange {
         let fields: Fields = serde_json::from_str(body).unwrap();
-        fields.change(&[ServiceName::default_service()], &Chance::seeded(1)).unwrap()
+        fields.change(&[ServiceName::default_service()], &RandomSource::seeded(1)).unwrap()
     }
 
     #[test]
     fn absent_is_not_null() {
         let nothing = change("{}");
         assert!(nothing.name.is_none() && nothing.types.is_none());
-        assert_eq!(nothing.schedule, Change::Keep);
-        assert!(matches!((nothing.headers, nothing.signing_key), (Change::Keep, Change::Keep)));
+        assert_eq!(nothing.schedule, FieldPatch::Keep);
+        assert!(matches!((nothing.headers, nothing.signing_key), (FieldPatch::Keep, FieldPatch::Keep)));
         let defaults =
             change(r#"{"name":null,"types":null,"schedule":null,"headers":null,"asymmetric":null}"#);
         assert!(defaults.name.unwrap().as_str().starts_with("endpoint-"));
         assert_eq!(defaults.types, Some(Vec::new()));
-        assert_eq!(defaults.schedule, Change::Reset);
-        assert!(matches!((defaults.headers, defaults.signing_key), (Change::Reset, Change::Reset)));
+        assert_eq!(defaults.schedule, FieldPatch::Reset);
+        assert!(matches!((defaults.headers, defaults.signing_key), (FieldPatch::Reset, FieldPatch::Reset)));
     }
 
     #[rstest::rstest]
@@ -159,7 +163,8 @@ mod tests {
         body: &str,
     ) {
         let fields: Fields = serde_json::from_str(body).unwrap();
-        let refused = fields.change(&[ServiceName::default_service()], &Chance::seeded(1)).err().unwrap();
+        let refused =
+            fields.change(&[ServiceName::default_service()], &RandomSource::seeded(1)).err().unwrap();
         assert_eq!(refused.status().as_u16(), 422);
     }
 }

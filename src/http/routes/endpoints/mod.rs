@@ -17,15 +17,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::domain::{
-    Chance, Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Limit, Page,
+    Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Limit, Page, RandomSource,
     ServiceName, SigningSecret,
 };
 use crate::egress::{Guard, Sender};
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
-use crate::store::{Store, Unedited};
-use crate::wake::Wake;
+use crate::notifier::Notifier;
+use crate::store::{EditError, Store};
 use fields::Fields;
 use view::{Made, View};
 
@@ -38,11 +38,11 @@ pub struct EndpointsState {
     /// What sends a test.
     pub sender: Arc<Sender>,
     /// Who has to look again when an endpoint is enabled or changed.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What makes ids, names, secrets and keys.
-    pub chance: Chance,
+    pub rng: RandomSource,
     /// The services that an endpoint may name.
     pub services: Vec<ServiceName>,
     /// Where the declared ones stand, for people.
@@ -88,7 +88,7 @@ impl EndpointsState {
     async fn edit(&self, id: &EndpointId, edit: EndpointEdit) -> Result<Endpoint, Problem> {
         let edited = self.store.edit_endpoint(id, &edit, self.clock.now()).await?;
         // Before the answer: whatever was confirmed is in force for every attempt that begins later.
-        self.wake.endpoints_changed();
+        self.notifier.endpoints_changed();
         edited.map_err(|unedited| self.problem(id, unedited))
     }
 
@@ -100,24 +100,24 @@ impl EndpointsState {
             .map_err(|refusal| Problem::unprocessable(format!("the url is refused: {refusal}")))
     }
 
-    fn problem(&self, id: &EndpointId, unedited: Unedited) -> Problem {
+    fn problem(&self, id: &EndpointId, unedited: EditError) -> Problem {
         let place = &self.declared_in;
         match unedited {
-            Unedited::Missing => missing(id),
-            Unedited::NameTaken(name) => {
+            EditError::Missing => missing(id),
+            EditError::NameTaken(name) => {
                 Problem::conflict(format!("there is an endpoint named `{name}`; names are unique"))
             }
-            Unedited::Refused(name, EditRefusal::Declared) => Problem::conflict(format!(
+            EditError::Refused(name, EditRefusal::Declared) => Problem::conflict(format!(
                 "the endpoint `{name}` is declared in {place}; change it there and start again"
             )),
-            Unedited::Refused(name, EditRefusal::Undeclared) => Problem::conflict(format!(
+            EditError::Refused(name, EditRefusal::Undeclared) => Problem::conflict(format!(
                 "the endpoint `{name}` was declared in the configuration and is not any more; it can be removed, or \
                  declared in {place} again"
             )),
-            Unedited::Refused(name, EditRefusal::Enabled) => Problem::conflict(format!(
+            EditError::Refused(name, EditRefusal::Enabled) => Problem::conflict(format!(
                 "the endpoint `{name}` is enabled; everything else about it is declared in {place}"
             )),
-            Unedited::Refused(_, EditRefusal::Invalid(why)) => Problem::unprocessable(why.to_string()),
+            EditError::Refused(_, EditRefusal::Invalid(why)) => Problem::unprocessable(why.to_string()),
         }
     }
 }
@@ -154,10 +154,10 @@ async fn show(State(state): Shared, Path(id): Path<EndpointId>, _: NoParams) -> 
 
 /// `POST /v1/endpoints`
 async fn create(State(state): Shared, Json(fields): Json<Fields>) -> Result<Response, Problem> {
-    let settings = fields.settings(&state.services, &state.chance)?;
+    let settings = fields.settings(&state.services, &state.rng)?;
     state.check(&settings.url).await?;
     let now = state.clock.now();
-    let id = EndpointId::new(now, &state.chance);
+    let id = EndpointId::new(now, &state.rng);
     let made = state.store.create_endpoint(&id, &settings, now).await?;
     let endpoint = made.map_err(|unedited| state.problem(&id, unedited))?;
     tracing::info!(endpoint = %endpoint.settings.name, id = %endpoint.id, "an endpoint was made by request");
@@ -173,16 +173,16 @@ async fn change(
     Path(id): Path<EndpointId>,
     Json(fields): Json<Fields>,
 ) -> Result<Response, Problem> {
-    let change = fields.change(&state.services, &state.chance)?;
+    let change = fields.change(&state.services, &state.rng)?;
     if let Some(url) = &change.url {
         // First whether there is anything to change: looking a name up can take a while.
         let mut endpoint = state.find(&id).await?;
-        let permitted = endpoint.edit(&EndpointEdit::Change(Box::default()));
-        permitted.map_err(|why| state.problem(&id, Unedited::Refused(endpoint.settings.name, why)))?;
+        let permitted = endpoint.edit(&EndpointEdit::FieldPatch(Box::default()));
+        permitted.map_err(|why| state.problem(&id, EditError::Refused(endpoint.settings.name, why)))?;
         state.check(url).await?;
     }
-    let endpoint = state.edit(&id, EndpointEdit::Change(Box::new(change))).await?;
-    state.wake.deliveries_due();
+    let endpoint = state.edit(&id, EndpointEdit::FieldPatch(Box::new(change))).await?;
+    state.notifier.deliveries_due();
     tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was changed by request");
     Ok(json(&View::new(&endpoint, &state.defaults)))
 }
@@ -200,16 +200,16 @@ async fn remove(State(state): Shared, Path(id): Path<EndpointId>) -> Result<Resp
 /// A body that says nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 /// `POST /v1/endpoints/{id}/enable`
 async fn enable(
     State(state): Shared,
     Path(id): Path<EndpointId>,
-    Json(Nothing {}): Json<Nothing>,
+    Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let endpoint = state.edit(&id, EndpointEdit::Enable).await?;
-    state.wake.deliveries_due();
+    state.notifier.deliveries_due();
     tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was enabled by request");
     Ok(json(&View::new(&endpoint, &state.defaults)))
 }
@@ -251,7 +251,7 @@ async fn rotate(
     Path(id): Path<EndpointId>,
     Json(Rotation { secret }): Json<Rotation>,
 ) -> Result<Response, Problem> {
-    let secret = secret.unwrap_or_else(|| SigningSecret::generate(&state.chance));
+    let secret = secret.unwrap_or_else(|| SigningSecret::generate(&state.rng));
     let until = state.clock.now().checked_add(OVERLAP).map_err(|_| Problem::internal())?;
     let endpoint = state.edit(&id, EndpointEdit::Rotate(secret, until)).await?;
     tracing::info!(

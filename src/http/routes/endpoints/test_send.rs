@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Nothing, Shared};
+use super::{EmptyBody, Shared};
 use crate::domain::{AttemptReport, Cursor, EndpointId, Event, EventId, EventType, Format, Trust};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
@@ -34,7 +34,7 @@ impl From<AttemptReport> for Tested {
 pub(super) async fn test(
     State(state): Shared,
     Path(id): Path<EndpointId>,
-    Json(Nothing {}): Json<Nothing>,
+    Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let endpoint = state.find(&id).await?;
     if endpoint.settings.format == Format::RemAuth {
@@ -45,7 +45,7 @@ pub(super) async fn test(
     }
     let now = state.clock.now();
     let event = Event {
-        id: EventId::new(now, &state.chance),
+        id: EventId::new(now, &state.rng),
         cursor: Cursor::default(),
         event_type: EventType::Test,
         service: None,

@@ -1,0 +1,217 @@
+//! What is done at RemotePC for people: written down before and after, and done to its end also when nobody waits.
+
+mod actor;
+mod recorder;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+pub use actor::RequestActor;
+pub use recorder::{ActionOutcome, AuditRecorder, OpenEntries};
+
+use crate::domain::{named, sanitize_code};
+use crate::lifecycle::Lifecycle;
+use crate::remotepc::{CallError, Client, InviteResult, Operation, Refusal, UpstreamResponse};
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
+
+/// Upstream, and what has to be done beside asking it.
+#[derive(Clone)]
+pub struct AuditedRemotePc {
+    /// Upstream.
+    pub client: Arc<Client>,
+    /// Where it is written down.
+    pub trail: AuditRecorder,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Who waits for work that its caller no longer waits for.
+    pub lifecycle: Lifecycle,
+}
+
+/// Why there is no answer of upstream's.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for is against the document.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was asked for is too much at once.
+    #[error("the body is larger than it may be")]
+    TooLarge,
+    /// What cannot be written down is not done.
+    #[error("it could not be written down first: {0}")]
+    Unrecorded(StoreError),
+    /// Upstream gave none.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// How many of those whom a refused request names the trail keeps: nothing was done to them.
+const REFUSED_MAX: usize = 100;
+
+impl AuditedRemotePc {
+    /// Does work to its end, also when its caller hangs up. Nothing comes back from work that panicked, or that had to be
+    /// dropped because the process ends.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let hard = self.lifecycle.hard().clone();
+        let work = async move {
+            // Nobody may be there to be told.
+            let _ = tell.send(work.await);
+        };
+        let work = async move {
+            hard.run_until_cancelled_owned(work).await;
+        };
+        self.lifecycle.spawn(work.in_current_span());
+        told.await.ok()
+    }
+
+    /// Makes a call that somebody asked for, unless it cannot be written down.
+    pub async fn ask(
+        &self,
+        actor: &RequestActor,
+        operation: Operation,
+        whom: &[String],
+        call: impl Future<Output = Result<UpstreamResponse, CallError>>,
+    ) -> Result<UpstreamResponse, Failure> {
+        let result = match self.trail.begin(actor, action(operation), whom).await {
+            Ok(entries) => {
+                let result = call.await.map_err(Failure::Call);
+                entries.end_each(ends(&result, whom)).await;
+                result
+            }
+            Err(e) => Err(Failure::Unrecorded(e)),
+        };
+        self.metrics.remotepc(operation.as_str(), outcome(&result));
+        result
+    }
+
+    /// Writes down what was refused without a call. Gives the reason back, or a better one.
+    pub async fn refuse(
+        &self,
+        actor: &RequestActor,
+        operation: Operation,
+        whom: &[String],
+        failure: Failure,
+    ) -> Failure {
+        self.refuse_as(actor, action(operation), operation, whom, failure).await
+    }
+
+    /// The same for something that has a name of its own in the trail.
+    pub async fn refuse_as(
+        &self,
+        actor: &RequestActor,
+        action: &'static str,
+        operation: Operation,
+        whom: &[String],
+        failure: Failure,
+    ) -> Failure {
+        let whom = &whom[..whom.len().min(REFUSED_MAX)];
+        let failure = match self.trail.begin(actor, action, whom).await {
+            Ok(entries) => {
+                entries.end(&failure.end()).await;
+                failure
+            }
+            Err(e) => Failure::Unrecorded(e),
+        };
+        self.metrics.remotepc(operation.as_str(), failure.outcome());
+        failure
+    }
+}
+
+/// What the trail calls an operation.
+#[must_use]
+pub fn action(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Add => "remotepc.add",
+        Operation::Invite => "remotepc.invite",
+        Operation::SignIn => "remotepc.signin",
+        Operation::List => "remotepc.list",
+    }
+}
+
+impl Failure {
+    /// The label that logs, metrics and the trail have for it.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::TooLarge => "refused",
+            Self::Unrecorded(_) => "unrecorded",
+            Self::Call(error) => error.outcome(),
+        }
+    }
+
+    /// The status of our answer, and the words in it.
+    #[must_use]
+    pub fn told(&self) -> (StatusCode, Vec<&'static str>) {
+        match self {
+            Self::Refused(refused) => {
+                (StatusCode::BAD_REQUEST, refused.words().iter().map(|word| word.as_str()).collect())
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, vec!["PAYLOAD_TOO_LARGE"]),
+            Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]),
+            Self::Call(error) => (error.status(), vec![error.word()]),
+        }
+    }
+
+    fn end(&self) -> ActionOutcome {
+        let mut detail = Map::new();
+        if let Self::Call(error) = self {
+            detail.extend(error.upstream_status().map(|it| ("status".to_owned(), it.as_u16().into())));
+        } else {
+            let words: BTreeSet<_> = self.told().1.into_iter().collect();
+            detail.insert("errors".to_owned(), json!(words));
+        }
+        ActionOutcome { outcome: self.outcome(), detail: (!detail.is_empty()).then(|| detail.into()) }
+    }
+}
+
+/// The label for how a call ended.
+pub fn outcome(result: &Result<UpstreamResponse, Failure>) -> &'static str {
+    match result {
+        Ok(answer) if answer.is_success() => "ok",
+        Ok(_) => "upstream_error",
+        Err(failure) => failure.outcome(),
+    }
+}
+
+/// What came of one call.
+pub fn end(result: &Result<UpstreamResponse, Failure>) -> ActionOutcome {
+    match result {
+        Ok(answer) => {
+            let words = answer.error_words();
+            let mut detail = json!({"status": answer.status().as_u16()});
+            if !answer.is_success() {
+                detail["code"] = answer.code().into();
+                detail["errors"] = json!(words);
+            }
+            ActionOutcome { outcome: outcome(result), detail: Some(detail) }
+        }
+        Err(failure) => failure.end(),
+    }
+}
+
+/// What came of it for each whom it was done to: an invitation of many has a result for each.
+fn ends(result: &Result<UpstreamResponse, Failure>, whom: &[String]) -> Vec<ActionOutcome> {
+    let all = end(result);
+    let results = result.as_ref().ok().and_then(|answer| answer.invite_results().ok()).unwrap_or_default();
+    let of = |it: &InviteResult| (named(it.username.as_str()), sanitize_code(it.status.as_str()).to_owned());
+    let by_name: HashMap<_, _> = results.iter().map(of).collect();
+    let one = |(place, name): (usize, &String)| {
+        let (name, mut end) = (named(name), all.clone());
+        let here = results.get(place).map(of).filter(|(it, _)| *it == name).map(|(_, status)| status);
+        let status = here.or_else(|| by_name.get(&name).cloned());
+        if let (Some(status), Some(Value::Object(detail))) = (status, &mut end.detail) {
+            detail.insert("result".to_owned(), status.into());
+        }
+        end
+    };
+    if whom.is_empty() { vec![all] } else { whom.iter().enumerate().map(one).collect() }
+}

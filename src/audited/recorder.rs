@@ -1,0 +1,81 @@
+//! Writes down what is done before it is done, and what came of it afterwards.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::actor::RequestActor;
+use crate::domain::{AuditEnd, AuditId, Clock, NewAuditEntry, RandomSource, named};
+use crate::store::{Store, StoreError};
+
+/// Where deeds are written down.
+#[derive(Clone)]
+pub struct AuditRecorder {
+    /// The store that keeps it.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What makes names of entries.
+    pub rng: RandomSource,
+}
+
+/// What came of a deed, in one word, and the facts: an object. Never a password, a key or a link.
+#[derive(Debug, Clone)]
+pub struct ActionOutcome {
+    /// The word.
+    pub outcome: &'static str,
+    /// The facts.
+    pub detail: Option<Value>,
+}
+
+/// Entries that were begun and have no end yet. Dropped, they stay `unknown`.
+pub struct OpenEntries {
+    trail: AuditRecorder,
+    ids: Vec<AuditId>,
+}
+
+impl AuditRecorder {
+    /// Begins an entry for each of these, or one that names nobody. What cannot be written down must not be done.
+    pub async fn begin(
+        &self,
+        actor: &RequestActor,
+        action: &'static str,
+        whom: &[String],
+    ) -> Result<OpenEntries, StoreError> {
+        let now = self.clock.now();
+        let entry = |whom: Option<&String>| NewAuditEntry {
+            id: AuditId::new(now, &self.rng),
+            at: now,
+            who: actor.who.clone(),
+            action,
+            whom: whom.map(|whom| named(whom)),
+            request_id: actor.request_id.clone(),
+        };
+        let entries: Vec<_> = match whom {
+            [] => vec![entry(None)],
+            all => all.iter().map(|it| entry(Some(it))).collect(),
+        };
+        self.store.begin_entries(&entries).await?;
+        Ok(OpenEntries { trail: self.clone(), ids: entries.into_iter().map(|it| it.id).collect() })
+    }
+}
+
+impl OpenEntries {
+    /// Ends all of them alike.
+    pub async fn end(self, end: &ActionOutcome) {
+        let ends = vec![end.clone(); self.ids.len()];
+        self.end_each(ends).await;
+    }
+
+    /// Ends each in its way, in the order in which they were begun.
+    pub async fn end_each(self, ends: Vec<ActionOutcome>) {
+        let at = self.trail.clock.now();
+        let ends = self.ids.into_iter().zip(ends);
+        let ends = ends.map(|(id, ActionOutcome { outcome, detail })| AuditEnd { id, at, outcome, detail });
+        let ends: Vec<_> = ends.collect();
+        // What was done was done: its answer goes out all the same, and the entry says `unknown`.
+        if let Err(e) = self.trail.store.end_entries(&ends).await {
+            tracing::warn!(error = %e, "the audit trail does not know what came of an action; it says unknown");
+        }
+    }
+}

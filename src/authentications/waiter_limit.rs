@@ -1,0 +1,99 @@
+//! How many may watch at once, for one ticket and altogether: anybody outside may come with a ticket, any number of times.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many watch with one ticket: a few windows, and connections that a browser has left and we have not noticed.
+const MOST_PER_TICKET: usize = 16;
+
+/// How many watch altogether. A door has places for more connections than that, so that callbacks still come in.
+const MAX_WAITERS: usize = 10_000;
+
+/// Who watches.
+#[derive(Debug, Clone, Default)]
+pub struct WaiterLimit(Arc<Mutex<Tickets>>);
+
+#[derive(Debug, Default)]
+struct Tickets {
+    watching: HashMap<String, usize>,
+    all: usize,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitExceeded {
+    /// Too many watch with this ticket.
+    #[error("too many watch with this ticket at once")]
+    Ticket,
+    /// Too many watch altogether.
+    #[error("too many watch at once")]
+    Door,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub struct WaiterPermit {
+    ticket: String,
+    of: WaiterLimit,
+}
+
+impl WaiterLimit {
+    /// Takes a place.
+    pub fn enter(&self, ticket: &str) -> Result<WaiterPermit, LimitExceeded> {
+        let mut tickets = self.tickets();
+        if tickets.all >= MAX_WAITERS {
+            return Err(LimitExceeded::Door);
+        }
+        let watching = tickets.watching.entry(ticket.to_owned()).or_default();
+        if *watching >= MOST_PER_TICKET {
+            return Err(LimitExceeded::Ticket);
+        }
+        *watching += 1;
+        tickets.all += 1;
+        Ok(WaiterPermit { ticket: ticket.to_owned(), of: self.clone() })
+    }
+
+    fn tickets(&self) -> MutexGuard<'_, Tickets> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WaiterPermit {
+    fn drop(&mut self) {
+        let mut tickets = self.of.tickets();
+        tickets.all -= 1;
+        if let Some(watching) = tickets.watching.get_mut(&self.ticket) {
+            *watching -= 1;
+            if *watching == 0 {
+                tickets.watching.remove(&self.ticket);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_has_a_few_places_and_gives_them_back() {
+        let waiter_limit = WaiterLimit::default();
+        let mut places: Vec<_> = (0..MOST_PER_TICKET).map(|_| waiter_limit.enter("one").unwrap()).collect();
+        assert_eq!(waiter_limit.enter("one").unwrap_err(), LimitExceeded::Ticket);
+        waiter_limit.enter("two").unwrap();
+        places.pop();
+        waiter_limit.enter("one").unwrap();
+        drop(places);
+        assert!(waiter_limit.tickets().watching.is_empty() && waiter_limit.tickets().all == 0);
+    }
+
+    #[test]
+    fn the_door_has_places_for_so_many_and_no_more() {
+        let waiter_limit = WaiterLimit::default();
+        let places: Vec<_> =
+            (0..MAX_WAITERS).map(|number| waiter_limit.enter(&number.to_string()).unwrap()).collect();
+        assert_eq!(waiter_limit.enter("more").unwrap_err(), LimitExceeded::Door);
+        drop(places);
+        waiter_limit.enter("more").unwrap();
+    }
+}

@@ -1,0 +1,26 @@
+//! What goes on by itself, whether or not anybody asks.
+
+use crate::authentications::{Expiry, Follower};
+use crate::lifecycle::Lifecycle;
+use crate::provisioning::Provisioner;
+use crate::retention::Retention;
+
+/// Everything that watches the store or the time.
+pub(super) struct BackgroundTasks {
+    pub(super) expiry: Expiry,
+    pub(super) follower: Follower,
+    pub(super) provisioner: Option<Provisioner>,
+    pub(super) retention: Retention,
+}
+
+impl BackgroundTasks {
+    /// Each in a task of its own, until the soft stop.
+    pub(super) fn begin(self, lifecycle: &Lifecycle) {
+        lifecycle.spawn(self.expiry.run());
+        lifecycle.spawn(self.follower.run());
+        lifecycle.spawn(self.retention.run());
+        if let Some(provisioner) = self.provisioner {
+            lifecycle.spawn(provisioner.run());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A door: a listener that no slow, silent or crowding caller can hold.
+//!
+//! hyper's HTTP/1 server is driven by hand because the ready-made accept loops give a connection no deadline for its
+//! first line. HTTP/2 is the business of the proxy that ends TLS.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use pin_project_lite::pin_project;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Service, ServiceExt};
+
+use super::connection::{Connection, ConnectionIo, Disconnect};
+use super::count::Count;
+use super::layers::{MAX_HEAD, MAX_HEADERS};
+use super::write_timeout::WriteTimeout;
+use crate::domain::Clock;
+use crate::lifecycle::Lifecycle;
+
+/// Size of a request's head at which hyper itself refuses it, in bytes. The layers refuse smaller ones, and are able to say
+/// it in the words of the path.
+const HARD_MAX_HEAD: usize = 2 * MAX_HEAD;
+
+/// Number of header lines at which hyper itself refuses a request.
+const HARD_MAX_HEADERS: usize = 2 * MAX_HEADERS;
+
+/// How many connections a door holds at once: ten thousand waiters and some room.
+const MAX_CONNECTIONS: usize = 12_000;
+
+/// How long to wait when the system has no more files to give.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of the connection: a client, or a proxy in front of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// What a door does when a caller hangs up before it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisconnectPolicy {
+    /// Does what was asked all the same: RemAuth says a thing but once.
+    Finish,
+    /// Forgets it: nobody waits any more.
+    Forget,
+}
+
+/// Settings and handles of a listener.
+pub struct Listening {
+    /// Requests that it serves.
+    pub router: Router,
+    /// Counts requests.
+    pub count: Count,
+    /// What happens to the request of a client that disconnects.
+    pub hung_up: DisconnectPolicy,
+    /// Time limit between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Time limit for a client to take any of an answer.
+    pub clock: Arc<dyn Clock>,
+    /// When to stop.
+    pub lifecycle: Lifecycle,
+}
+
+/// Accepts connections until the listeners are to close, each in a task of its own. What the system has accepted until then is
+/// served, too.
+pub async fn serve(listener: TcpListener, listening: Listening) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let closing = listening.lifecycle.closing().clone();
+    let listening = Arc::new(listening);
+    while let Some(accepted) =
+        closing.run_until_cancelled(accept(&listener, &room, listening.count.listener)).await
+    {
+        listening.begin(accepted);
+    }
+    while let Some(accepted) = accept(&listener, &room, listening.count.listener).now_or_never() {
+        listening.begin(accepted);
+    }
+}
+
+type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, name: &'static str) -> Accepted {
+    let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are small and waited for; a refusal costs only some speed.
+                let _ = stream.set_nodelay(true);
+                return (stream, Peer(peer), place);
+            }
+            Err(e) => {
+                tracing::warn!(listener = name, error = %e, "failed to accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Listening {
+    fn begin(self: &Arc<Self>, (stream, peer, place): Accepted) {
+        let this = Arc::clone(self);
+        self.lifecycle.spawn_connection(async move {
+            this.serve_connection(stream, peer).await;
+            drop(place);
+        });
+    }
+
+    async fn serve_connection(&self, stream: TcpStream, peer: Peer) {
+        let connection = Connection::new(stream, self.idle_timeout);
+        let io = WriteTimeout::new(ConnectionIo::new(Arc::clone(&connection)), Arc::clone(&self.clock));
+        let service = Requests {
+            router: self.router.clone(),
+            peer,
+            connection,
+            lifecycle: self.lifecycle.clone(),
+            holds_up_the_end: self.hung_up == DisconnectPolicy::Forget,
+        };
+        let connection = http1::Builder::new()
+            .half_close(self.hung_up == DisconnectPolicy::Finish)
+            // The connection has time limits of its own, which tell an idle client from one that is slow.
+            .header_read_timeout(None)
+            .max_headers(HARD_MAX_HEADERS)
+            .max_buf_size(HARD_MAX_HEAD)
+            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.lifecycle.closing().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.lifecycle.aborted().cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(e) = ended {
+            if e.is_parse() {
+                self.count.unparsable(peer, &e);
+            }
+            tracing::debug!(peer = %peer.0, error = %e, "a connection ended early");
+        }
+    }
+}
+
+/// The requests of one connection.
+#[derive(Clone)]
+struct Requests {
+    router: Router,
+    peer: Peer,
+    connection: Arc<Connection>,
+    lifecycle: Lifecycle,
+    /// Whether a stop waits for requests under way before the listeners close. Callbacks never end while they are sent.
+    holds_up_the_end: bool,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(Disconnect::of(&self.connection));
+        let serving = self.connection.serve();
+        let finishing = self.holds_up_the_end.then(|| self.lifecycle.request());
+        let soft = self.lifecycle.soft().clone();
+        let answering = self.router.clone().oneshot(request.map(Body::new));
+        Box::pin(async move {
+            let mut response = answering.await?;
+            if soft.is_cancelled() {
+                // The client's next request has to go elsewhere.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Body::new(Held { body, _held: (serving, finishing) })))
+        })
+    }
+}
+
+pin_project! {
+    /// A body that holds something until it has been sent, or given up.
+    struct Held<T> {
+        #[pin]
+        body: Body,
+        _held: T,
+    }
+}
+
+impl<T> http_body::Body for Held<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,89 @@
+//! `Idempotency-Key` on adding and inviting: what is sent again is answered as the first time, without a second call.
+//!
+//! No trace of a password is kept: it does not count for what makes two requests the same, and an answer that repeats it
+//! is forgotten.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+
+use super::{enveloped, refusal, unavailable};
+use crate::domain::Actor;
+use crate::http::idempotency::{Idempotency, REPLAYED, key};
+use crate::remotepc::UpstreamResponse;
+use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, StoredResponse};
+
+/// Remembers what was asked for under a key.
+#[derive(Clone)]
+pub(super) struct RemotePcIdempotency {
+    idempotency: Idempotency,
+    dead_after: Duration,
+}
+
+/// Whose turn it is.
+pub(super) enum Admission {
+    /// It is to be done; with a ticket if it has a key.
+    Ours(Option<IdempotencyLease>),
+    /// It was answered, so.
+    Answered(Response),
+    /// It is not to be done.
+    Refused(Response),
+}
+
+impl RemotePcIdempotency {
+    /// For calls that take no longer than this.
+    pub(super) fn new(idempotency: Idempotency, timeout: Duration) -> Self {
+        // Whoever has not answered by then has died over it, and left time for the store beside.
+        Self { idempotency, dead_after: timeout + Duration::from_mins(1) }
+    }
+
+    /// Asks whether a request is to be done that has this fingerprint, if repeating it does harm.
+    pub(super) async fn turn(
+        &self,
+        headers: &HeaderMap,
+        who: &Actor,
+        fingerprint: Option<String>,
+    ) -> Admission {
+        let Some(fingerprint) = fingerprint else { return Admission::Ours(None) };
+        let key = match key(headers) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Admission::Ours(None),
+            Err(_) => return Admission::Refused(refusal(StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY")),
+        };
+        let scope = format!("remotepc:{}", who.id);
+        let identified = IdempotentRequest { scope, key, fingerprint, dead_after: self.dead_after };
+        let begun = self.idempotency.store.begin(&identified, self.idempotency.clock.now()).await;
+        match begun {
+            Ok(BeginOutcome::First(ticket)) => Admission::Ours(Some(ticket)),
+            Ok(BeginOutcome::Answered(kept)) => Admission::Answered(again(kept)),
+            Ok(BeginOutcome::Running) => {
+                Admission::Refused(refusal(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_IN_USE"))
+            }
+            Ok(BeginOutcome::Different) => {
+                Admission::Refused(refusal(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"))
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the store did not do what a request needed");
+                Admission::Refused(unavailable())
+            }
+        }
+    }
+
+    /// Keeps an answer, or makes as if there had been no request.
+    pub(super) async fn settle(&self, ticket: Option<&IdempotencyLease>, answer: Option<&UpstreamResponse>) {
+        let Some(ticket) = ticket else { return };
+        let Some(answer) = answer else {
+            return self.idempotency.forget(ticket).await;
+        };
+        let body = String::from_utf8_lossy(answer.body()).into_owned();
+        self.idempotency.keep(ticket, &StoredResponse { status: answer.status().as_u16(), body }).await;
+    }
+}
+
+fn again(kept: StoredResponse) -> Response {
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    let mut response = enveloped(status, kept.body.into());
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}

@@ -1,0 +1,109 @@
+//! A request to RemotePC: read, judged, and made.
+
+use std::error::Error as _;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
+
+use crate::audited::Failure;
+use crate::remotepc::{
+    AddUser, CallError, Client, ErrorCode, InviteUsers, Operation, Refusal, SignIn, UpstreamResponse,
+    addressed_users,
+};
+
+/// What the internal door takes of a body.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// What somebody wants of upstream.
+pub(super) enum RemotePcRequest {
+    Add(AddUser),
+    Invite(InviteUsers),
+    SignIn(SignIn),
+    List,
+}
+
+/// A request that was read: whom it names, and what it wants if it is worth a call.
+pub(super) struct Read {
+    pub(super) whom: Vec<String>,
+    pub(super) wanted: Result<RemotePcRequest, Failure>,
+}
+
+impl RemotePcRequest {
+    /// Reads a request. Upstream's list is a POST without a body; whatever a client sends along is ignored.
+    pub(super) async fn read(operation: Operation, request: Request) -> Read {
+        if operation == Operation::List {
+            return Read { whom: Vec::new(), wanted: Ok(Self::List) };
+        }
+        match json_body(request).await {
+            Ok(body) => Read {
+                whom: addressed_users(operation, &body),
+                wanted: Self::parse(operation, body).map_err(Failure::Refused),
+            },
+            Err(failure) => Read { whom: Vec::new(), wanted: Err(failure) },
+        }
+    }
+
+    fn parse(operation: Operation, body: Bytes) -> Result<Self, Refusal> {
+        Ok(match operation {
+            Operation::Add => Self::Add(AddUser::parse(body)?),
+            Operation::Invite => Self::Invite(InviteUsers::parse(body)?),
+            Operation::SignIn => Self::SignIn(SignIn::parse(body)?),
+            Operation::List => Self::List,
+        })
+    }
+
+    /// Makes the call.
+    pub(super) async fn call(&self, client: &Client) -> Result<UpstreamResponse, CallError> {
+        match self {
+            Self::Add(user) => client.add(user).await,
+            Self::Invite(users) => client.invite(users).await,
+            Self::SignIn(user) => client.sign_in(user).await,
+            Self::List => client.list().await,
+        }
+    }
+
+    /// What makes another request the same, for those that must not be done twice.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::Add(user) => Some(user.fingerprint()),
+            Self::Invite(users) => Some(users.fingerprint()),
+            Self::SignIn(_) | Self::List => None,
+        }
+    }
+
+    /// Whether an answer may be kept, to be given again.
+    pub(super) fn is_kept(&self, answer: &UpstreamResponse) -> bool {
+        let betrayed = matches!(self, Self::Add(user) if user.echoes_password(answer));
+        answer.is_final() && !betrayed
+    }
+
+    /// Whether it changes who there is.
+    pub(super) fn changes_users(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Invite(_))
+    }
+}
+
+async fn json_body(request: Request) -> Result<Bytes, Failure> {
+    let (head, body) = request.into_parts();
+    if !may_be_json(&head.headers) {
+        return Err(Refusal::from(ErrorCode::InvalidRequest).into());
+    }
+    to_bytes(body, BODY_MAX).await.map_err(|error| {
+        if matches!(error.source(), Some(source) if source.is::<LengthLimitError>()) {
+            Failure::TooLarge
+        } else {
+            Refusal::from(ErrorCode::InvalidRequest).into()
+        }
+    })
+}
+
+/// A body that says nothing about itself is taken for JSON; one that says it is something else is not.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
+    let essence = content_type.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(b"application/json") || essence.to_ascii_lowercase().ends_with(b"+json")
+}

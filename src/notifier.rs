@@ -1,0 +1,214 @@
+//! "Something new, something due": wakes those who wait, in this process and, through PostgreSQL, in others.
+//!
+//! A wake-up carries no data. It says "look again"; the store alone says what there is. Whoever waits first takes a
+//! [`Subscriber`], then looks, then waits on it: so nothing that happens in between is missed.
+
+mod authentications;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use authentications::AuthenticationSubscriber;
+
+use crate::domain::AuthenticationName;
+
+/// Wakes readers of events, the driver of deliveries, and those who wait for an authentication.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    events: watch::Sender<u64>,
+    due: watch::Sender<u64>,
+    others: watch::Sender<u64>,
+    endpoints: watch::Sender<u64>,
+    authentications: authentications::AuthenticationNotifier,
+    waiting: watch::Sender<u64>,
+    next_expiry: watch::Sender<Timestamp>,
+}
+
+impl Notifier {
+    /// Nobody waits yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            events: watch::Sender::new(0),
+            due: watch::Sender::new(0),
+            others: watch::Sender::new(0),
+            endpoints: watch::Sender::new(0),
+            authentications: authentications::AuthenticationNotifier::default(),
+            waiting: watch::Sender::new(0),
+            next_expiry: watch::Sender::new(Timestamp::MAX),
+        }
+    }
+
+    /// There are new events.
+    pub fn events_stored(&self) {
+        bump(&self.events);
+    }
+
+    /// There may be something to deliver.
+    pub fn deliveries_due(&self) {
+        bump(&self.due);
+    }
+
+    /// Another process has stored something, or may have; nobody knows what.
+    pub fn others_stored(&self) {
+        self.events_stored();
+        self.deliveries_due();
+        bump(&self.others);
+    }
+
+    /// The settings of an endpoint have changed, or an endpoint was removed. Called before the change is confirmed.
+    pub fn endpoints_changed(&self) {
+        bump(&self.endpoints);
+    }
+
+    /// The number of changes of endpoints so far. Settings that were read before the number grew may be old.
+    #[must_use]
+    pub fn endpoint_changes(&self) -> u64 {
+        *self.endpoints.borrow()
+    }
+
+    /// An authentication has come, or has run out.
+    pub fn authentication_over(&self, name: &AuthenticationName) {
+        self.authentications.wake(name);
+    }
+
+    /// Some authentications may be over; nobody knows which.
+    pub fn authentications_over(&self) {
+        self.authentications.wake_all();
+    }
+
+    /// Whether anybody waits for an authentication.
+    #[must_use]
+    pub fn is_anybody_waiting(&self) -> bool {
+        !self.authentications.is_empty()
+    }
+
+    /// An expectation runs out then.
+    pub fn schedule_expiry(&self, then: Timestamp) {
+        self.next_expiry.send_if_modified(|next_expiry| {
+            let sooner = then < *next_expiry;
+            *next_expiry = then.min(*next_expiry);
+            sooner
+        });
+    }
+
+    /// Watches for what other processes store from now on.
+    #[must_use]
+    pub fn watch_others(&self) -> Subscriber {
+        Subscriber(self.others.subscribe())
+    }
+
+    /// Watches for the end of one authentication from now on.
+    #[must_use]
+    pub fn watch_authentication(&self, name: &AuthenticationName) -> AuthenticationSubscriber {
+        let first = self.authentications.is_empty();
+        let watcher = self.authentications.watch(name);
+        if first {
+            bump(&self.waiting);
+        }
+        watcher
+    }
+
+    /// Watches for somebody who waits for an authentication where nobody did before.
+    #[must_use]
+    pub fn watch_waiting(&self) -> Subscriber {
+        Subscriber(self.waiting.subscribe())
+    }
+
+    /// Watches for expectations that run out sooner than those before.
+    #[must_use]
+    pub fn watch_soonest(&self) -> ExpirySubscriber {
+        ExpirySubscriber { heard: self.next_expiry.subscribe(), said: self.next_expiry.clone() }
+    }
+
+    /// Watches for new events from now on.
+    #[must_use]
+    pub fn watch_events(&self) -> Subscriber {
+        Subscriber(self.events.subscribe())
+    }
+
+    /// Watches for deliveries from now on.
+    #[must_use]
+    pub fn watch_due(&self) -> Subscriber {
+        Subscriber(self.due.subscribe())
+    }
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn bump(counter: &watch::Sender<u64>) {
+    counter.send_modify(|count| *count = count.wrapping_add(1));
+}
+
+/// Sees every wake-up since it was made or last asked.
+#[derive(Debug)]
+pub struct Subscriber(watch::Receiver<u64>);
+
+impl Subscriber {
+    /// Ends at the next wake-up, or at once when one came since the last time.
+    pub async fn woken(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The sender is gone: the gateway is being dropped, and nothing will ever happen again.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Sees when the time at which something runs out is brought forward.
+#[derive(Debug)]
+pub struct ExpirySubscriber {
+    heard: watch::Receiver<Timestamp>,
+    said: watch::Sender<Timestamp>,
+}
+
+impl ExpirySubscriber {
+    /// Begins anew: the store is about to be asked, so that whatever is said from now on is news.
+    pub fn forget(&mut self) {
+        self.said.send_replace(Timestamp::MAX);
+        self.heard.mark_unchanged();
+    }
+
+    /// Ends when something runs out before `then`.
+    pub async fn sooner_than(&mut self, then: Timestamp) {
+        // It holds a sender itself, so that there is always one.
+        let _ = self.heard.wait_for(|next_expiry| *next_expiry < then).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::{Notifier, Timestamp};
+
+    #[test]
+    fn a_wake_up_between_looking_and_waiting_is_not_missed() {
+        let notifier = Notifier::new();
+        let mut watcher = notifier.watch_events();
+        assert!(watcher.woken().now_or_never().is_none(), "nothing has happened");
+        notifier.events_stored();
+        notifier.events_stored();
+        assert!(watcher.woken().now_or_never().is_some());
+        assert!(watcher.woken().now_or_never().is_none(), "two wake-ups at once are one");
+        notifier.deliveries_due();
+        assert!(watcher.woken().now_or_never().is_none(), "deliveries are not events");
+    }
+
+    #[test]
+    fn only_what_runs_out_sooner_is_news() {
+        let (notifier, at) = (Notifier::new(), |second| Timestamp::from_second(second).unwrap());
+        let mut watcher = notifier.watch_soonest();
+        watcher.forget();
+        notifier.schedule_expiry(at(20));
+        assert!(watcher.sooner_than(at(10)).now_or_never().is_none());
+        notifier.schedule_expiry(at(5));
+        notifier.schedule_expiry(at(7));
+        assert!(watcher.sooner_than(at(10)).now_or_never().is_some());
+        watcher.forget();
+        assert!(watcher.sooner_than(at(10)).now_or_never().is_none(), "that was taken into account");
+    }
+}

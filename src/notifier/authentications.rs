@@ -1,0 +1,113 @@
+//! Wakes those who wait for one authentication, and nobody else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::domain::AuthenticationName;
+
+/// Who waits for which authentication.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AuthenticationNotifier(Arc<Mutex<HashMap<AuthenticationName, Signal>>>);
+
+#[derive(Debug)]
+struct Signal {
+    ring: watch::Sender<()>,
+    waiting: usize,
+}
+
+impl AuthenticationNotifier {
+    pub(super) fn watch(&self, name: &AuthenticationName) -> AuthenticationSubscriber {
+        let mut bells = self.bells();
+        let bell =
+            bells.entry(name.clone()).or_insert_with(|| Signal { ring: watch::Sender::new(()), waiting: 0 });
+        bell.waiting += 1;
+        AuthenticationSubscriber { heard: bell.ring.subscribe(), name: name.clone(), of: self.clone() }
+    }
+
+    pub(super) fn wake(&self, name: &AuthenticationName) {
+        if let Some(bell) = self.bells().get(name) {
+            bell.ring.send_replace(());
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        for bell in self.bells().values() {
+            bell.ring.send_replace(());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bells().is_empty()
+    }
+
+    fn bells(&self) -> MutexGuard<'_, HashMap<AuthenticationName, Signal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sees every wake-up for one authentication since it was made or last asked.
+#[derive(Debug)]
+pub struct AuthenticationSubscriber {
+    heard: watch::Receiver<()>,
+    name: AuthenticationName,
+    of: AuthenticationNotifier,
+}
+
+impl AuthenticationSubscriber {
+    /// Ends at the next wake-up, or at once when one came since the last time.
+    pub async fn woken(&mut self) {
+        // Its bell hangs as long as somebody waits, so that it cannot be gone.
+        let _ = self.heard.changed().await;
+    }
+}
+
+impl Drop for AuthenticationSubscriber {
+    fn drop(&mut self) {
+        let mut bells = self.of.bells();
+        if let Some(bell) = bells.get_mut(&self.name) {
+            bell.waiting -= 1;
+            if bell.waiting == 0 {
+                bells.remove(&self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn name(digit: char) -> AuthenticationName {
+        let uaid = digit.to_string().repeat(32).parse().unwrap();
+        AuthenticationName { service: "portal".parse().unwrap(), uaid }
+    }
+
+    #[test]
+    fn only_those_who_wait_for_this_one_are_woken() {
+        let named = AuthenticationNotifier::default();
+        let (mut one, mut same, mut other) =
+            (named.watch(&name('a')), named.watch(&name('a')), named.watch(&name('b')));
+        named.wake(&name('a'));
+        assert!(one.woken().now_or_never().is_some() && same.woken().now_or_never().is_some());
+        assert!(other.woken().now_or_never().is_none());
+        assert!(one.woken().now_or_never().is_none(), "once");
+        named.wake_all();
+        assert!(one.woken().now_or_never().is_some() && other.woken().now_or_never().is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_those_who_have_gone() {
+        let named = AuthenticationNotifier::default();
+        let (one, same) = (named.watch(&name('a')), named.watch(&name('a')));
+        drop(one);
+        assert!(!named.is_empty());
+        drop(same);
+        assert!(named.is_empty());
+        named.wake(&name('a'));
+        assert!(named.is_empty(), "a wake-up for nobody leaves nothing behind");
+    }
+}

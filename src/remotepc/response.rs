@@ -1,0 +1,134 @@
+//! What upstream answered, kept as it came.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::envelope::Envelope;
+use super::{BadResponse, CallError};
+
+/// An answer in upstream's envelope, success or not, to be passed on as it is. It may hold a link that signs in.
+#[derive(Clone)]
+pub struct UpstreamResponse {
+    status: StatusCode,
+    code: i64,
+    retry_after: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl fmt::Debug for UpstreamResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
+impl UpstreamResponse {
+    /// Takes an answer whose body has the envelope.
+    ///
+    /// The status and the envelope's `code` may disagree: both are passed on as they are. Only a 401 in either place
+    /// is about our key, whichever the other one is.
+    pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Self, CallError> {
+        let bad = CallError::BadResponse { status: Some(status), reason: BadResponse::NoEnvelope };
+        let code = Envelope::read(&body).ok_or(bad)?.code;
+        if code == i64::from(StatusCode::UNAUTHORIZED.as_u16()) {
+            return Err(CallError::KeyRejected { status });
+        }
+        Ok(Self { status, code, retry_after: headers.get(RETRY_AFTER).cloned(), body })
+    }
+
+    /// The status it came with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The `code` in its envelope, as a rule the same number.
+    #[must_use]
+    pub fn code(&self) -> i64 {
+        self.code
+    }
+
+    /// When upstream wants to be asked again, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<&HeaderValue> {
+        self.retry_after.as_ref()
+    }
+
+    /// The whole body, byte for byte.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Whether upstream did what it was asked for: status and code both say so.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status.is_success() && (200..300).contains(&self.code)
+    }
+
+    /// Whether it is about the request, so that asking the same again would be answered the same: done, or refused for
+    /// what the request says. All else is about the moment, about us, or leaves open what was done.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        let (status, code) = (i64::from(self.status.as_u16()), self.code);
+        let passing = |number: i64| {
+            !(200..500).contains(&number) || [401, 403, 404, 405, 408, 425, 429].contains(&number)
+        };
+        self.is_success() || !passing(status) && !passing(code)
+    }
+
+    /// The envelope, for a typed view.
+    pub(super) fn envelope(&self) -> Envelope<'_> {
+        Envelope::read(&self.body).expect("it was read when the answer was taken")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: u16, code: u16) -> Result<UpstreamResponse, CallError> {
+        let body = format!(r#"{{"status":"planted","code":{code},"message":"planted"}}"#);
+        UpstreamResponse::read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.into())
+    }
+
+    #[rstest::rstest]
+    #[case(200, 200, true)]
+    #[case(200, 400, false)]
+    #[case(500, 200, false)]
+    #[case(403, 403, false)]
+    fn success_is_what_status_and_code_agree_on(
+        #[case] status: u16,
+        #[case] code: u16,
+        #[case] success: bool,
+    ) {
+        let answer = read(status, code).unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.code(), i64::from(code));
+        assert_eq!(answer.is_success(), success);
+        assert!(!format!("{answer:?}").contains("planted"));
+    }
+
+    #[rstest::rstest]
+    #[case(200, 200, true)]
+    #[case(400, 400, true)]
+    #[case(200, 400, true)]
+    #[case(200, 500, false)]
+    #[case(500, 200, false)]
+    #[case(403, 403, false)]
+    #[case(429, 429, false)]
+    #[case(200, 403, false)]
+    fn what_would_be_answered_again(#[case] status: u16, #[case] code: u16, #[case] again: bool) {
+        assert_eq!(read(status, code).unwrap().is_final(), again);
+    }
+
+    #[test]
+    fn a_401_inside_any_status_is_about_our_key() {
+        assert_eq!(read(200, 401).unwrap_err(), CallError::KeyRejected { status: StatusCode::OK });
+    }
+}

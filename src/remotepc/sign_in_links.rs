@@ -1,0 +1,144 @@
+//! Links that sign somebody in, kept for a minute behind a code: each is given out once, and written down nowhere.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::domain::RandomSource;
+
+/// How long a link waits to be followed.
+const LIFE: Duration = Duration::from_mins(1);
+
+/// How many may wait at once. A desk has a few.
+const CAPACITY: usize = 10_000;
+
+/// Links that wait to be followed. They are kept in this process's memory alone, which is wiped when they go.
+#[derive(Default)]
+pub struct SignInLinks {
+    /// By a digest of the code: how long a look-up takes says nothing about any code.
+    waiting: Mutex<HashMap<[u8; 32], Waiting>>,
+}
+
+/// A link, and whom it signs in.
+pub struct Waiting {
+    /// Whoever has it is that user.
+    pub link: SecretString,
+    /// Who that is.
+    pub username: String,
+    until: Timestamp,
+}
+
+/// A link was put away.
+#[derive(Debug)]
+pub struct SignInLink {
+    /// What gets it back, once: 192 random bits.
+    pub code: SecretString,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl SignInLinks {
+    /// None wait yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a link away; nothing when too many wait already.
+    pub fn put(
+        &self,
+        link: SecretString,
+        username: &str,
+        now: Timestamp,
+        rng: &RandomSource,
+    ) -> Option<SignInLink> {
+        let mut waiting = self.lock();
+        waiting.retain(|_, it| it.until > now);
+        if waiting.len() >= CAPACITY {
+            return None;
+        }
+        let code = URL_SAFE_NO_PAD.encode(rng.bytes::<24>());
+        let until = now.checked_add(LIFE).unwrap_or(Timestamp::MAX);
+        waiting.insert(digest(&code), Waiting { link, username: username.to_owned(), until });
+        Some(SignInLink { code: code.into(), until })
+    }
+
+    /// Takes a link out, if it still waits. The next who asks gets nothing.
+    pub fn take(&self, code: &str, now: Timestamp) -> Option<Waiting> {
+        let mut waiting = self.lock();
+        waiting.retain(|_, it| it.until > now);
+        waiting.remove(&digest(code))
+    }
+
+    /// Puts one back that could not be given out. It waits no longer for that.
+    pub fn put_back(&self, code: &str, waiting: Waiting) {
+        self.lock().insert(digest(code), waiting);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn digest(code: &str) -> [u8; 32] {
+    Sha256::digest(code).into()
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiting(..)")
+    }
+}
+
+impl std::fmt::Debug for SignInLinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("waiting", &self.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_given_out_once_and_in_time() {
+        let (sessions, rng) = (SignInLinks::new(), RandomSource::seeded(1));
+        let now = Timestamp::UNIX_EPOCH;
+        let later = |seconds| now.checked_add(Duration::from_secs(seconds)).unwrap();
+        let ticket = sessions.put("https://planted".into(), "jane", now, &rng).unwrap();
+        assert!(sessions.take("another", now).is_none());
+        let code = ticket.code.expose_secret();
+        let waiting = sessions.take(code, later(59)).unwrap();
+        assert_eq!((waiting.link.expose_secret(), &*waiting.username), ("https://planted", "jane"));
+        assert!(!format!("{waiting:?}").contains("planted"));
+        sessions.put_back(code, waiting);
+        assert!(sessions.take(code, later(59)).is_some(), "it was put back");
+        assert!(sessions.take(ticket.code.expose_secret(), later(59)).is_none(), "it was given out");
+        let ticket = sessions.put("https://planted".into(), "jane", now, &rng).unwrap();
+        assert!(sessions.take(ticket.code.expose_secret(), later(60)).is_none(), "it was too late");
+        assert!(!format!("{sessions:?}{ticket:?}").contains("planted"));
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let (sessions, rng) = (SignInLinks::new(), RandomSource::seeded(1));
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..CAPACITY {
+            sessions.put("https://a".into(), "jane", now, &rng).unwrap();
+        }
+        assert!(sessions.put("https://a".into(), "jane", now, &rng).is_none());
+        let later = now.checked_add(LIFE).unwrap();
+        assert!(
+            sessions.put("https://a".into(), "jane", later, &rng).is_some(),
+            "those that ran out make room"
+        );
+    }
+}

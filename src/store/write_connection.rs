@@ -1,0 +1,147 @@
+//! How a store is connected: a pool for reading, and lanes for writing.
+//!
+//! A lane is one connection for writing, and the order in which transactions use it.
+//!
+//! A pool would test a connection with a round trip whenever it takes it back, which every callback would pay for. A
+//! lane keeps its connection as long as transactions end well. One that failed, or was given up half-way, takes its
+//! connection with it: nothing of it can leak into the next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Pool};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::backend::{Backend, late};
+
+/// The connections of a store.
+pub(super) struct Connections<B: Backend> {
+    /// For reading.
+    pub(super) readers: Pool<B>,
+    /// For dispatch to read.
+    pub(super) dispatch_readers: Pool<B>,
+    /// For appending events. On SQLite all three are one and the same.
+    pub(super) append: WriteConnection<B>,
+    /// For leases and their ends.
+    pub(super) dispatch: WriteConnection<B>,
+    /// For everything else.
+    pub(super) rest: WriteConnection<B>,
+    /// Where it is.
+    pub(super) target: Arc<B::Target>,
+}
+
+/// How long a new connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a connection is taken to be good after it was.
+const IDLE_CHECK_AFTER: Duration = Duration::from_millis(200);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a connection lay idle is nobody's business but its own"
+)]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// One connection for writing. Clones share it.
+pub(super) struct WriteConnection<B: Backend> {
+    held: Arc<Mutex<Held<B>>>,
+    target: Arc<B::Target>,
+}
+
+struct Held<B: Backend> {
+    connection: Option<B::Connection>,
+    /// Whether a transaction was begun and has not been seen to end well.
+    open: bool,
+    /// When the last one ended well.
+    used: Instant,
+    connected: Instant,
+}
+
+impl<B: Backend> WriteConnection<B> {
+    /// A lane that connects when it is first used.
+    pub(super) fn new(target: Arc<B::Target>) -> Self {
+        let now = instant();
+        let held = Held { connection: None, open: false, used: now, connected: now };
+        Self { held: Arc::new(Mutex::new(held)), target }
+    }
+
+    /// Begins a transaction when those before have ended.
+    pub(super) async fn begin(&self, begin: &'static str) -> sqlx::Result<Transaction<'_, B>> {
+        let mut transaction = self.autocommit().await?;
+        B::command(transaction.connection(), begin).await?;
+        Ok(transaction)
+    }
+
+    /// The connection for one statement that is a transaction by itself.
+    ///
+    /// A connection that lay idle is asked first whether it still is one: the server may have closed it, and that is no
+    /// reason to tell anybody to come back.
+    pub(super) async fn autocommit(&self) -> sqlx::Result<Transaction<'_, B>> {
+        let mut held = self.held.lock().await;
+        B::check_place(&self.target)?;
+        if std::mem::replace(&mut held.open, true) || B::is_outdated(&self.target, held.connected.elapsed()) {
+            held.connection = None;
+        }
+        let idle = held.used.elapsed() > IDLE_CHECK_AFTER;
+        let usable = match held.connection.as_mut() {
+            Some(connection) => !idle || B::ping(connection).await.is_ok(),
+            None => false,
+        };
+        if !usable {
+            held.connection = None;
+            held.connected = instant();
+            held.connection = Some(self.connect().await?);
+        }
+        Ok(Transaction { held })
+    }
+
+    /// Ends its connection, if it has one.
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.held.lock().await.connection.take() {
+            // It goes in any case; whether it could say goodbye changes nothing.
+            let _ = connection.close().await;
+        }
+    }
+
+    async fn connect(&self) -> sqlx::Result<B::Connection> {
+        let connecting = async {
+            let mut connection = B::connect(&self.target).await?;
+            B::prepare_writer(&mut connection).await?;
+            Ok(connection)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(late(CONNECT_TIMEOUT)))
+    }
+}
+
+impl<B: Backend> Clone for WriteConnection<B> {
+    fn clone(&self) -> Self {
+        Self { held: Arc::clone(&self.held), target: Arc::clone(&self.target) }
+    }
+}
+
+/// A transaction. Dropped without [`Transaction::commit`] it comes to nothing.
+pub(super) struct Transaction<'l, B: Backend> {
+    held: MutexGuard<'l, Held<B>>,
+}
+
+impl<B: Backend> Transaction<'_, B> {
+    /// The connection, to run statements on.
+    pub(super) fn connection(&mut self) -> &mut B::Connection {
+        self.held.connection.as_mut().expect("a transaction begins with a connection")
+    }
+
+    /// Makes it durable. When this fails nobody knows whether it is.
+    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
+        B::command(self.connection(), "COMMIT").await?;
+        self.finish();
+        Ok(())
+    }
+
+    /// Says that all went well, where the statement itself was the transaction.
+    pub(super) fn finish(mut self) {
+        self.held.open = false;
+        self.held.used = instant();
+    }
+}
