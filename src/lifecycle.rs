@@ -1,4 +1,4 @@
-//! How the house comes to rest: signals become a soft stop, then a hard one, and every task is counted.
+//! Shutdown: a signal becomes a soft stop and then a hard one, and every task is tracked.
 
 use std::future::Future;
 use std::time::Duration;
@@ -154,7 +154,7 @@ pub fn ignore_other_signals() -> std::io::Result<()> {
 /// Survives SIGXFSZ: a file that may not grow further is then an error of the write, which the store reports, and not
 /// the end of the process.
 pub fn ignore_file_size_signal() -> std::io::Result<()> {
-    // Registering a handler is what keeps the default action, death, from happening; nobody needs to receive it.
+    // Registering a handler replaces the default action, which ends the process. The signal itself is not received.
     let xfsz = rustix::process::Signal::XFSZ.as_raw();
     signal(SignalKind::from_raw(xfsz)).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Forgets what is kept no longer: the audit trail, and whom the provisioning rule has invited.
+//! Retention: deletes expired rows of the audit log and of invitation requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use crate::store::{Store, StoreError};
 
 /// Forgets, on every replica; what one has forgotten is no work for the other.
 pub struct Retention {
-    /// Where it is kept.
+    /// Store of the rows.
     pub store: Arc<dyn Store>,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// How long the audit trail is kept.
+    /// Retention period of the audit log.
     pub audit: Duration,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
 }
 
-/// How often there is a look.
+/// Time between two runs.
 const EVERY: Duration = Duration::from_hours(1);
 
-/// How much one transaction forgets: others who write wait for it.
+/// Maximum number of rows that one transaction deletes. Other writers wait for it.
 const BATCH_SIZE: i64 = 1000;
 
 impl Retention {

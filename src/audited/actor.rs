@@ -1,8 +1,8 @@
-//! Who asks, and by which request: what is written down about whoever does something.
+//! Actor of an operation and the id of its request, for the audit log.
 
 use crate::domain::Actor;
 
-/// Whoever asks for something.
+/// API key, command or rule that requests an operation.
 #[derive(Debug, Clone)]
 pub struct RequestActor {
     /// By their key.
@@ -12,7 +12,7 @@ pub struct RequestActor {
 }
 
 impl RequestActor {
-    /// Somebody who needs no key, because what they have is one.
+    /// Actor without a key: the one-time link that it uses is a secret by itself.
     #[must_use]
     pub fn with_a_link(self) -> Self {
         Self { who: Actor::word("link"), ..self }

@@ -1,4 +1,5 @@
-//! What is done at RemotePC for people: written down before and after, and done to its end also when nobody waits.
+//! Operations at RemotePC with their audit entries: an entry is written before and completed after each call, and a
+//! call goes on after its client has left.
 
 mod actor;
 mod recorder;
@@ -25,24 +26,24 @@ use crate::telemetry::Metrics;
 pub struct AuditedRemotePc {
     /// Upstream.
     pub client: Arc<Client>,
-    /// Where it is written down.
+    /// Writer of audit entries.
     pub trail: AuditRecorder,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// Who waits for work that its caller no longer waits for.
+    /// Tracker of calls whose client has left.
     pub lifecycle: Lifecycle,
 }
 
-/// Why there is no answer of upstream's.
+/// Reason why there is no answer of upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// What was asked for is against the document.
+    /// The request does not follow the upstream document.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What was asked for is too much at once.
+    /// The body is too large.
     #[error("the body is larger than it may be")]
     TooLarge,
-    /// What cannot be written down is not done.
+    /// The audit entry could not be written, so the call was not made.
     #[error("it could not be written down first: {0}")]
     Unrecorded(StoreError),
     /// Upstream gave none.
@@ -50,7 +51,7 @@ pub enum Failure {
     Call(#[from] CallError),
 }
 
-/// How many of those whom a refused request names the trail keeps: nothing was done to them.
+/// Maximum number of users of a refused request that the audit log names: nothing was done to them.
 const REFUSED_MAX: usize = 100;
 
 impl AuditedRemotePc {
@@ -63,7 +64,7 @@ impl AuditedRemotePc {
         let (tell, told) = oneshot::channel();
         let hard = self.lifecycle.hard().clone();
         let work = async move {
-            // Nobody may be there to be told.
+            // The client may have left.
             let _ = tell.send(work.await);
         };
         let work = async move {
@@ -73,7 +74,7 @@ impl AuditedRemotePc {
         told.await.ok()
     }
 
-    /// Makes a call that somebody asked for, unless it cannot be written down.
+    /// Makes a call for an actor, after its audit entries are written.
     pub async fn ask(
         &self,
         actor: &RequestActor,
@@ -126,7 +127,7 @@ impl AuditedRemotePc {
     }
 }
 
-/// What the trail calls an operation.
+/// Audit action of an operation.
 #[must_use]
 pub fn action(operation: Operation) -> &'static str {
     match operation {
@@ -164,7 +165,8 @@ impl Failure {
     fn end(&self) -> ActionOutcome {
         let mut detail = Map::new();
         if let Self::Call(error) = self {
-            detail.extend(error.upstream_status().map(|it| ("status".to_owned(), it.as_u16().into())));
+            detail
+                .extend(error.upstream_status().map(|status| ("status".to_owned(), status.as_u16().into())));
         } else {
             let words: BTreeSet<_> = self.told().1.into_iter().collect();
             detail.insert("errors".to_owned(), json!(words));
@@ -182,7 +184,7 @@ pub fn outcome(result: &Result<UpstreamResponse, Failure>) -> &'static str {
     }
 }
 
-/// What came of one call.
+/// Audit outcome of one call.
 pub fn end(result: &Result<UpstreamResponse, Failure>) -> ActionOutcome {
     match result {
         Ok(answer) => {
@@ -198,15 +200,18 @@ pub fn end(result: &Result<UpstreamResponse, Failure>) -> ActionOutcome {
     }
 }
 
-/// What came of it for each whom it was done to: an invitation of many has a result for each.
+/// Audit outcomes of a call for each of its users. An invitation of several users has a result for each.
 fn ends(result: &Result<UpstreamResponse, Failure>, whom: &[String]) -> Vec<ActionOutcome> {
     let all = end(result);
     let results = result.as_ref().ok().and_then(|answer| answer.invite_results().ok()).unwrap_or_default();
-    let of = |it: &InviteResult| (named(it.username.as_str()), sanitize_code(it.status.as_str()).to_owned());
+    let of = |result: &InviteResult| {
+        (named(result.username.as_str()), sanitize_code(result.status.as_str()).to_owned())
+    };
     let by_name: HashMap<_, _> = results.iter().map(of).collect();
     let one = |(place, name): (usize, &String)| {
-        let (name, mut end) = (named(name), all.clone());
-        let here = results.get(place).map(of).filter(|(it, _)| *it == name).map(|(_, status)| status);
+        let name = named(name);
+        let mut end = all.clone();
+        let here = results.get(place).map(of).filter(|(user, _)| *user == name).map(|(_, status)| status);
         let status = here.or_else(|| by_name.get(&name).cloned());
         if let (Some(status), Some(Value::Object(detail))) = (status, &mut end.detail) {
             detail.insert("result".to_owned(), status.into());

@@ -8,18 +8,18 @@ use super::actor::RequestActor;
 use crate::domain::{AuditEnd, AuditId, Clock, NewAuditEntry, RandomSource, named};
 use crate::store::{Store, StoreError};
 
-/// Where deeds are written down.
+/// Writer of audit entries.
 #[derive(Clone)]
 pub struct AuditRecorder {
     /// The store that keeps it.
     pub store: Arc<dyn Store>,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes names of entries.
+    /// Source of randomness, for ids of entries.
     pub rng: RandomSource,
 }
 
-/// What came of a deed, in one word, and the facts: an object. Never a password, a key or a link.
+/// Outcome of an action: one word, and its facts as a JSON object. Never holds a password, a key or a link.
 #[derive(Debug, Clone)]
 pub struct ActionOutcome {
     /// The word.
@@ -35,7 +35,7 @@ pub struct OpenEntries {
 }
 
 impl AuditRecorder {
-    /// Begins an entry for each of these, or one that names nobody. What cannot be written down must not be done.
+    /// Begins an entry for each user, or one without a user. The action must not be done when this fails.
     pub async fn begin(
         &self,
         actor: &RequestActor,
@@ -53,10 +53,10 @@ impl AuditRecorder {
         };
         let entries: Vec<_> = match whom {
             [] => vec![entry(None)],
-            all => all.iter().map(|it| entry(Some(it))).collect(),
+            all => all.iter().map(|user| entry(Some(user))).collect(),
         };
         self.store.begin_entries(&entries).await?;
-        Ok(OpenEntries { trail: self.clone(), ids: entries.into_iter().map(|it| it.id).collect() })
+        Ok(OpenEntries { trail: self.clone(), ids: entries.into_iter().map(|entry| entry.id).collect() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ends what nobody completed in time, and says so.
+//! Expires authentications that were not completed in time, and stores the event about it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::telemetry::Metrics;
 
 /// Ends expectations, on every replica; each is ended by one of them.
 pub struct Expiry {
-    /// Where they are.
+    /// Store of authentications.
     pub store: Arc<dyn Store>,
-    /// Who is told.
+    /// Notifier of the expired authentications.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What names the events.
+    /// Source of randomness, for ids of events.
     pub rng: RandomSource,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
 }
 
-/// How many one transaction ends. Callbacks wait for it.
+/// Maximum number that one transaction expires. Callbacks wait for the transaction.
 const BATCH_SIZE: i64 = 200;
 
-/// How long it sleeps at most: another replica may have died with what it knew.
+/// Maximum time between two looks: another replica may have ended before it expired its own.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long to wait when the store could not be asked.
+/// Pause after the store could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Expiry {

@@ -1,7 +1,7 @@
-//! Wakes those who wait here for what other replicas have stored.
+//! Wakes requests that wait on this replica for events that other replicas have stored.
 //!
-//! PostgreSQL announces that something was stored, not what. One reader for all who wait looks what it was, and wakes
-//! those whom it concerns: ten thousand who wait cost one query.
+//! PostgreSQL announces that events were stored, not their content. One reader looks them up for all waiting
+//! requests: ten thousand of them cost one query.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,22 @@ use crate::store::{Store, StoreError};
 
 /// Follows what other replicas store.
 pub struct Follower {
-    /// Where it is.
+    /// Store of events.
     pub store: Arc<dyn Store>,
-    /// Who says that there is something, and who is told.
+    /// Notifier of other replicas' events and of the waiting requests.
     pub notifier: Notifier,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
 }
 
-/// How long it waits before it looks unasked: an announcement can be lost with its connection.
+/// Maximum time between two looks: an announcement can be lost with its connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Follower {
     /// Works until the soft stop.
     pub async fn run(self) {
-        let (mut others, mut waiting) = (self.notifier.watch_others(), self.notifier.watch_waiting());
+        let mut others = self.notifier.watch_others();
+        let mut waiting = self.notifier.watch_waiting();
         let mut place = None;
         loop {
             tokio::select! {
@@ -38,7 +39,7 @@ impl Follower {
                 () = self.lifecycle.soft().cancelled() => return,
             }
             if !self.notifier.is_anybody_waiting() {
-                // Nobody misses what happens now: whoever comes later looks first.
+                // No change is missed: a request subscribes first and reads the store second.
                 place = None;
                 continue;
             }
@@ -52,8 +53,9 @@ impl Follower {
     async fn follow(&self, place: &mut Option<Cursor>) -> Result<(), StoreError> {
         let Some(mut after) = *place else {
             let newest = EventFilter::new(Order::Descending { before: None });
-            *place = Some(self.store.events(&newest).await?.data.first().map_or(Cursor(0), |it| it.cursor));
-            // They may have waited already while nobody followed.
+            *place =
+                Some(self.store.events(&newest).await?.data.first().map_or(Cursor(0), |event| event.cursor));
+            // They may have waited before the follower started.
             self.notifier.authentications_over();
             return Ok(());
         };

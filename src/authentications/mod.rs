@@ -1,7 +1,7 @@
-//! What an app waits for: says that an authentication is expected, waits for it, hands it out once, vouches for it.
+//! Authentications of apps: expectations, waiting, claims and assertions.
 //!
-//! Whoever waits is woken by name, with no loop behind: in this process when the commit is done, for other replicas'
-//! commits by the [`Follower`]. The [`Expiry`] ends what nobody completed.
+//! A waiting request is woken by the name of its authentication: after the commit in this process, and by the
+//! [`Follower`] after commits of other replicas. The [`Expiry`] ends authentications that were not completed in time.
 
 mod expiry;
 mod follower;
@@ -26,25 +26,25 @@ use crate::notifier::{AuthenticationSubscriber, Notifier};
 use crate::store::{ClaimTerms, Claimed, Expected, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// What authentications are made of.
+/// Dependencies of [`Authentications`].
 pub struct Parts {
-    /// Where they are.
+    /// Store of authentications.
     pub store: Arc<dyn Store>,
-    /// Who says that one is over.
+    /// Notifier of completed and expired authentications.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes tokens unique.
+    /// Source of randomness, for ids of assertions.
     pub rng: RandomSource,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// When waiting ends early.
+    /// Lifecycle of the process; waiting ends early at a stop.
     pub lifecycle: Lifecycle,
-    /// How long after its completion an authentication can be claimed.
+    /// Time after its completion within which an authentication can be claimed.
     pub claim_within: Duration,
     /// Minimum trust that every claim needs.
     pub min_trust: Trust,
-    /// Who vouches, in the words of an assertion's `iss`.
+    /// Issuer of assertions, their `iss`.
     pub issuer: String,
 }
 
@@ -56,24 +56,24 @@ pub struct Authentications {
     waiter_limit: WaiterLimit,
 }
 
-/// Why there are no keys to vouch with.
+/// Reason why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The store did not give them.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What the store holds is none.
+    /// The stored key cannot be read.
     #[error("the store holds no good key: {0}")]
     Bad(#[from] Invalid),
 }
 
-/// Why an authentication gets no ticket.
+/// Reason why an authentication gets no ticket.
 #[derive(Debug, thiserror::Error)]
 pub enum TicketError {
-    /// Nobody expects it.
+    /// The authentication is not expected.
     #[error("nobody expects this authentication")]
     Unexpected,
-    /// It is expected no longer.
+    /// The expectation has expired.
     #[error("the expectation's time is over")]
     Over,
     /// The store did not say.
@@ -159,11 +159,16 @@ impl Authentications {
 
     /// Vouches for an authentication that was claimed: a JSON Web Token.
     #[must_use]
-    pub fn issue_assertion(&self, it: &Authentication) -> String {
-        self.assertions.issue_assertion(it, &self.parts.issuer, self.parts.clock.now(), &self.parts.rng)
+    pub fn issue_assertion(&self, authentication: &Authentication) -> String {
+        self.assertions.issue_assertion(
+            authentication,
+            &self.parts.issuer,
+            self.parts.clock.now(),
+            &self.parts.rng,
+        )
     }
 
-    /// What everybody can check assertions with.
+    /// Key set to verify assertions with.
     #[must_use]
     pub fn key_set(&self) -> Value {
         self.assertions.key_set()
@@ -188,10 +193,12 @@ impl Authentications {
         self.tickets.open(ticket)
     }
 
-    /// Whether a ticket's time is over. It lives as long as its expectation, which may have been prolonged since.
+    /// Returns whether a ticket has expired. A ticket lives as long as its expectation, which may have been prolonged
+    /// since.
     ///
     /// # Errors
-    /// When the store has to be asked and cannot answer.
+    ///
+    /// The store has to be read and is not available.
     pub async fn has_run_out(&self, ticket: &mut Ticket) -> Result<bool, StoreError> {
         let now = self.parts.clock.now();
         if now < ticket.until {
@@ -203,7 +210,7 @@ impl Authentications {
         Ok(now >= ticket.until)
     }
 
-    /// A place for somebody who watches with this ticket.
+    /// Acquires a permit for one stream of a ticket.
     pub fn permit(&self, ticket: &str) -> Result<WaiterPermit, LimitExceeded> {
         self.waiter_limit.enter(ticket)
     }
@@ -217,7 +224,7 @@ impl Authentications {
     }
 }
 
-/// Somebody who watches an authentication.
+/// Subscription of a stream to an authentication.
 pub struct Watching {
     all: Arc<Authentications>,
     ticket: Ticket,
@@ -225,11 +232,11 @@ pub struct Watching {
     _held: (WaiterPermit, crate::telemetry::WaiterGuard),
 }
 
-/// How long after its ticket a watcher still waits to be told that the time is over.
+/// Time after the end of its ticket for which a stream waits for the expiry to be stored.
 const LINGER: Duration = Duration::from_secs(10);
 
 impl Watching {
-    /// How the authentication stands now.
+    /// Reads the current state of the authentication.
     pub async fn look(&mut self) -> Result<Option<Authentication>, StoreError> {
         let found = self.all.parts.store.authentication(&self.ticket.name).await?;
         if let Some(found) = &found {
@@ -245,7 +252,7 @@ impl Watching {
         let end = self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX);
         tokio::select! {
             () = self.watcher.woken() => Change::Perhaps,
-            // The expectation may have been prolonged, which wakes nobody.
+            // A prolonged expectation is not announced.
             () = parts.clock.sleep_until(end) => match self.look().await {
                 Ok(_) if self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX) > end => Change::Perhaps,
                 _ => Change::Never,
@@ -256,7 +263,7 @@ impl Watching {
     }
 }
 
-/// Whether it is worth looking again.
+/// Result of waiting for a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Something happened.

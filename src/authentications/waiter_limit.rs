@@ -1,15 +1,17 @@
-//! How many may watch at once, for one ticket and altogether: anybody outside may come with a ticket, any number of times.
+//! Limits of open ticket streams, for each ticket and altogether: a ticket can be used from outside any number of
+//! times.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many watch with one ticket: a few windows, and connections that a browser has left and we have not noticed.
+/// Maximum number of streams of one ticket: a few windows, and connections that a browser has left unnoticed.
 const MOST_PER_TICKET: usize = 16;
 
-/// How many watch altogether. A door has places for more connections than that, so that callbacks still come in.
+/// Maximum number of streams altogether. A listener admits more connections than that, so that callbacks are still
+/// accepted.
 const MAX_WAITERS: usize = 10_000;
 
-/// Who watches.
+/// Open streams by ticket.
 #[derive(Debug, Clone, Default)]
 pub struct WaiterLimit(Arc<Mutex<Tickets>>);
 
@@ -19,7 +21,7 @@ struct Tickets {
     all: usize,
 }
 
-/// Why there is no place.
+/// Limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
     /// Too many watch with this ticket.

@@ -1,4 +1,4 @@
-//! What came back: the beginning of an answer, or why there was none, in words that can be stored and shown.
+//! Answer of a receiver, or the reason why there is none, as a text that can be stored and shown.
 
 use std::error::Error as StdError;
 use std::io;
@@ -51,8 +51,8 @@ impl ReceivedResponse {
         Self { status, retry_after, text: text(&kept) }
     }
 
-    /// What can be said of an answer whose head came whole but declares a body that cannot be. The status counts
-    /// whatever the body does, so it counts here too.
+    /// Returns an answer whose head is complete but declares an impossible body. The status counts whatever the body
+    /// does.
     pub(super) fn from_invalid_head(error: &legacy::Error) -> Option<Self> {
         let error_in_http = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>())?;
         let text = error_in_http.to_string();
@@ -64,8 +64,8 @@ impl ReceivedResponse {
     }
 }
 
-/// What the HTTP library says of most lengths that cannot be; some it calls too large, as it calls a head. It has no
-/// type for it; a test holds it to the words.
+/// Text of the HTTP library for most impossible lengths; some count as too large, like a head. The library has no
+/// type for this; a test checks the text.
 const IMPOSSIBLE_LENGTH: &str = "invalid content-length parsed";
 
 /// Text that every store can hold: no byte is invalid, none is NUL, and it is not longer than what was read.
@@ -76,7 +76,7 @@ fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// How long a receiver that is overloaded asks us to wait; nothing when it does not say so in a readable way.
+/// Time of `Retry-After` of an overloaded receiver; `None` if it cannot be read.
 fn hint(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
@@ -138,7 +138,7 @@ fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
         || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Whether the receiver said, in HTTP/2's words, that it did nothing with the request: it was closing the connection,
+/// Returns whether the receiver stated by HTTP/2 that it did not process the request: it was closing the connection,
 /// or had too many streams.
 pub(super) fn was_not_begun(error: &legacy::Error) -> bool {
     causes(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
@@ -161,7 +161,7 @@ fn beneath<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError 
     }
 }
 
-/// What the error says, without the outer layers that only name the library's parts, and nothing twice.
+/// Text of the error, without the outer layers that only name parts of the library, and without repetitions.
 fn words(error: &legacy::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in causes(error).map(ToString::to_string) {

@@ -1,7 +1,7 @@
-//! How an event is written into a request: the three formats.
+//! Request of an event in each of the three formats.
 //!
-//! What is written depends on the event and the endpoint alone, never on the time or the attempt: a receiver that
-//! compares two tries of one delivery sees the same bytes.
+//! The bytes depend on the event and the endpoint alone, never on the time or the attempt: each attempt of a delivery
+//! sends the same bytes.
 
 use std::net::IpAddr;
 
@@ -18,13 +18,13 @@ use crate::domain::{
 /// A request, but for its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// How it is made.
+    /// HTTP method.
     pub method: Method,
-    /// Where it goes, with the query that the format adds. It may hold a secret of the receiver's.
+    /// URL with the query that the format adds. It may hold a secret of the receiver.
     pub url: Url,
-    /// What the body is; nothing when there is none.
+    /// Content type of the body; `None` without a body.
     pub content_type: Option<&'static str>,
-    /// What is sent and signed.
+    /// Body, which is signed.
     pub body: Bytes,
 }
 

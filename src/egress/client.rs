@@ -20,18 +20,18 @@ use super::Guard;
 use super::connect::{Connector, Parts};
 use super::proxy::Proxy;
 
-/// What receivers are told about who calls.
+/// `User-Agent` of deliveries.
 pub const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
 
-/// Why the delivery client could not be made.
+/// Reason why the delivery client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
     /// The file of further certificate authorities cannot be used.
     #[error("failed to read certificate authorities from {}: {reason}", .path.display())]
     CaFile {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         reason: String,
     },
     /// Without any authority no certificate can be checked; then it is better not to start than to fail at each https
@@ -61,16 +61,16 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most that the head of an HTTP/1 answer may hold, and that is read ahead of what is asked for.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// How much of one HTTP/2 answer may wait unread. At most 16 KiB are wanted.
+/// Window of one HTTP/2 stream in bytes. At most 16 KiB of an answer are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// How much of all HTTP/2 answers on one connection may wait unread.
+/// Window of an HTTP/2 connection in bytes, for all its streams.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// The most that the head of an HTTP/2 answer may hold.
 const MAX_HEAD: u32 = 32 * 1024;
 
-/// How long an HTTP/2 connection in use may be silent before it is asked whether it lives, and then may stay silent.
+/// Time after which a silent HTTP/2 connection in use gets a ping, and time for its answer.
 const PING: Duration = Duration::from_secs(10);
 
 /// A client whose every connection is judged by the guard.

@@ -1,6 +1,6 @@
-//! How a connection to a receiver comes about: resolve, judge, connect (through the proxy, if there is one), TLS.
+//! Connection to a receiver: resolve, check the addresses, connect (through the proxy, if configured), TLS.
 //!
-//! It is the only way from here to a socket, and asks the guard about every address on it, however that was written.
+//! No other code of this module opens a socket. The guard checks every address, in whatever notation it was written.
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
@@ -29,7 +29,7 @@ use super::proxy::{Proxy, ProxyError};
 use super::{Guard, Refusal};
 use crate::domain::AttemptError;
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     /// The guard refused every address.
@@ -38,7 +38,7 @@ pub(super) enum ConnectError {
     /// The name leads nowhere.
     #[error("dns error: {0}")]
     Dns(io::Error),
-    /// Nobody takes the connection.
+    /// No address accepted the connection.
     #[error("tcp connect error: {0}")]
     Tcp(io::Error),
     /// The proxy does not let us through.
@@ -67,17 +67,17 @@ impl ConnectError {
     }
 }
 
-/// How long one address has for itself before the next one is tried beside it.
+/// Time after which the next address is tried beside the first.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// More addresses of one name are not tried: whoever answers for the name would have us knock at as many doors.
+/// Maximum number of addresses of a name that are tried: its owner chooses them.
 const MAX_ADDRESSES: usize = 16;
 
 /// Makes connections for the HTTP client. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<Parts>);
 
-/// What a [`Connector`] is made of.
+/// Parts of a [`Connector`].
 pub(super) struct Parts {
     pub(super) guard: Arc<Guard>,
     pub(super) proxy: Option<Proxy>,
@@ -93,7 +93,7 @@ impl Connector {
 }
 
 impl Parts {
-    /// How both sides of a TLS connection find out which HTTP they speak.
+    /// TLS connector that offers HTTP/2 and HTTP/1.1.
     pub(super) fn tls(mut config: ClientConfig) -> TlsConnector {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         TlsConnector::from(Arc::new(config))

@@ -1,8 +1,8 @@
-//! The connection to a receiver, seen from below: how much it may say, and how fast.
+//! Limits of a connection to a receiver, below the HTTP library: read rate, and size of an answer.
 //!
-//! The HTTP library reads as long as there is something to read. Somebody who sends at full speed what leads to nothing
-//! (interim answers, pings, session tickets) would have it work without end, and without a pause in which a timeout
-//! could be noticed. So a connection has a speed, and over HTTP/1 an answer has a size.
+//! The library reads as long as bytes arrive. A receiver that floods it with interim answers, pings or session
+//! tickets would keep it busy without a pause in which a timeout is noticed. So reads have a rate, and an HTTP/1
+//! answer has a maximum size.
 
 use std::io;
 use std::pin::Pin;
@@ -140,7 +140,7 @@ impl StatusSniffer {
         (!status.is_informational()).then_some(status)
     }
 
-    /// Whether the head has an end.
+    /// Returns whether the head is complete.
     pub(super) fn is_whole(&self) -> bool {
         self.0.load(Ordering::Relaxed) & WHOLE != 0
     }
@@ -200,7 +200,8 @@ impl AsyncRead for ReceiverConnection {
 }
 
 impl ReceiverConnection {
-    /// What is sent is a request, and begins a new exchange. HTTP/1 sends nothing that the other side could provoke.
+    /// Notes that bytes were sent: they begin a new exchange, because HTTP/1 sends nothing in response to the
+    /// receiver.
     fn sent(&mut self, result: &Poll<io::Result<usize>>) {
         if let (Poll::Ready(Ok(1..)), Some(exchange)) = (result, &mut self.exchange) {
             exchange.read = 0;
@@ -270,6 +271,6 @@ mod tests {
     fn what_is_seen_of_an_answer(#[case] beginning: &str, #[case] status: Option<u16>, #[case] whole: bool) {
         let seen = StatusSniffer::default();
         seen.look_at(beginning.as_bytes());
-        assert_eq!((seen.status().map(|it| it.as_u16()), seen.is_whole()), (status, whole));
+        assert_eq!((seen.status().map(|status| status.as_u16()), seen.is_whole()), (status, whole));
     }
 }

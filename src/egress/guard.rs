@@ -1,8 +1,8 @@
-//! The egress guard: which addresses may be connected to.
+//! Egress guard: addresses that deliveries may connect to.
 //!
-//! Whoever can create an endpoint would otherwise have our place in the network: the metadata service of the cloud,
-//! the databases next door, our own internal door. A name is judged by what it resolves to when the connection is
-//! made, because what it resolved to before proves nothing.
+//! A caller that can create an endpoint would otherwise reach everything that remgate reaches: the metadata service
+//! of the cloud, internal databases, remgate's own internal listener. The addresses of a name are checked when the
+//! connection is made, because an earlier look-up proves nothing.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::ranges::{embedded, special};
 use crate::domain::EndpointUrl;
 use crate::resolver::{Resolve, SystemResolver};
 
-/// What the operator lets through besides public addresses.
+/// Address or host that the operator admits besides public addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Allowed {
     /// Addresses.
@@ -26,7 +26,7 @@ pub enum Allowed {
     Host(String),
 }
 
-/// Why the guard lets something not through.
+/// Reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The address is not public.
@@ -36,11 +36,11 @@ pub enum Refusal {
         host: Option<String>,
         /// The address.
         ip: IpAddr,
-        /// What it is instead.
+        /// Kind of the address.
         what: &'static str,
     },
     /// remgate itself listens there.
-    #[error("{} one of remgate's own doors on that port, which nothing lets through", subject(.host.as_deref(), *.ip))]
+    #[error("{} one of remgate's own listeners on that port, which nothing lets through", subject(.host.as_deref(), *.ip))]
     OwnDoor {
         /// The name that resolved to it, if it was not written as an address.
         host: Option<String>,
@@ -53,7 +53,7 @@ fn subject(host: Option<&str>, ip: IpAddr) -> String {
     host.map_or_else(|| format!("{ip} is"), |host| format!("{host} resolves to {ip}, which is"))
 }
 
-/// How long a name may take to resolve before it counts as one that does not.
+/// Maximum time for a look-up. A slower name counts as unresolved.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Decides what may be connected to: what is public or listed, but never remgate itself.
@@ -61,7 +61,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Guard {
     nets: Vec<IpNet>,
     hosts: HashSet<String>,
-    doors: Vec<SocketAddr>,
+    listeners: Vec<SocketAddr>,
     resolver: Arc<dyn Resolve>,
 }
 
@@ -69,7 +69,8 @@ impl Guard {
     /// A guard that lets through what is public and what is listed. It resolves names as the system does.
     #[must_use]
     pub fn new(allowed: Vec<Allowed>) -> Self {
-        let (mut nets, mut hosts) = (Vec::new(), HashSet::new());
+        let mut nets = Vec::new();
+        let mut hosts = HashSet::new();
         for item in allowed {
             match item {
                 Allowed::Net(net) => nets.push(canonical(net)),
@@ -79,7 +80,7 @@ impl Guard {
                 },
             }
         }
-        Self { nets, hosts, doors: Vec::new(), resolver: Arc::new(SystemResolver::default()) }
+        Self { nets, hosts, listeners: Vec::new(), resolver: Arc::new(SystemResolver::default()) }
     }
 
     /// Refuses remgate's own listeners, listed or not: deliveries to itself would go in circles, with its own rights.
@@ -87,9 +88,9 @@ impl Guard {
     /// One that listens everywhere is refused on loopback.
     #[must_use]
     pub fn forbid(mut self, listeners: Vec<SocketAddr>) -> Self {
-        self.doors = listeners;
-        for door in &mut self.doors {
-            door.set_ip(door.ip().to_canonical());
+        self.listeners = listeners;
+        for listener in &mut self.listeners {
+            listener.set_ip(listener.ip().to_canonical());
         }
         self
     }
@@ -101,7 +102,7 @@ impl Guard {
         self
     }
 
-    /// Whether an address may be connected to, on a port where none of our doors is.
+    /// Checks an address, for a port on which remgate does not listen.
     pub fn check_ip(&self, ip: IpAddr) -> Result<(), Refusal> {
         self.judge(None, ip, false)
     }
@@ -121,10 +122,14 @@ impl Guard {
         self.judge(None, ip, self.is_own_port(port))
     }
 
-    /// Judges a URL by what its name resolves to now: refused when nothing of that is let through.
+    /// Checks a URL by the current addresses of its name.
     ///
-    /// A name that does not resolve passes, it may do so later. This is a courtesy to whoever writes an endpoint down;
-    /// what protects us is the same judgement when the connection is made.
+    /// A name that does not resolve passes, because it may do so later. This check tells the author of an endpoint
+    /// early; the check at each connection is what protects.
+    ///
+    /// # Errors
+    ///
+    /// None of the addresses is admitted.
     pub async fn check_resolves(&self, url: &EndpointUrl) -> Result<(), Refusal> {
         self.check_url(url)?;
         let Some(Host::Domain(host)) = url.as_url().host() else { return Ok(()) };
@@ -134,16 +139,20 @@ impl Guard {
         }
     }
 
-    /// Whether one of our doors has the port.
+    /// Returns whether remgate listens on the port.
     fn is_own_port(&self, port: u16) -> bool {
-        self.doors.iter().any(|door| door.port() == port)
+        self.listeners.iter().any(|listener| listener.port() == port)
     }
 
     pub(super) fn resolver(&self) -> &dyn Resolve {
         &*self.resolver
     }
 
-    /// Those of a name's addresses that may be connected to at `port`; the refusal of the first when there are none.
+    /// Returns the admitted addresses of a name for `port`.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first address, if none is admitted.
     pub(super) fn admit(
         &self,
         host: &str,
@@ -166,7 +175,7 @@ impl Guard {
         }
     }
 
-    /// `own_port`: the connection leads to a port that one of our doors has.
+    /// `own_port`: the connection leads to a port that one of our listeners has.
     fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
         let named = || host.map(str::to_owned);
@@ -182,7 +191,7 @@ impl Guard {
         }
     }
 
-    /// What speaks against an address, be it against the IPv4 address inside it.
+    /// Kind of an address that is not admitted, also of an IPv4 address embedded in it.
     fn forbidden(&self, ip: IpAddr) -> Option<&'static str> {
         let inside = match ip {
             IpAddr::V4(_) => None,
@@ -196,19 +205,19 @@ impl Guard {
     /// with one of our ports is refused, and connecting to "no address" is connecting to loopback.
     fn is_own_door(&self, ip: IpAddr) -> bool {
         let here = ip.is_loopback() || ip.is_unspecified();
-        self.doors.iter().any(|door| {
-            door.ip() == ip
-                || (here && door.ip().is_unspecified())
-                || (ip.is_unspecified() && door.ip().is_loopback())
+        self.listeners.iter().any(|listener| {
+            listener.ip() == ip
+                || (here && listener.ip().is_unspecified())
+                || (ip.is_unspecified() && listener.ip().is_loopback())
         })
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nets, hosts, doors, resolver: _ } = self;
+        let Self { nets, hosts, listeners, resolver: _ } = self;
         let mut debug = f.debug_struct("Guard");
-        debug.field("nets", nets).field("hosts", hosts).field("doors", doors).finish_non_exhaustive()
+        debug.field("nets", nets).field("hosts", hosts).field("listeners", listeners).finish_non_exhaustive()
     }
 }
 

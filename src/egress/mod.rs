@@ -1,8 +1,8 @@
-//! How we reach out to receivers: the guard, the HTTP client, and one signed send.
+//! Outgoing requests to receivers: address guard, HTTP client, and one signed attempt.
 //!
-//! It decides whether an address may be connected to, and tells what one attempt saw. It does not decide what follows
-//! from that, keeps nothing between two attempts but idle connections, and knows no room but the domain. Every request
-//! to an address that somebody else chose goes through here.
+//! The module decides whether an address may be connected to and reports the result of an attempt. Consequences are
+//! the caller's. It keeps nothing between two attempts but idle connections. Every request to an address that a
+//! caller chose goes through it.
 
 mod answer;
 mod body;

@@ -32,7 +32,7 @@ enum Kind {
     Socks5 { login: Option<SecretBox<[u8]>> },
 }
 
-/// What went wrong on the way to a receiver, the proxy being to blame.
+/// Failure at the proxy, on the way to a receiver.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProxyError {
     #[error("delivery.proxy: there is no connection to the proxy: {0}")]
@@ -53,7 +53,7 @@ pub(super) enum ProxyError {
 const MAX_HEAD: usize = 8 * 1024;
 
 impl Proxy {
-    /// What `delivery.proxy` says.
+    /// Reads the URL of `delivery.proxy`.
     pub(super) fn new(url: &SecretString) -> Result<Self, EgressError> {
         let url = Url::parse(url.expose_secret()).map_err(|_| EgressError::Proxy)?;
         let port = match (url.scheme(), url.port()) {
@@ -118,7 +118,8 @@ impl Login {
 
     fn rfc_1929(&self) -> Result<SecretBox<[u8]>, EgressError> {
         let length = |part: &[u8]| u8::try_from(part.len()).map_err(|_| EgressError::Proxy);
-        let (name, password) = (length(&self.name)?, length(&self.password)?);
+        let name = length(&self.name)?;
+        let password = length(&self.password)?;
         let message = [&[1, name], &self.name[..], &[password], &self.password].concat();
         Ok(SecretBox::new(message.into_boxed_slice()))
     }

@@ -1,7 +1,7 @@
-//! Which addresses are ordinary places of the internet, and which are not: the tables, nothing else.
+//! Tables of special-purpose addresses.
 //!
-//! From IANA's special-purpose registries for IPv4 and IPv6 and the RFCs that they name. What the registries call
-//! globally reachable but where no receiver of ours can live (anycast of relays and the like) counts as special too.
+//! From IANA's registries for IPv4 and IPv6 and the RFCs that they name. Ranges that the registries call globally
+//! reachable, but in which no receiver can be (such as anycast addresses of relays), count as special too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -48,7 +48,7 @@ const V6: &[(Ipv6Net, &str)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast"),
 ];
 
-/// All that has been given out for ordinary use; the rest of IPv6 is nobody's.
+/// Global unicast addresses. The rest of IPv6 is not assigned.
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 const V4_COMPATIBLE: Ipv6Net = v6([0, 0, 0, 0, 0, 0, 0, 0], 96);
@@ -70,10 +70,10 @@ const fn v6(segments: [u16; 8], len: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), len)
 }
 
-/// What is special about an address; nothing for a public one.
+/// Returns the kind of a special address, `None` for a public one.
 ///
-/// The well-known NAT64 prefix is as public as the IPv4 address in it, which [`embedded`] gives: networks that have
-/// nothing but IPv6 reach every IPv4 receiver by it.
+/// The well-known NAT64 prefix is as public as the IPv4 address in it, which [`embedded`] returns: networks with IPv6
+/// alone reach every IPv4 receiver by it.
 pub(super) fn special(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => V4.iter().find(|(net, _)| net.contains(&ip)).map(|(_, what)| *what),

@@ -23,7 +23,7 @@ use super::client::{self, Client, EgressError};
 use super::guard::Guard;
 use crate::domain::{AttemptReport, AttemptTimeout, Clock, Endpoint, Event, EventId, Lease, webhook_headers};
 
-/// What is set up once for all sends.
+/// Settings of all attempts.
 #[derive(Debug, Clone)]
 pub struct SenderSettings {
     /// For the connection alone: resolving, connecting, what a proxy takes for it, the TLS handshake.
@@ -44,10 +44,10 @@ pub struct Sender {
     timeout: Duration,
 }
 
-/// How long the body of an answer is waited for. Its head has decided already, what follows is for people to read.
+/// Maximum time for the body of an answer. The head decides the outcome; the body is for people.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Says that somebody asked for the event again.
+/// Header of a delivery that was requested again.
 const REPLAY: HeaderName = HeaderName::from_static("remgate-replay");
 
 impl Sender {

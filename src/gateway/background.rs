@@ -1,4 +1,4 @@
-//! What goes on by itself, whether or not anybody asks.
+//! Background tasks: work that no request starts.
 
 use crate::authentications::{Expiry, Follower};
 use crate::lifecycle::Lifecycle;

@@ -1,4 +1,4 @@
-//! What the rooms share, and each room made from it.
+//! Shared handles, and the components that are built from them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::store::{EventStore, Store};
 use crate::telemetry::Metrics;
 use crate::{http, intake, provisioning, remotepc};
 
-/// What the rooms share.
+/// Handles that every component gets.
 pub(super) struct Context {
     pub(super) environment: Environment,
     pub(super) store: Arc<dyn Store>,
@@ -100,7 +100,7 @@ impl Context {
         Ok(Arc::new(Authentications::open(parts).await?))
     }
 
-    /// What goes on by itself.
+    /// Builds the background tasks.
     pub(super) async fn background(
         &self,
         config: &Config,
@@ -279,7 +279,7 @@ impl Context {
         }
     }
 
-    /// What is done at `RemotePC` goes through this, whoever asks for it.
+    /// Builds the audited client of `RemotePC`, which all operations go through.
     pub(super) fn reseller(&self, config: &Config) -> anyhow::Result<Reseller> {
         let settings = remotepc::Settings {
             base_url: config.remotepc.base_url.clone(),
@@ -296,7 +296,7 @@ impl Context {
         Ok(Reseller { remotepc: self.remotepc(client), directory })
     }
 
-    /// Who invites people when they sign up, unless nobody shall.
+    /// Builds the provisioning rule, if it is configured.
     async fn provisioner(&self, config: &Config, reseller: &Reseller) -> anyhow::Result<Option<Provisioner>> {
         let settings = &config.provisioning;
         if settings.mode == ProvisioningMode::Off {
@@ -354,7 +354,7 @@ fn services(config: &Config) -> Vec<ServiceName> {
     config.services.iter().map(|service| service.name.clone()).collect()
 }
 
-/// How the outside world reaches the public door, if anybody said so.
+/// Configured URL of the public listener.
 fn public_url(config: &Config) -> Option<String> {
     config.public.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
 }

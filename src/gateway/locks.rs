@@ -1,4 +1,4 @@
-//! What locks the internal door: the lock rule before it opens, and the keys once it is open.
+//! Access rule before the listeners open, and API keys afterwards.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Context {
     }
 }
 
-/// What the store holds of admin keys; warns when nobody could come in with any.
+/// Returns the state of the stored admin keys, with a warning when all have expired and no key is configured.
 pub(super) async fn stored_admin_keys(
     store: &dyn Store,
     config: &Config,
@@ -47,13 +47,13 @@ pub(super) async fn stored_admin_keys(
     let stored = store.admin_keys(now).await?;
     if stored == AdminKeys::Expired && config.internal.admin_key.is_none() {
         tracing::warn!(
-            "every stored admin key has expired, and the internal door stays locked; set internal.admin_key to make another"
+            "every stored admin key has expired, and the internal listener still requires a key; set internal.admin_key to make another"
         );
     }
     Ok(stored)
 }
 
-/// The lock rule: whether the doors may be opened. The store is looked at, and left as it is, only when everything hangs
+/// Checks the access rule: whether the listeners may be opened. The store is looked at, and left as it is, only when everything hangs
 /// on an admin key in it.
 pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
     let Err(unlocked) = config.check_locks(false) else { return Ok(()) };
@@ -69,7 +69,7 @@ pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the store holds an admin key that is good now. A store that cannot be read holds none.
+/// Returns whether the store holds an admin key that is valid now. A store that cannot be read holds none.
 pub async fn has_stored_admin_key(config: &Config) -> bool {
     let now = Environment::real().clock.now();
     matches!(store::admin_keys(&location(&config.database), now).await, Ok(AdminKeys::Valid))

@@ -36,22 +36,22 @@ pub use locks::{check_locks, has_stored_admin_key};
 /// connections and store that stays below the ten seconds that a container is given.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// How long the store may take to close.
+/// Maximum time for closing the store.
 const CLOSE: Duration = Duration::from_millis(500);
 
-/// How many connections the system makes before they are accepted; it may allow fewer. Where this is used up, callers wait for
-/// a second before they try again: too long when thousands of apps connect anew, and for a callback.
+/// Requested length of the system's queue of new connections; the system may allow fewer. With a full queue a client
+/// repeats its SYN after a second: too long for a callback, or when thousands of apps reconnect.
 const BACKLOG: u32 = 4096;
 
-/// How often observations are folded into the figures.
+/// Time between two runs of the metrics' maintenance.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Where time and chance come from: the machine, or a test.
+/// Sources of time, randomness and addresses: the machine's, or a test's.
 #[derive(Clone)]
 pub struct Environment {
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes things unique.
+    /// Source of randomness.
     pub rng: RandomSource,
     /// Resolves the names of receivers, of their proxy, and of the reseller API.
     pub resolver: Arc<dyn Resolve>,
@@ -90,7 +90,7 @@ struct Bound {
 }
 
 impl Gateway {
-    /// Opens the store, brings its schema up to date, declares the endpoints and binds both doors. `declared_in` says
+    /// Opens the store, brings its schema up to date, declares the endpoints and binds both listeners. `declared_in` says
     /// to people where the configuration stands. The lock rule is the caller's to check.
     pub async fn build(config: &Config, declared_in: &str, environment: Environment) -> anyhow::Result<Self> {
         // Doors first: where a port is taken, nothing else has happened yet.
@@ -102,7 +102,8 @@ impl Gateway {
         take_over(&*store, &declarations(&config.endpoints, &environment), now).await?;
         let stored = stored_admin_keys(&*store, config, now).await?;
         let notifier = Notifier::new();
-        let (metrics, lifecycle) = (Metrics::new(), Lifecycle::new());
+        let metrics = Metrics::new();
+        let lifecycle = Lifecycle::new();
         let context = Context { environment, store, notifier, metrics, lifecycle };
         let guard = guard(config, [public.address, internal.address]);
         let guard = Arc::new(guard.resolving_by(Arc::clone(&context.environment.resolver)));
@@ -139,25 +140,25 @@ impl Gateway {
         })
     }
 
-    /// Where the public door listens.
+    /// Address of the public listener.
     #[must_use]
     pub fn public_address(&self) -> SocketAddr {
         self.public.address
     }
 
-    /// Where the internal door listens.
+    /// Address of the internal listener.
     #[must_use]
     pub fn internal_address(&self) -> SocketAddr {
         self.internal.address
     }
 
-    /// Whether the store holds an admin key, good or expired: then the internal door does not stand open.
+    /// Returns whether the store holds an admin key, valid or expired. The internal listener then requires a key.
     #[must_use]
     pub fn has_stored_admin_key(&self) -> bool {
         self.stored != AdminKeys::None
     }
 
-    /// Opens both doors and works until `stop` ends, then comes to rest. Says whether everything had finished by
+    /// Serves both listeners until `stop` ends, then shuts down. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let Self {
@@ -190,7 +191,8 @@ impl Gateway {
         }
         lifecycle.spawn(driver.run(fast_leases));
         background.begin(&lifecycle);
-        let (listening, stop_listening) = (Arc::clone(&store), lifecycle.soft().clone());
+        let listening = Arc::clone(&store);
+        let stop_listening = lifecycle.soft().clone();
         lifecycle.spawn(async move { listening.listen(&notifier, &stop_listening).await });
         let until_soft = lifecycle.soft().clone();
         lifecycle.spawn(async move {
@@ -291,7 +293,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the configuration says that the store is.
+/// Location of the configured store.
 fn location(database: &Database) -> Location {
     match database {
         Database::Sqlite(path) => Location::Sqlite(path.clone()),

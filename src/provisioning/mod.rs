@@ -1,9 +1,9 @@
-//! The provisioning rule at work: whoever has signed up with an address that the app had said is invited to `RemotePC`.
+//! Provisioning rule: invites users to `RemotePC` after a registration whose expectation named their address.
 //!
-//! Events are read in order from a place that is kept; what they ask for is kept as wishes, one for each authentication; a
-//! wish is acted on under a lease, one after the other, so that the rule never takes more than one of upstream's places
-//! from the support desk. What may have been done without our knowing is looked up before it is done again. Callbacks do
-//! not wait for any of this, and nothing here knows how events are stored or delivered.
+//! Events are read in order from a stored cursor. Each that the rule concerns becomes an invitation request, one for
+//! each authentication. A request is acted on under a lease, one at a time, so that the rule never uses more than one
+//! of upstream's permits. A request that may have arrived is looked up in upstream's list before it is repeated.
+//! Callbacks do not wait for any of this, and the module does not depend on how events are stored or delivered.
 
 mod outcome;
 
@@ -25,29 +25,29 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use outcome::{InvitationOutcome, judge};
 
-/// What the rule needs.
+/// Dependencies of the rule.
 pub struct Parts {
-    /// Where events and wishes are.
+    /// Store of events and invitation requests.
     pub store: Arc<dyn Store>,
-    /// Where upstream is asked, and all that is done is written down.
+    /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
-    /// Which invitations make old.
+    /// User list cache, dropped after each invitation.
     pub directory: Arc<UserListCache>,
-    /// Who says that there are events, and who is told of new ones.
+    /// Notifier of new events.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes names.
+    /// Source of randomness, for ids.
     pub rng: RandomSource,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
-    /// Whom to invite.
+    /// Settings of the rule.
     pub rule: InvitationRule,
-    /// When to try again.
+    /// Retry policy.
     pub policy: RetryPolicy,
-    /// How long one call to upstream may take.
+    /// Maximum time for one call to upstream.
     pub timeout: Duration,
 }
 
@@ -57,16 +57,16 @@ pub struct Provisioner {
     place: Cursor,
 }
 
-/// Who the audit trail says it was.
+/// Actor of the rule in the audit log.
 const ACTOR: &str = "provisioning";
 
-/// The least between two looks at the events: nobody waits for an invitation as they do for a page.
+/// Minimum time between two reads of events. No request waits for an invitation.
 const PACE: Duration = Duration::from_millis(200);
 
-/// How long it sleeps at most: another replica may have died with what it was acting on.
+/// Maximum time between two reads: another replica may have ended while it held a lease.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What a lease has beside two calls to upstream, for the store.
+/// Time of a lease in addition to two calls to upstream, for writes to the store.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 impl Provisioner {
@@ -164,7 +164,7 @@ impl Provisioner {
             }
             (Some(owed), ProvisioningEnd::Settled { outcome, event }) => {
                 tracing::info!(outcome, event = %attempt.invitation.event, attempts = attempt.number, "the provisioning rule has acted");
-                self.announce(event.map(|it| it.event_type), owed);
+                self.announce(event.map(|event| event.event_type), owed);
             }
             (Some(_), ProvisioningEnd::Again { .. }) => {
                 tracing::info!(event = %attempt.invitation.event, attempts = attempt.number, "an invitation will be tried again");
@@ -173,7 +173,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Writes down whom it would have invited.
+    /// Writes an audit entry about the user that would have been invited.
     async fn say(&self, invitation: &InvitationRequest) -> InvitationOutcome {
         let actor = RequestActor::rule(ACTOR);
         match self
@@ -207,7 +207,8 @@ impl Provisioner {
                 Err(verdict) => return verdict,
             }
         }
-        let (actor, whom) = (RequestActor::rule(ACTOR), std::slice::from_ref(&request.email));
+        let actor = RequestActor::rule(ACTOR);
+        let whom = std::slice::from_ref(&request.email);
         let call = self.parts.remotepc.client.invite(&users);
         let result = self.parts.remotepc.ask(&actor, Operation::Invite, whom, call).await;
         // Beside this: who asks for the list at the moment may hold it for as long as upstream takes.
@@ -216,7 +217,8 @@ impl Provisioner {
         judge(&result, attempt, self.parts.clock.now())
     }
 
-    /// Whether upstream's list has this address: an attempt before may have reached it without our knowing.
+    /// Returns whether upstream's list has the address: an earlier attempt may have arrived although its answer was
+    /// lost.
     async fn is_listed(&self, email: &str) -> Result<bool, InvitationOutcome> {
         let call = self.parts.remotepc.client.list();
         let result = self.parts.remotepc.ask(&RequestActor::rule(ACTOR), Operation::List, &[], call).await;
@@ -229,7 +231,7 @@ impl Provisioner {
         Ok(users.iter().any(|user| named(user.username.as_str()) == named(email)))
     }
 
-    /// What is to be done next, and what is to be said.
+    /// Next step of an invitation request, with the event about its end.
     fn follows(
         &self,
         verdict: InvitationOutcome,

@@ -1,4 +1,4 @@
-//! What an attempt to invite somebody came to: pure, from what upstream answered and what was known before.
+//! Outcome of an attempt to invite a user: a pure function of upstream's answer and what was known before.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::store::StoreError;
 /// Facts for an event: never a key, a password or a link.
 type Facts = Map<String, Value>;
 
-/// What an attempt came to.
+/// Outcome of an attempt.
 #[derive(Debug)]
 pub(super) enum InvitationOutcome {
-    /// It was only to be said.
+    /// A dry run wrote its audit entry.
     Said,
-    /// They are invited, by us as far as anybody can tell.
+    /// The user was invited, as far as is known by this attempt.
     Invited(Facts),
-    /// They were invited before, or have an account.
+    /// The user was invited before, or has an account.
     Exists(Facts),
-    /// They cannot be invited; trying again would not help.
+    /// The user cannot be invited; another attempt would not help.
     Failed(Facts),
-    /// It did not work out now.
+    /// The attempt failed for now.
     Again {
-        /// Whether upstream may have invited them all the same.
+        /// Whether upstream may have invited the user all the same.
         in_doubt: bool,
-        /// How long upstream wants to be left alone.
+        /// Time of upstream's `Retry-After`.
         hint: Option<Duration>,
-        /// What to say when no attempt follows.
+        /// Facts for the event if no attempt follows.
         facts: Facts,
     },
 }
@@ -48,7 +48,7 @@ impl InvitationOutcome {
         Self::Again { in_doubt, hint: None, facts: facts("error", "UNAVAILABLE") }
     }
 
-    /// Upstream's list could not be had, so nobody knows more than before.
+    /// Outcome when upstream's list was not available: whether the invitation arrived is still unknown.
     pub(super) fn still_in_doubt(result: &Result<UpstreamResponse, Failure>, now: Timestamp) -> Self {
         match result {
             Err(Failure::Unrecorded(e)) => Self::unrecorded(e, true),
@@ -58,7 +58,7 @@ impl InvitationOutcome {
     }
 }
 
-/// What an invitation came to.
+/// Judges the result of an invitation.
 pub(super) fn judge(
     result: &Result<UpstreamResponse, Failure>,
     attempt: &ProvisioningAttempt,
@@ -85,10 +85,11 @@ pub(super) fn judge(
 fn done(answer: &UpstreamResponse, attempt: &ProvisioningAttempt) -> InvitationOutcome {
     let results = answer.invite_results().unwrap_or_default();
     let wanted = named(&attempt.invitation.email);
-    let result = results.iter().find(|it| named(it.username.as_str()) == wanted).or(match &results[..] {
-        [only] => Some(only),
-        _ => None,
-    });
+    let result =
+        results.iter().find(|result| named(result.username.as_str()) == wanted).or(match &results[..] {
+            [only] => Some(only),
+            _ => None,
+        });
     let Some(result) = result else {
         // It says that all is well and not what it did: the list will tell.
         return InvitationOutcome::Again {
@@ -100,14 +101,14 @@ fn done(answer: &UpstreamResponse, attempt: &ProvisioningAttempt) -> InvitationO
     let facts = facts("result", sanitize_code(result.status.as_str()));
     match result.status {
         InviteStatus::Invited => InvitationOutcome::Invited(facts),
-        // An attempt of ours that nobody knew the end of has arrived.
+        // An earlier attempt of ours, whose answer was lost, has arrived.
         InviteStatus::AlreadyInvited if attempt.in_doubt => InvitationOutcome::Invited(facts),
         InviteStatus::AlreadyInvited | InviteStatus::Exists => InvitationOutcome::Exists(facts),
         InviteStatus::Other(_) => InvitationOutcome::Failed(facts),
     }
 }
 
-/// Whether upstream may have seen the request, and nobody knows what it did with it.
+/// Returns whether upstream may have seen the request, with an unknown effect.
 fn may_have_arrived(error: &CallError) -> bool {
     match error {
         CallError::NotConfigured

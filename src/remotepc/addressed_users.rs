@@ -1,4 +1,4 @@
-//! Whom a request is about, as far as it can be read: for the audit trail, also of requests that are refused.
+//! Users that a request is about, as far as its body can be read. The audit log names them also for refused requests.
 
 use serde_json::value::RawValue;
 

@@ -22,14 +22,14 @@ use crate::resolver::Resolve;
 use super::{AddUser, BadResponse, CallError, ClientError, InviteUsers, SignIn, UpstreamResponse};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// How long to wait before a call is made again.
+/// Pause before a call is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
-/// What is read of a list at most: about 50,000 users.
+/// Maximum size of a user list in bytes: about 50,000 users.
 const LIST_MAX: usize = 8 * 1024 * 1024;
-/// What is read of any other answer at most, but for what [`Operation::answer_max`] adds to it.
+/// Maximum size of any other answer in bytes, without the addition of [`Operation::answer_max`].
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// What the reseller API can do.
+/// Operation of the reseller API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Add a user.
@@ -64,7 +64,7 @@ impl Operation {
     }
 }
 
-/// What a client is made from.
+/// Settings of a client.
 pub struct Settings {
     /// The root of the API, without `/user/...`.
     pub base_url: Url,
@@ -108,7 +108,7 @@ impl Client {
         Ok(Self { http, base_url: settings.base_url, authorization, timeout: settings.timeout, places })
     }
 
-    /// Whether there is a key to call with.
+    /// Returns whether an API key is configured.
     #[must_use]
     pub fn is_configured(&self) -> bool {
         self.authorization.is_some()
@@ -124,7 +124,7 @@ impl Client {
         self.call(Operation::Invite, Some(users.body())).await
     }
 
-    /// Gets a link that signs a user in: whoever has it is that user.
+    /// Requests a sign-in link. The link signs in as that user without a password, so it is a secret.
     pub async fn sign_in(&self, user: &SignIn) -> Result<UpstreamResponse, CallError> {
         self.call(Operation::SignIn, Some(user.body())).await
     }
@@ -134,7 +134,8 @@ impl Client {
         self.call(Operation::List, None).await
     }
 
-    /// One operation, within the one deadline: its turn, the call, and another one where that harms nobody.
+    /// Makes one call within one deadline: the wait for a permit, the call, and its repetition where a repetition is
+    /// safe.
     async fn call(
         &self,
         operation: Operation,
@@ -206,9 +207,9 @@ async fn by(
     timeout_at(deadline, call).await.unwrap_or(Err(CallError::Timeout))
 }
 
-/// Whether the same call may be made again: the list changes nothing, and of what never reached upstream it knows
-/// nothing. An addition or invitation that may have arrived is never repeated; nor is a sign-in, since upstream may
-/// count attempts.
+/// Returns whether the same call may be made again: the list changes nothing, and a request that never reached
+/// upstream had no effect. An addition or invitation that may have arrived is never repeated, nor is a sign-in,
+/// because upstream may count attempts.
 fn may_repeat(operation: Operation, failed: &CallError) -> bool {
     match failed {
         CallError::NotConnected(_) => true,

@@ -5,10 +5,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What every answer of upstream has around it; fields it may have besides are left alone.
+/// Envelope of every answer of upstream; further fields are ignored.
 ///
-/// A JSON object with the string `status`, the integer `code`, and `message` or `errors` (whatever these hold:
-/// `message` is a string, a list or an object, depending on the operation).
+/// A JSON object with the string `status`, the integer `code`, and `message` or `errors`. `message` is a string, a
+/// list or an object, depending on the operation.
 pub(super) struct Envelope<'a> {
     pub(super) code: i64,
     pub(super) message: Option<&'a RawValue>,

@@ -9,7 +9,7 @@ use http::StatusCode;
 /// What was sent and what came back is in none of these: their text may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// There is no key; nothing was sent.
+    /// No API key is configured; nothing was sent.
     #[error("no api key is configured")]
     NotConfigured,
     /// No connection came about: upstream never saw the request.
@@ -29,7 +29,7 @@ pub enum CallError {
     BadResponse {
         /// The status it came with, if it came so far.
         status: Option<StatusCode>,
-        /// What is wrong with it.
+        /// Reason.
         reason: BadResponse,
     },
     /// Upstream does not take our key: nothing that the client of ours can mend.
@@ -40,25 +40,25 @@ pub enum CallError {
     },
 }
 
-/// What is wrong with an answer that cannot be passed on.
+/// Reason why an answer cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadResponse {
-    /// It is no HTTP.
+    /// The bytes are not HTTP.
     #[error("not http")]
     NotHttp,
-    /// It sends us elsewhere, where neither key nor password shall go.
+    /// A redirect, which is not followed: neither key nor password may be sent to another server.
     #[error("a redirect")]
     Redirect,
     /// Its body is longer than any honest one.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// What is read at most.
+        /// Maximum size in bytes.
         limit: usize,
     },
     /// Its body ended too early.
     #[error("the body broke off")]
     Truncated,
-    /// It is HTTP, but not the reseller API that speaks: a proxy's page, an outage page, another server.
+    /// HTTP, but not from the reseller API: the page of a proxy, of an outage, or of another server.
     #[error("not upstream's envelope")]
     NoEnvelope,
 }
@@ -116,7 +116,7 @@ impl CallError {
         }
     }
 
-    /// What an error of the HTTP client means. `status` is upstream's, when the head had come already.
+    /// Classifies an error of the HTTP client. `status` is upstream's, if its head had arrived.
     pub(super) fn from_http(error: reqwest::Error, status: Option<StatusCode>) -> Self {
         let error = error.without_url();
         if error.is_timeout() {
@@ -165,9 +165,9 @@ pub enum ClientError {
     /// The file with further authorities cannot be read.
     #[error("remotepc.ca_file {path}: {source}", path = path.display())]
     CaFile {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         source: std::io::Error,
     },
     /// The file with further authorities holds none.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What is wrong with a request, in upstream's words; only the last one is ours.
+/// Fault of a request, as upstream's error code. Only the last one is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
     /// Add: no `firstName`.

@@ -1,4 +1,4 @@
-//! What makes two requests the same, without their passwords.
+//! Fingerprint of a request, by which a repetition is recognised. Passwords are left out.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::request::{COMPUTERS, EMAIL, FIRST_NAME, LAST_NAME, SEND_EMAIL};
 use super::{AddUser, InviteUsers, UpstreamResponse};
 
-/// These count unless they are the password.
+/// Fields that are part of the fingerprint; the password is not.
 const DOCUMENTED: [&str; 5] = [FIRST_NAME, LAST_NAME, EMAIL, COMPUTERS, SEND_EMAIL];
 
 impl AddUser {
@@ -26,7 +26,8 @@ impl AddUser {
         STANDARD.encode(hash.finalize())
     }
 
-    /// Whether an answer repeats the password. One in the document's own words does not, whatever the password is.
+    /// Returns whether an answer repeats the password. Texts of the upstream document never count, whatever the
+    /// password is.
     #[must_use]
     pub fn echoes_password(&self, answer: &UpstreamResponse) -> bool {
         #[derive(Deserialize)]
@@ -39,7 +40,7 @@ impl AddUser {
             message: String,
         }
         let documented = serde_json::from_slice(answer.body());
-        if documented.is_ok_and(|it: Documented| it.message == "SUCCESS") {
+        if documented.is_ok_and(|answer: Documented| answer.message == "SUCCESS") {
             return false;
         }
         let told: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
@@ -80,7 +81,7 @@ fn may_count(name: &str, value: &RawValue, password: Option<&SecretString>) -> b
     if DOCUMENTED.contains(&name) {
         // Who has taken the password for a name has the wrong name, and leaves no trace of the password all the same.
         let text: Result<String, _> = serde_json::from_str(value.get());
-        return password.is_none_or(|it| text.as_deref().ok() != Some(it.expose_secret()));
+        return password.is_none_or(|password| text.as_deref().ok() != Some(password.expose_secret()));
     }
     let lower = name.to_lowercase();
     let secret = ["pass", "pwd", "secret", "credential", "token", "pin", "otp", "key"]

@@ -1,9 +1,8 @@
-//! The client of RemotePC's reseller API: four operations, typed both ways, and every way in which they fail.
+//! Client of RemotePC's reseller API: four operations, typed requests and answers, and all their failures.
 //!
-//! It forwards what it was given and hands back what upstream answered, byte for byte; it only refuses what the
-//! document says is bad input, in upstream's own words and without a call. It keeps nothing, writes no logs, and
-//! knows no other room but the domain. What it holds may be a password or a link that signs somebody in: no type
-//! here shows such a thing, or a user's address, in its `Debug` or in an error.
+//! Requests and answers are passed on byte for byte. Only input that the upstream document calls invalid is refused,
+//! with upstream's own error code and without a call. The module keeps no state and writes no logs. Passwords,
+//! sign-in links and addresses appear in no `Debug` and no error.
 
 mod addressed_users;
 mod client;

@@ -1,4 +1,5 @@
-//! What clients ask for: read from their own bytes, or made from typed parts; judged once, then only forwarded.
+//! Requests to the reseller API: parsed from the client's bytes or built from typed parts, validated once, then
+//! forwarded unchanged.
 
 use std::fmt;
 
@@ -47,7 +48,7 @@ macro_rules! hidden {
 
 hidden!(Forwarded, NewUser, AddUser, Invitation, InviteUsers, SignIn);
 
-/// Somebody who shall have an account.
+/// User to be added.
 #[derive(Clone)]
 pub struct NewUser {
     /// Their first name.
@@ -58,7 +59,7 @@ pub struct NewUser {
     pub email: String,
     /// Their first password. Whether it is good enough is upstream's judgement.
     pub password: SecretString,
-    /// How many computers they may set up; upstream's default is 0.
+    /// Number of computers that they may set up; upstream's default is 0.
     pub computers: Option<u64>,
     /// Whether upstream tells them by e-mail.
     pub send_email: Option<bool>,
@@ -88,7 +89,7 @@ impl AddUser {
         Ok(Self { user, body: Forwarded(body) })
     }
 
-    /// Who shall be added.
+    /// Address of the user to be added.
     #[must_use]
     pub fn user(&self) -> &NewUser {
         &self.user
@@ -126,12 +127,12 @@ impl TryFrom<&NewUser> for AddUser {
     }
 }
 
-/// Somebody who shall be invited.
+/// User to be invited.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
     /// Their e-mail address, which is then their user name.
     pub email: String,
-    /// How many computers they may set up; upstream's default is 0.
+    /// Number of computers that they may set up; upstream's default is 0.
     pub computers: Option<u64>,
 }
 
@@ -155,7 +156,7 @@ impl InviteUsers {
         Ok(Self { invitations, body: Forwarded(body) })
     }
 
-    /// Who shall be invited.
+    /// Addresses of the users to be invited.
     #[must_use]
     pub fn invitations(&self) -> &[Invitation] {
         &self.invitations
@@ -232,7 +233,7 @@ impl SignIn {
         Self::parse(Forwarded::write(&Wire { username, password: password.expose_secret() }))
     }
 
-    /// Who shall be signed in.
+    /// Name of the user to be signed in.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username

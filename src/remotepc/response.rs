@@ -1,4 +1,4 @@
-//! What upstream answered, kept as it came.
+//! Answer of upstream, unchanged.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl UpstreamResponse {
         self.code
     }
 
-    /// When upstream wants to be asked again, if it said so.
+    /// Time of upstream's `Retry-After`.
     #[must_use]
     pub fn retry_after(&self) -> Option<&HeaderValue> {
         self.retry_after.as_ref()
@@ -65,17 +65,19 @@ impl UpstreamResponse {
         &self.body
     }
 
-    /// Whether upstream did what it was asked for: status and code both say so.
+    /// Returns whether upstream did what was asked: both the HTTP status and the code say so.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.status.is_success() && (200..300).contains(&self.code)
     }
 
-    /// Whether it is about the request, so that asking the same again would be answered the same: done, or refused for
-    /// what the request says. All else is about the moment, about us, or leaves open what was done.
+    /// Returns whether the answer depends on the request alone, so that the same request would get the same answer:
+    /// it succeeded, or its content was refused. All other answers concern the moment or our key, or leave open
+    /// whether anything was done.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        let (status, code) = (i64::from(self.status.as_u16()), self.code);
+        let status = i64::from(self.status.as_u16());
+        let code = self.code;
         let passing = |number: i64| {
             !(200..500).contains(&number) || [401, 403, 404, 405, 408, 425, 429].contains(&number)
         };

@@ -1,4 +1,4 @@
-//! Links that sign somebody in, kept for a minute behind a code: each is given out once, and written down nowhere.
+//! Sign-in links, each kept for a minute behind a code that works once. They are kept in memory alone.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::RandomSource;
 
-/// How long a link waits to be followed.
+/// Time after which an unused link is dropped.
 const LIFE: Duration = Duration::from_mins(1);
 
-/// How many may wait at once. A desk has a few.
+/// Maximum number of unused links. A support team has a few.
 const CAPACITY: usize = 10_000;
 
 /// Links that wait to be followed. They are kept in this process's memory alone, which is wiped when they go.
@@ -25,11 +25,11 @@ pub struct SignInLinks {
     waiting: Mutex<HashMap<[u8; 32], Waiting>>,
 }
 
-/// A link, and whom it signs in.
+/// Unused link with its user name.
 pub struct Waiting {
-    /// Whoever has it is that user.
+    /// Link of upstream. It signs in as the user without a password.
     pub link: SecretString,
-    /// Who that is.
+    /// Name of the user.
     pub username: String,
     until: Timestamp,
 }
@@ -37,7 +37,7 @@ pub struct Waiting {
 /// A link was put away.
 #[derive(Debug)]
 pub struct SignInLink {
-    /// What gets it back, once: 192 random bits.
+    /// Code that returns the link once: 192 random bits.
     pub code: SecretString,
     /// Until when.
     pub until: Timestamp,
@@ -59,7 +59,7 @@ impl SignInLinks {
         rng: &RandomSource,
     ) -> Option<SignInLink> {
         let mut waiting = self.lock();
-        waiting.retain(|_, it| it.until > now);
+        waiting.retain(|_, link| link.until > now);
         if waiting.len() >= CAPACITY {
             return None;
         }
@@ -72,7 +72,7 @@ impl SignInLinks {
     /// Takes a link out, if it still waits. The next who asks gets nothing.
     pub fn take(&self, code: &str, now: Timestamp) -> Option<Waiting> {
         let mut waiting = self.lock();
-        waiting.retain(|_, it| it.until > now);
+        waiting.retain(|_, link| link.until > now);
         waiting.remove(&digest(code))
     }
 
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_link_is_given_out_once_and_in_time() {
-        let (sessions, rng) = (SignInLinks::new(), RandomSource::seeded(1));
+        let sessions = SignInLinks::new();
+        let rng = RandomSource::seeded(1);
         let now = Timestamp::UNIX_EPOCH;
         let later = |seconds| now.checked_add(Duration::from_secs(seconds)).unwrap();
         let ticket = sessions.put("https://planted".into(), "jane", now, &rng).unwrap();
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn only_so_many_wait() {
-        let (sessions, rng) = (SignInLinks::new(), RandomSource::seeded(1));
+        let sessions = SignInLinks::new();
+        let rng = RandomSource::seeded(1);
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..CAPACITY {
             sessions.put("https://a".into(), "jane", now, &rng).unwrap();

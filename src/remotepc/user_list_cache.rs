@@ -26,7 +26,7 @@ pub struct UserListCache {
 #[derive(Debug)]
 struct Last {
     number: u64,
-    /// What came of it; nothing when it failed.
+    /// List of the last call; `None` if it failed.
     listing: Option<Listing>,
 }
 
@@ -37,9 +37,9 @@ pub struct User {
     pub username: String,
     /// Whether they may sign in.
     pub active: bool,
-    /// How many computers they may set up.
+    /// Number of computers that they may set up.
     pub allotted_computers: u64,
-    /// How many they have set up.
+    /// Number of computers that they have set up.
     pub used_computers: u64,
     /// Since when they have been there, if upstream says so: a day, without a time zone.
     pub created_on: Option<Date>,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Whom somebody asks for.
+/// Filter of the list.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
     /// Only those whose name holds this, in either case.
@@ -74,12 +74,12 @@ pub enum SortBy {
     Created,
 }
 
-/// What a list comes to.
+/// Totals of a list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Its users.
     pub users: u64,
-    /// Those of them who may sign in.
+    /// Number of users that may sign in.
     pub active: u64,
     /// The computers that they may set up.
     pub allotted_computers: u64,
@@ -87,16 +87,16 @@ pub struct Totals {
     pub used_computers: u64,
 }
 
-/// What upstream's list said at a time.
+/// Upstream's list at one time.
 #[derive(Debug, Clone)]
 pub struct Listing {
     /// Its users, in upstream's order.
     pub users: Arc<[User]>,
-    /// When upstream was asked.
+    /// Time of the call.
     pub as_of: Timestamp,
 }
 
-/// Why there is no list.
+/// Reason why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum UserListError {
     /// Upstream refused, in these words.
@@ -114,7 +114,8 @@ impl UserListCache {
     /// A directory that keeps a list for so long; no time at all = every look asks upstream.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
-        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        let begun = AtomicU64::new(0);
+        let ended = AtomicU64::new(0);
         Self { clock, keep, begun, ended, last: Mutex::new(None) }
     }
 
@@ -126,7 +127,8 @@ impl UserListCache {
         refresh: bool,
         ask: impl Future<Output = Result<UpstreamResponse, E>>,
     ) -> Result<Listing, E> {
-        let (begun, ended) = (self.begun.load(Ordering::SeqCst), self.ended.load(Ordering::SeqCst));
+        let begun = self.begun.load(Ordering::SeqCst);
+        let ended = self.ended.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         match last.as_ref() {
             Some(Last { number, listing: Some(listing) })
@@ -148,12 +150,12 @@ impl UserListCache {
     }
 
     fn is_fresh(&self, listing: &Listing) -> bool {
-        // A clock that was set back makes it old: nobody knows how old it is.
+        // After the clock was set back, the age of the list is unknown, and it counts as old.
         let age = Duration::try_from(self.clock.now().duration_since(listing.as_of));
         age.is_ok_and(|age| age < self.keep)
     }
 
-    /// Forgets what is kept: somebody was added or invited.
+    /// Drops the list. Called after an addition or invitation.
     pub async fn forget(&self) {
         *self.last.lock().await = None;
     }
@@ -180,7 +182,7 @@ impl From<ResellerUser> for User {
 }
 
 impl Listing {
-    /// Those who fit, sorted.
+    /// Returns the users that the filter admits, sorted.
     #[must_use]
     pub fn select(&self, filter: &UserFilter, by: SortBy, descending: bool) -> Vec<User> {
         let wanted = filter.name.as_ref().map(|name| name.to_lowercase());
@@ -236,7 +238,8 @@ mod tests {
     async fn those_who_ask_at_once_share_a_failure() {
         let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
         let directory = UserListCache::new(clock, Duration::from_mins(1));
-        let (calls, over) = (AtomicUsize::new(0), Notify::new());
+        let calls = AtomicUsize::new(0);
+        let over = Notify::new();
         let ask = |refresh| {
             directory.list(refresh, async {
                 calls.fetch_add(1, Ordering::SeqCst);
@@ -246,7 +249,7 @@ mod tests {
         };
         let mut asked: Vec<_> = [false, true, false, true].map(|refresh| Box::pin(ask(refresh))).into();
         // All are there before the first of them is answered.
-        assert!(asked.iter_mut().all(|it| it.now_or_never().is_none()));
+        assert!(asked.iter_mut().all(|call| call.now_or_never().is_none()));
         over.notify_one();
         let told: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap_err).collect();
         assert_eq!(calls.load(Ordering::SeqCst), 1);

@@ -33,24 +33,24 @@ impl fmt::Debug for Username {
     }
 }
 
-/// What became of one invitation.
+/// Result of one invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteResult {
-    /// Who was to be invited.
+    /// Address that was invited.
     pub username: Username,
-    /// What became of it.
+    /// Status of the invitation.
     pub status: InviteStatus,
 }
 
-/// What can become of an invitation.
+/// Status of an invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum InviteStatus {
     /// The invitation is on its way.
     Invited,
-    /// There was one already.
+    /// An invitation was open already.
     AlreadyInvited,
-    /// They have an account.
+    /// An account exists already.
     Exists,
     /// A word that the document does not know.
     Other(String),
@@ -91,10 +91,10 @@ impl From<InviteStatus> for String {
 pub struct ResellerUser {
     /// Their name.
     pub username: Username,
-    /// How many computers they may set up; 0 if upstream does not say so in a way that can be read.
+    /// Number of computers that they may set up; 0 if upstream's value cannot be read.
     #[serde(default, deserialize_with = "read_count")]
     pub alloted_computers: u64,
-    /// How many they have set up; the same.
+    /// Number of computers that they have set up; 0 if upstream's value cannot be read.
     #[serde(default, deserialize_with = "read_count")]
     pub utilized_computers: u64,
     /// Since when they have been there, if upstream says so in a way that can be read; `MM-DD-YYYY` on the wire, without a time zone.
@@ -105,7 +105,7 @@ pub struct ResellerUser {
     pub is_active: bool,
 }
 
-/// How many words of an error are looked at.
+/// Maximum number of error descriptions that are read.
 const WORDS_MAX: usize = 8;
 
 const DATE: &str = "%m-%d-%Y";
@@ -132,7 +132,7 @@ fn write_date<S: Serializer>(date: &Option<Date>, to: S) -> Result<S::Ok, S::Err
 }
 
 impl UpstreamResponse {
-    /// What became of each invitation.
+    /// Returns the result of each invitation.
     pub fn invite_results(&self) -> Result<Vec<InviteResult>, ViewError> {
         self.message()
     }
@@ -149,7 +149,7 @@ impl UpstreamResponse {
         Ok(users.into_iter().filter_map(|user| serde_json::from_value(user).ok()).collect())
     }
 
-    /// The link of a sign-in: whoever has it is that user.
+    /// Returns the link of a sign-in, which is a secret.
     pub fn redirect_link(&self) -> Result<SecretString, ViewError> {
         #[derive(Deserialize)]
         struct Wire {
@@ -158,7 +158,7 @@ impl UpstreamResponse {
         self.message().map(|Wire { rpc_redirect_link }| rpc_redirect_link)
     }
 
-    /// What upstream found wrong, in its own words, without the space that ends one of them; empty for a success.
+    /// Error descriptions of upstream, without the space at the end of some; empty for a success.
     #[must_use]
     pub fn error_words(&self) -> Vec<String> {
         #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
-/// How logs look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStyle {
     /// For people, with colours where stderr is a terminal.
@@ -23,7 +23,7 @@ pub enum LogStyle {
 }
 
 impl LogStyle {
-    /// Pretty where somebody watches, JSON where a collector does.
+    /// Returns the format for this process's stderr: text for a terminal, JSON otherwise.
     #[must_use]
     pub fn detect() -> Self {
         if std::io::stderr().is_terminal() { Self::Pretty } else { Self::Json }

@@ -158,8 +158,8 @@ impl Metrics {
         self.handle.render()
     }
 
-    /// Folds what was observed into the buckets. It has to be done every now and then, whether or not anybody asks for
-    /// the figures: until then each observation is kept by itself.
+    /// Adds recorded observations to the histogram buckets. Must be called regularly, also when the metrics are not
+    /// read: until then each observation is kept by itself.
     pub fn upkeep(&self) {
         let dropped = Key::from_static_name("remgate_log_lines_dropped_total");
         self.recorder.register_counter(&dropped, &METADATA).absolute(dropped_lines());

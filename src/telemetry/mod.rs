@@ -1,4 +1,4 @@
-//! What the house tells about its running: logs and metrics. It decides nothing and knows no other room.
+//! Logs and metrics.
 
 mod limit;
 mod logging;

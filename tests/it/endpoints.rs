@@ -161,7 +161,7 @@ both_engines! {
             }
         }
         let own = json!({"url": gateway.internal.base()});
-        assert!(gateway.internal.post(ALL, &own).await.expect(422).text().contains("own doors"));
+        assert!(gateway.internal.post(ALL, &own).await.expect(422).text().contains("own listeners"));
         patch(&gateway.internal, &at(&made), &json!({"name": "later"})).await.expect(200);
     }
 

@@ -1,4 +1,4 @@
-//! What an attempt is said to have failed of, and what it was asked to wait.
+//! Errors of attempts, and their `Retry-After`.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The same ill will over HTTP/1 with TLS and without: what each receiver does, and what is made of it.
+//! The same ill will over HTTP/1 with TLS and without: what each receiver does, and what is made of stream.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::tls::{Stream, believing, https_doing};
 use super::{LONG, local, send, sender};
 use crate::domain::{AttemptError, AttemptReport};
 
-/// For a whole attempt that is expected to take all of it.
+/// For a whole attempt that is expected to take all of stream.
 const SHORT: Duration = Duration::from_secs(1);
 
 /// A busy machine may be slow, but not this slow.
@@ -16,7 +16,7 @@ const SLACK: Duration = Duration::from_secs(6);
 
 type Behaviour = fn(&mut dyn Stream);
 
-/// What both kinds of receiver make of one attempt.
+/// Reports of one attempt at each kind of receiver.
 async fn both(timeout: Duration, behaviour: Behaviour) -> [AttemptReport; 2] {
     let plain = Receiver::doing(move |stream| behaviour(stream));
     let secure = https_doing(behaviour);
@@ -51,25 +51,25 @@ fn say(stream: &mut dyn Stream, text: &str) {
     let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
 }
 
-/// Says it, and waits until the other side has had enough.
+/// Says stream, and waits until the other side has had enough.
 fn say_and_hang(stream: &mut dyn Stream, text: &str) {
     say(stream, text);
     while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
 }
 
-/// At full speed, so that nobody has to wait for the timeout to know what this is.
+/// Floods at full speed, which end before the timeout.
 #[rstest::rstest]
-#[case::continues(|it: &mut dyn Stream| flood(it, b"HTTP/1.1 100 Continue\r\n\r\n"))]
-#[case::hints(|it: &mut dyn Stream| flood(it, b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"))]
-#[case::many_headers(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\n"); flood(it, b"x: y\r\n") })]
-#[case::one_header(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\nx: "); flood(it, b"y") })]
-#[case::name(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\n"); flood(it, b"y") })]
-#[case::reason(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 "); flood(it, b"y") })]
-#[case::empty_lines(|it: &mut dyn Stream| flood(it, b"\r\n"))]
-#[case::zeros(|it: &mut dyn Stream| flood(it, b"\0"))]
-#[case::hints_and_headers(|it: &mut dyn Stream| {
-    say(it, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
-    flood(it, b"x: y\r\n");
+#[case::continues(|stream: &mut dyn Stream| flood(stream, b"HTTP/1.1 100 Continue\r\n\r\n"))]
+#[case::hints(|stream: &mut dyn Stream| flood(stream, b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"))]
+#[case::many_headers(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\n"); flood(stream, b"x: y\r\n") })]
+#[case::one_header(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\nx: "); flood(stream, b"y") })]
+#[case::name(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\n"); flood(stream, b"y") })]
+#[case::reason(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 "); flood(stream, b"y") })]
+#[case::empty_lines(|stream: &mut dyn Stream| flood(stream, b"\r\n"))]
+#[case::zeros(|stream: &mut dyn Stream| flood(stream, b"\0"))]
+#[case::hints_and_headers(|stream: &mut dyn Stream| {
+    say(stream, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
+    flood(stream, b"x: y\r\n");
 })]
 #[tokio::test]
 async fn a_flood_before_the_end_of_the_head_is_cut_off(#[case] behaviour: Behaviour) {
@@ -80,11 +80,11 @@ async fn a_flood_before_the_end_of_the_head_is_cut_off(#[case] behaviour: Behavi
 }
 
 #[rstest::rstest]
-#[case::continues(|it: &mut dyn Stream| drip(it, b"HTTP/1.1 100 Continue\r\n\r\n"))]
-#[case::head(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\nx: "); drip(it, b"y") })]
-#[case::first_line(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 "); drip(it, b"y") })]
-#[case::silence(|it: &mut dyn Stream| say_and_hang(it, ""))]
-#[case::half_a_head(|it: &mut dyn Stream| say_and_hang(it, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"))]
+#[case::continues(|stream: &mut dyn Stream| drip(stream, b"HTTP/1.1 100 Continue\r\n\r\n"))]
+#[case::head(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\nx: "); drip(stream, b"y") })]
+#[case::first_line(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 "); drip(stream, b"y") })]
+#[case::silence(|stream: &mut dyn Stream| say_and_hang(stream, ""))]
+#[case::half_a_head(|stream: &mut dyn Stream| say_and_hang(stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"))]
 #[tokio::test]
 async fn a_head_that_does_not_come_runs_into_the_timeout(#[case] behaviour: Behaviour) {
     for report in both(SHORT, behaviour).await {
@@ -95,24 +95,24 @@ async fn a_head_that_does_not_come_runs_into_the_timeout(#[case] behaviour: Beha
 
 /// The head came, and decides.
 #[rstest::rstest]
-#[case::endless(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\n\r\n"); flood(it, b"x") })]
-#[case::endless_with_a_length(|it: &mut dyn Stream| {
-    say(it, "HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775807\r\n\r\n");
-    flood(it, b"x");
+#[case::endless(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\n\r\n"); flood(stream, b"x") })]
+#[case::endless_with_a_length(|stream: &mut dyn Stream| {
+    say(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775807\r\n\r\n");
+    flood(stream, b"x");
 })]
-#[case::small_chunks(|it: &mut dyn Stream| { chunked(it); flood(it, b"1\r\nx\r\n") })]
-#[case::one_chunk(|it: &mut dyn Stream| { chunked(it); say(it, "7fffffffffffffff\r\n"); flood(it, b"x") })]
-#[case::huge_chunk(|it: &mut dyn Stream| { chunked(it); say_and_hang(it, "fffffffffffffffff\r\nx") })]
-#[case::chunk_extensions(|it: &mut dyn Stream| { chunked(it); flood(it, b"1;a=b\r\nx\r\n") })]
-#[case::one_extension(|it: &mut dyn Stream| { chunked(it); say(it, "1;"); flood(it, b"a") })]
-#[case::trailers(|it: &mut dyn Stream| { chunked(it); say(it, "0\r\n"); flood(it, b"x: y\r\n") })]
-#[case::no_chunk(|it: &mut dyn Stream| { chunked(it); say_and_hang(it, "what?\r\n") })]
-#[case::dripping(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\n\r\n"); drip(it, b"x") })]
-#[case::hanging(|it: &mut dyn Stream| say_and_hang(it, "HTTP/1.1 200 OK\r\n\r\n"))]
-#[case::more_than_declared(|it: &mut dyn Stream| { say(it, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"); flood(it, b"x") })]
-#[case::less_than_declared(|it: &mut dyn Stream| say(it, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"))]
-#[case::none_allowed(|it: &mut dyn Stream| { say(it, "HTTP/1.1 204 No Content\r\n\r\n"); flood(it, b"x") })]
-#[case::after_an_interim_answer(|it: &mut dyn Stream| say(it, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx"))]
+#[case::small_chunks(|stream: &mut dyn Stream| { chunked(stream); flood(stream, b"1\r\nx\r\n") })]
+#[case::one_chunk(|stream: &mut dyn Stream| { chunked(stream); say(stream, "7fffffffffffffff\r\n"); flood(stream, b"x") })]
+#[case::huge_chunk(|stream: &mut dyn Stream| { chunked(stream); say_and_hang(stream, "fffffffffffffffff\r\nx") })]
+#[case::chunk_extensions(|stream: &mut dyn Stream| { chunked(stream); flood(stream, b"1;a=b\r\nx\r\n") })]
+#[case::one_extension(|stream: &mut dyn Stream| { chunked(stream); say(stream, "1;"); flood(stream, b"a") })]
+#[case::trailers(|stream: &mut dyn Stream| { chunked(stream); say(stream, "0\r\n"); flood(stream, b"x: y\r\n") })]
+#[case::no_chunk(|stream: &mut dyn Stream| { chunked(stream); say_and_hang(stream, "what?\r\n") })]
+#[case::dripping(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\n\r\n"); drip(stream, b"x") })]
+#[case::hanging(|stream: &mut dyn Stream| say_and_hang(stream, "HTTP/1.1 200 OK\r\n\r\n"))]
+#[case::more_than_declared(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"); flood(stream, b"x") })]
+#[case::less_than_declared(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"))]
+#[case::none_allowed(|stream: &mut dyn Stream| { say(stream, "HTTP/1.1 204 No Content\r\n\r\n"); flood(stream, b"x") })]
+#[case::after_an_interim_answer(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx"))]
 #[tokio::test]
 async fn a_body_does_as_it_likes(#[case] behaviour: Behaviour) {
     for report in both(LONG, behaviour).await {
@@ -127,16 +127,16 @@ fn chunked(stream: &mut dyn Stream) {
 
 /// Nothing can be read of such a body, and its status counts all the same.
 #[rstest::rstest]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length: 99999999999999999999999\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length: 18446744073709551615\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "201", "content-length: -1\r\n"), 201)]
-#[case(|it: &mut dyn Stream| absurd(it, "202", "content-length: +5\r\n"), 202)]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length: 1e3\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length:\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length: 1\r\ncontent-length: 2\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "200", "content-length: 1, 2\r\n"), 200)]
-#[case(|it: &mut dyn Stream| absurd(it, "410", "content-length: many\r\n"), 410)]
-#[case(|it: &mut dyn Stream| absurd(it, "503", "content-length: many\r\n"), 503)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length: 99999999999999999999999\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length: 18446744073709551615\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "201", "content-length: -1\r\n"), 201)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "202", "content-length: +5\r\n"), 202)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length: 1e3\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length:\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length: 1\r\ncontent-length: 2\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "200", "content-length: 1, 2\r\n"), 200)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "410", "content-length: many\r\n"), 410)]
+#[case(|stream: &mut dyn Stream| absurd(stream, "503", "content-length: many\r\n"), 503)]
 #[tokio::test]
 async fn a_length_that_cannot_be_is_as_no_body(#[case] behaviour: Behaviour, #[case] status: u16) {
     for report in both(LONG, behaviour).await {
@@ -150,15 +150,15 @@ fn absurd(stream: &mut dyn Stream, status: &str, header: &str) {
 
 #[rstest::rstest]
 #[case::nothing(|_: &mut dyn Stream| {})]
-#[case::before_http_had_heads(|it: &mut dyn Stream| say(it, "<html>an answer as in 1991</html>"))]
-#[case::later_http(|it: &mut dyn Stream| say(it, "HTTP/3.0 200 OK\r\n\r\n"))]
-#[case::no_http(|it: &mut dyn Stream| say(it, "220 mail.example ESMTP\r\n"))]
-#[case::h2_without_being_asked(|it: &mut dyn Stream| say(it, "\0\0\0\u{4}\0\0\0\0\0"))]
-#[case::half_a_head(|it: &mut dyn Stream| say(it, "HTTP/1.1 200 OK\r\ncontent-le"))]
-#[case::only_an_interim_answer(|it: &mut dyn Stream| say(it, "HTTP/1.1 100 Continue\r\n\r\n"))]
-#[case::an_absurd_interim_answer(|it: &mut dyn Stream| say(it, "HTTP/1.1 100 Continue\r\ncontent-length: x\r\n\r\n"))]
-#[case::two_ways_to_end(|it: &mut dyn Stream| say(it, "HTTP/1.1 200 OK\r\n\0: y\r\n\r\n"))]
-#[case::a_status_like_no_other(|it: &mut dyn Stream| say(it, "HTTP/1.1 099 Low\r\n\r\n"))]
+#[case::before_http_had_heads(|stream: &mut dyn Stream| say(stream, "<html>an answer as in 1991</html>"))]
+#[case::later_http(|stream: &mut dyn Stream| say(stream, "HTTP/3.0 200 OK\r\n\r\n"))]
+#[case::no_http(|stream: &mut dyn Stream| say(stream, "220 mail.example ESMTP\r\n"))]
+#[case::h2_without_being_asked(|stream: &mut dyn Stream| say(stream, "\0\0\0\u{4}\0\0\0\0\0"))]
+#[case::half_a_head(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 200 OK\r\ncontent-le"))]
+#[case::only_an_interim_answer(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 100 Continue\r\n\r\n"))]
+#[case::an_absurd_interim_answer(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 100 Continue\r\ncontent-length: x\r\n\r\n"))]
+#[case::two_ways_to_end(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 200 OK\r\n\0: y\r\n\r\n"))]
+#[case::a_status_like_no_other(|stream: &mut dyn Stream| say(stream, "HTTP/1.1 099 Low\r\n\r\n"))]
 #[tokio::test]
 async fn what_is_no_answer_is_a_protocol_error(#[case] behaviour: Behaviour) {
     for report in both(LONG, behaviour).await {

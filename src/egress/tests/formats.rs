@@ -74,7 +74,7 @@ fn remauth_appends_its_parameter(#[case] own: &str, #[case] expected: &str) {
 
 #[test]
 fn remauth_has_no_word_for_anything_else() {
-    for event_type in EventType::ALL.iter().copied().filter(|it| it.callback().is_none()) {
+    for event_type in EventType::ALL.iter().copied().filter(|event_type| event_type.callback().is_none()) {
         let refused = render(Format::RemAuth, &Event { event_type, ..event() }, &url("https://a.example/"));
         assert_eq!(refused, Err(UnsupportedEvent(event_type)));
     }

@@ -248,14 +248,14 @@ async fn a_name_that_does_not_resolve_is_no_reason_to_refuse() {
 #[case("10.0.0.1:8080", "http://127.0.0.1:8080/", true)]
 #[tokio::test]
 async fn our_own_doors_are_refused_even_when_listed(
-    #[case] door: SocketAddr,
+    #[case] listener: SocketAddr,
     #[case] asked: &str,
     #[case] through: bool,
 ) {
     let listed = vec![net("0.0.0.0/0"), net("::/0"), Allowed::Host("a.internal".to_owned())];
     let asked = url(asked);
     let host = asked.as_url().host_str().unwrap().trim_matches(['[', ']']).to_owned();
-    let guard = Guard::new(listed).forbid(vec![door]).resolving_by(Names::answering(&[&[&host]]));
+    let guard = Guard::new(listed).forbid(vec![listener]).resolving_by(Names::answering(&[&[&host]]));
     assert_eq!(guard.check_url(&asked).is_ok(), through);
     let port = asked.as_url().port_or_known_default().unwrap();
     let by_name = guard.check_resolves(&url(&format!("http://a.internal:{port}/"))).await;
@@ -266,7 +266,8 @@ async fn our_own_doors_are_refused_even_when_listed(
 pub(super) fn notations(ip: Ipv4Addr) -> Vec<String> {
     let [a, b, c, d] = ip.octets();
     let all = ip.to_bits();
-    let (last_two, last_three) = (all & 0xffff, all & 0x00ff_ffff);
+    let last_two = all & 0xffff;
+    let last_three = all & 0x00ff_ffff;
     let [hi, lo] = [all >> 16, all & 0xffff];
     vec![
         format!("{a}.{b}.{c}.{d}"),
@@ -296,7 +297,8 @@ fn percent(number: u8) -> String {
 
 /// IPv6 addresses that end up with the owner of an IPv4 address, though not as plainly.
 fn around(ip: Ipv4Addr, other: Ipv4Addr) -> Vec<Ipv6Addr> {
-    let (bits, other) = (u128::from(ip.to_bits()), u128::from(other.to_bits()));
+    let bits = u128::from(ip.to_bits());
+    let other = u128::from(other.to_bits());
     let prefix = |text: &str| text.parse::<Ipv6Addr>().unwrap().to_bits();
     vec![
         Ipv6Addr::from_bits(prefix("2002::") | bits << 80 | 1),

@@ -47,11 +47,14 @@ impl H2 {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Ordering::SeqCst);
-                let (handshake, tell, answer) = (handshake.clone(), told.clone(), answer.clone());
+                let handshake = handshake.clone();
+                let tell = told.clone();
+                let answer = answer.clone();
                 detach(async move {
                     let stream = handshake.accept(stream).await.unwrap();
                     let service = service_fn(move |request: Request<Incoming>| {
-                        let (tell, answer) = (tell.clone(), answer.clone());
+                        let tell = tell.clone();
+                        let answer = answer.clone();
                         async move {
                             let (parts, body) = request.into_parts();
                             let _ = tell.send((parts, body.collect().await.unwrap().to_bytes()));
@@ -146,7 +149,7 @@ fn status(digits: [u8; 3]) -> Vec<u8> {
     [&[8, 3], &digits[..]].concat()
 }
 
-/// Speaks as far as is needed to have been asked something, says `first`, and then `again` until nobody listens.
+/// Accepts a request over HTTP/2, sends `first`, and then `again` until the connection ends.
 fn raw(first: Vec<u8>, again: Vec<u8>) -> SocketAddr {
     over_tls(&[b"h2"], move |stream| {
         // The preface, and of the frames after it that one which asks.
@@ -177,7 +180,7 @@ fn framed(kind: u8, flags: u8, stream: u8, body: &[u8]) -> Vec<u8> {
     [&frame(u8::try_from(body.len()).unwrap(), kind, flags, stream)[..], body].concat()
 }
 
-/// What leads to nothing ends with the attempt's time.
+/// Floods of frames end with the attempt's timeout.
 #[rstest::rstest]
 #[case::pings(vec![], framed(PING, 0, 0, &[7; 8]))]
 #[case::answers_to_pings(vec![], framed(PING, ACK, 0, &[7; 8]))]

@@ -25,7 +25,7 @@ async fn within(timeout: Duration, bound: Duration, to: &str) -> AttemptReport {
     report
 }
 
-/// Writes the same bytes until nobody takes them any more.
+/// Writes the same bytes until the connection ends.
 fn flood(stream: &mut TcpStream, bytes: &[u8]) {
     while stream.write_all(bytes).is_ok() {}
 }

@@ -16,7 +16,7 @@ const CONCURRENT: usize = 16;
 /// few of them would hold if somewhere nothing stopped them.
 const ALLOWED_KIB: u64 = 12 * 1024;
 
-/// A head and what is said after it until nobody listens.
+/// Heads, each with bytes that are sent after it until the connection ends.
 const FLOODS: &[(&str, &str)] = &[
     ("HTTP/1.1 200 OK\r\n\r\n", "xxxxxxxxxxxxxxxx"),
     ("HTTP/1.1 500 No\r\ncontent-length: 99999999999\r\n\r\n", "xxxxxxxxxxxxxxxx"),

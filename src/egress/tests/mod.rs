@@ -1,4 +1,4 @@
-//! What the room does, seen through real sockets on loopback.
+//! Behaviour of the module, through real sockets on loopback.
 
 mod errors;
 mod floods;
@@ -69,7 +69,7 @@ fn event() -> Event {
     }
 }
 
-/// As remgate itself would say something that is about nobody in particular.
+/// Event of remgate itself, without a uaid.
 fn own_event() -> Event {
     Event {
         event_type: EventType::EndpointDisabled,

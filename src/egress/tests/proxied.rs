@@ -27,12 +27,15 @@ impl FakeProxy {
         let talk = Arc::new(talk);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, tell, talk) = (stream.unwrap(), tell.clone(), talk.clone());
+                let mut stream = stream.unwrap();
+                let tell = tell.clone();
+                let talk = talk.clone();
                 thread::spawn(move || {
                     let Ok((said, to)) = talk(&mut stream) else { return };
                     let _ = tell.send(said);
                     let onward = TcpStream::connect(to).unwrap();
-                    let (mut from, mut back) = (stream.try_clone().unwrap(), onward.try_clone().unwrap());
+                    let mut from = stream.try_clone().unwrap();
+                    let mut back = onward.try_clone().unwrap();
                     thread::spawn(move || {
                         let _ = io::copy(&mut back, &mut stream);
                         let _ = stream.shutdown(Shutdown::Both);
@@ -119,14 +122,16 @@ fn through(proxy: &str, guard: Guard, connect_timeout: Duration) -> Result<Sende
     Sender::new(settings, Arc::new(guard), Arc::new(SystemClock))
 }
 
-/// Nobody listens there; only a proxy that forgot its orders would come.
+/// Guard of a name at an address without a listener; only a proxy that ignores the address could connect.
 fn named() -> Guard {
     local().resolving_by(Names::answering(&[&["127.0.0.1"]]))
 }
 
 #[tokio::test]
 async fn http_and_https_go_through_an_http_proxy_by_address() {
-    let (proxy, plain, secure) = (FakeProxy::http(), Receiver::answering(OK), tls::https());
+    let proxy = FakeProxy::http();
+    let plain = Receiver::answering(OK);
+    let secure = tls::https();
     let sender = through(&format!("http://us%65r:p%40ss@{}", proxy.addr), named(), LONG).unwrap();
     for (url, port) in [
         (format!("http://receiver.test:{}/hook", plain.addr.port()), plain.addr.port()),
@@ -157,7 +162,8 @@ async fn http_and_https_go_through_an_http_proxy_by_address() {
 #[case("user:p%40ss@", b"\x05\x02\x00\x02\x01\x04user\x04p@ss")]
 #[tokio::test]
 async fn a_socks_proxy_is_asked_for_an_address_too(#[case] login: &str, #[case] greeting: &[u8]) {
-    let (proxy, receiver) = (FakeProxy::socks5(), Receiver::answering(OK));
+    let proxy = FakeProxy::socks5();
+    let receiver = Receiver::answering(OK);
     let sender = through(&format!("socks5://{login}{}", proxy.addr), named(), LONG).unwrap();
     let report = send(&sender, &format!("http://receiver.test:{}/", receiver.addr.port())).await;
     assert!(report.accepted(), "{}", report.response);
@@ -172,7 +178,8 @@ async fn a_socks_proxy_is_asked_for_an_address_too(#[case] login: &str, #[case] 
 #[case("socks5")]
 #[tokio::test]
 async fn the_guard_judges_the_target_and_not_the_proxy(#[case] scheme: &str) {
-    let (proxy, receiver) = (FakeProxy::http(), Receiver::answering(OK));
+    let proxy = FakeProxy::http();
+    let receiver = Receiver::answering(OK);
     let closed = Guard::new(Vec::new()).resolving_by(Names::answering(&[&["10.0.0.5"]]));
     let sender = through(&format!("{scheme}://{}", proxy.addr), closed, LONG).unwrap();
     for url in [receiver.url(), "http://rebinding.test/".to_owned(), "http://[::ffff:10.0.0.5]/".to_owned()] {
@@ -186,7 +193,8 @@ async fn the_guard_judges_the_target_and_not_the_proxy(#[case] scheme: &str) {
 
 #[tokio::test]
 async fn a_proxy_has_a_name_of_its_own_to_be_found_by() {
-    let (proxy, receiver) = (FakeProxy::http(), Receiver::answering(OK));
+    let proxy = FakeProxy::http();
+    let receiver = Receiver::answering(OK);
     let sender = through(&format!("http://proxy.test:{}", proxy.addr.port()), named(), LONG).unwrap();
     assert!(send(&sender, &receiver.url()).await.accepted());
 }

@@ -75,7 +75,7 @@ impl Receiver {
         format!("http://{}/hook", self.addr)
     }
 
-    /// How many connections came about.
+    /// Number of accepted connections.
     pub(super) fn accepts(&self) -> usize {
         self.accepts.load(Ordering::SeqCst)
     }

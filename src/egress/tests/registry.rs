@@ -1,8 +1,8 @@
 //! The guard against IANA's registries of special-purpose addresses, written down here once more.
 //!
-//! The table is not made from the guard's own, and says more: which ranges are special, and which of those the
-//! registries call globally reachable all the same. The guard may refuse the latter, where nobody's receiver can be;
-//! the former it has to.
+//! The table is independent of the guard's own and says more: the special ranges, and those of them that the
+//! registries call globally reachable. The guard may refuse the latter, where no receiver can be; it must refuse all
+//! others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -76,10 +76,10 @@ const V6: &[(&str, bool)] = &[
     ("ff00::/8", false),
 ];
 
-/// These are judged by the IPv4 address at their end.
+/// Ranges whose addresses are judged by the IPv4 address at their end.
 const AS_THE_V4_INSIDE: &[&str] = &["::ffff:0:0/96", "64:ff9b::/96"];
 
-/// What has been given out to anybody at all.
+/// Range of all assigned unicast addresses.
 const UNICAST: &str = "2000::/3";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,13 +125,15 @@ fn agrees(expected: Expected, passed: bool) -> bool {
 
 /// One of a range: its first, its last, any, or the neighbours outside.
 fn around_v4(range: Ipv4Net) -> impl Strategy<Value = Ipv4Addr> {
-    let (first, last) = (range.network().to_bits(), range.broadcast().to_bits());
+    let first = range.network().to_bits();
+    let last = range.broadcast().to_bits();
     let edges = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
     prop_oneof![first..=last, prop::sample::select(edges.to_vec())].prop_map(Ipv4Addr::from_bits)
 }
 
 fn around_v6(range: Ipv6Net) -> impl Strategy<Value = Ipv6Addr> {
-    let (first, last) = (range.network().to_bits(), range.broadcast().to_bits());
+    let first = range.network().to_bits();
+    let last = range.broadcast().to_bits();
     let edges = [first, last, first.wrapping_sub(1), last.wrapping_add(1)];
     prop_oneof![first..=last, prop::sample::select(edges.to_vec())].prop_map(Ipv6Addr::from_bits)
 }

@@ -1,4 +1,4 @@
-//! What an endpoint decides about its requests: headers, signatures, time.
+//! Settings of an endpoint in its requests: headers, signatures, time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use std::time::Duration;
 
-/// What arrives of one send at a time.
+/// Request of one attempt at a given time.
 async fn arrives(at: Timestamp, prepare: impl FnOnce(&mut Endpoint)) -> Heard {
     let receiver = Receiver::answering(OK);
     let mut to = endpoint(&receiver.url(), Format::Standard);
@@ -59,7 +59,8 @@ async fn own_headers_replace_none_of_ours() {
         to.settings.sending.headers = headers(&[("User-Agent", "somebody else"), ("Accept", "text/plain")]);
     })
     .await;
-    let all = |name| heard.headers.get_all(name).iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>();
+    let all =
+        |name| heard.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(all("user-agent"), [concat!("remgate/", env!("CARGO_PKG_VERSION"))]);
     assert_eq!(all("accept"), ["text/plain"], "what we say only because somebody has to");
 }
@@ -109,7 +110,7 @@ async fn a_key_signs_beside_both_secrets() {
     })
     .await;
     let signatures = heard.headers["webhook-signature"].to_str().unwrap();
-    let kinds: Vec<_> = signatures.split(' ').map(|it| it.split_once(',').unwrap().0).collect();
+    let kinds: Vec<_> = signatures.split(' ').map(|signature| signature.split_once(',').unwrap().0).collect();
     assert_eq!(kinds, ["v1", "v1", "v1a"]);
     assert!(verifies(&heard, &previous), "who does not know v1a is not disturbed");
 

@@ -36,7 +36,7 @@ async fn the_reference_library_accepts_what_arrives(
     assert!(oracle.verify(b"{}", &heard.headers).is_err());
     assert_eq!(heard.headers["webhook-id"], lease.event.id.as_str());
     assert_eq!(heard.headers["user-agent"], concat!("remgate/", env!("CARGO_PKG_VERSION")));
-    assert_eq!(heard.headers.get("content-type").map(|it| it.to_str().unwrap()), content_type);
+    assert_eq!(heard.headers.get("content-type").map(|value| value.to_str().unwrap()), content_type);
     for absent in ["remgate-replay", "referer", "accept-encoding", "cookie", "authorization"] {
         assert!(!heard.headers.contains_key(absent), "{absent}");
     }
@@ -167,15 +167,16 @@ async fn of_several_addresses_only_those_let_through_are_tried() {
 
 #[tokio::test]
 async fn our_own_door_is_not_connected_to_by_name_either() {
-    let (door, neighbour) = (Receiver::answering(OK), Receiver::answering(OK));
+    let listener = Receiver::answering(OK);
+    let neighbour = Receiver::answering(OK);
     let guard = Guard::new(vec![Allowed::Host("a.internal".to_owned())])
-        .forbid(vec![door.addr])
+        .forbid(vec![listener.addr])
         .resolving_by(Names::answering(&[&["127.0.0.1"]]));
     let sender = sender(guard, LONG);
-    let report = send(&sender, &format!("http://a.internal:{}/", door.addr.port())).await;
+    let report = send(&sender, &format!("http://a.internal:{}/", listener.addr.port())).await;
     assert_eq!(report.error, Some(AttemptError::Refused));
-    assert!(report.response.contains("own doors"), "{}", report.response);
-    assert_eq!(door.accepts(), 0);
+    assert!(report.response.contains("own listeners"), "{}", report.response);
+    assert_eq!(listener.accepts(), 0);
     let report = send(&sender, &format!("http://a.internal:{}/", neighbour.addr.port())).await;
     assert!(report.accepted(), "{}", report.response);
 }

@@ -22,7 +22,7 @@ pub(super) trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// What receivers in these tests need for TLS; `alpn` as on the wire.
+/// TLS configuration of receivers in these tests; `alpn` as on the wire.
 pub(super) fn server_config(alpn: &[&[u8]]) -> Arc<rustls::ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server-key.pem")).unwrap();

@@ -1,4 +1,4 @@
-//! What is asked for, judged by tables and by chance.
+//! Validation of requests, by tables and properties.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
