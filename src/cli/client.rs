@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// Speak to the internal door at this URL, not to the configured one; the configured key is not sent there
+    /// Use the internal listener at this URL instead of the configured one; the configured key is not sent to it
     #[arg(long, value_name = "URL", value_parser = base_url)]
     server: Option<Url>,
     /// Take the key from this file, not from the configuration
@@ -29,20 +29,20 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Whether it names the listener.
+    /// Returns whether `--server` names the listener.
     pub(super) fn is_named(&self) -> bool {
         self.server.is_some()
     }
 }
 
-/// A conversation with an internal door.
+/// HTTP client of an internal listener.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     key: Option<SecretString>,
 }
 
-/// Why a call brought nothing.
+/// Reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("failed to reach {base}: {cause}; is remgate running there? `remgate serve` starts it")]
@@ -51,12 +51,12 @@ pub(super) enum CallError {
     Broken { base: Url, cause: String },
     #[error("{base} answered {status}: {detail}{}", hint(*status))]
     Refused { base: Url, status: StatusCode, detail: String },
-    #[error("{base} answered something else than remgate does; is it its internal door? ({cause})")]
+    #[error("{base} did not answer like the internal listener of a remgate ({cause})")]
     Foreign { base: Url, cause: String },
 }
 
 impl CallError {
-    /// Whether the same call may work a little later.
+    /// Returns whether the same call may succeed a little later.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
@@ -67,7 +67,7 @@ impl CallError {
         }
     }
 
-    /// Whether only this one thing is refused, so that others may be asked for.
+    /// Returns whether the refusal concerns this one resource alone, so that the next one can be asked for.
     pub(super) fn is_about_one(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 404 | 409 | 410 | 422))
     }
@@ -82,7 +82,7 @@ fn hint(status: StatusCode) -> &'static str {
 }
 
 impl Client {
-    /// To the internal door that the flags name, or else to the configured one.
+    /// Client of the listener that the flags name, or else of the configured one.
     pub(super) fn internal(server: &Server, global: &Global) -> anyhow::Result<Self> {
         let mut key = None;
         let base = if let Some(base) = &server.server {
@@ -162,7 +162,7 @@ impl Client {
         Ok((status, self.read(&body)?))
     }
 
-    /// Where a path of the server is for others.
+    /// Absolute URL of a path on the server, as other programs reach it.
     pub(super) fn absolute(&self, path: &str) -> Url {
         at(&self.base, path, &[])
     }
@@ -215,7 +215,7 @@ pub(super) fn http_client(base: &Url) -> anyhow::Result<reqwest::Client> {
         .context("failed to prepare an HTTPS client; are the system's certificate authorities installed?")
 }
 
-/// Where a door can be reached from this machine.
+/// Base URL of a listener, as this machine reaches it. A wildcard address becomes loopback.
 pub(super) fn door(listen: SocketAddr) -> anyhow::Result<Url> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -271,7 +271,7 @@ pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> CallError {
     if is_connect { CallError::Unreachable { base, cause } } else { CallError::Broken { base, cause } }
 }
 
-/// What a problem document says, or else what the status says.
+/// Detail of a problem document, or the reason phrase of the status.
 fn detail(status: StatusCode, body: &[u8]) -> String {
     let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let said = ["detail", "title"].iter().map(|name| &problem[name]).find(|said| said.is_string());

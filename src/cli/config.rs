@@ -36,11 +36,11 @@ pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     let has_stored_key = super::block_on(async {
-        gateway::check_locks(config).await?;
+        gateway::check_access(config).await?;
         Ok(gateway::has_stored_admin_key(config).await)
     })?;
     // The same that `serve` warns of.
-    let open = config.open_doors(has_stored_key);
+    let open = config.open_listeners(has_stored_key);
     let unreachable = gateway::unreachable_endpoints(config, [config.public.listen, config.internal.listen]);
     for warning in
         loaded.warnings.iter().cloned().chain(open.iter().map(ToString::to_string)).chain(unreachable)
@@ -67,8 +67,11 @@ fn show(loaded: &Loaded, as_json: bool) -> anyhow::Result<()> {
         let whole = json!({"file": file, "values": values, "warnings": loaded.warnings});
         return Ok(output::line(&whole.to_string())?);
     }
-    let lines: Vec<_> =
-        loaded.effective.iter().map(|it| (format!("{} = {}", it.key, it.value), &it.layer)).collect();
+    let lines: Vec<_> = loaded
+        .effective
+        .iter()
+        .map(|value| (format!("{} = {}", value.key, value.value), &value.layer))
+        .collect();
     // Very long values, such as the schedule, do not push all the others' layers to the far right.
     let width =
         lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= 72).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! `delivery`: what became of forwarding, and mending it, by the internal door of a running remgate.
+//! `delivery`: inspects, retries and cancels deliveries, by the internal listener of a running remgate.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -128,14 +128,14 @@ async fn each(options: &Many, global: &Global, what: &str) -> anyhow::Result<()>
 
 /// A delivery on one line.
 fn print(delivery: &RawValue, as_json: bool) -> anyhow::Result<()> {
-    let it: Json = serde_json::from_str(delivery.get())?;
+    let delivery: Json = serde_json::from_str(delivery.get())?;
     if as_json {
-        return Ok(output::line(&it.to_string())?);
+        return Ok(output::line(&delivery.to_string())?);
     }
-    let cells =
-        ["id", "state", "attempt_count", "next_attempt_at", "endpoint"].map(|name| output::field(&it[name]));
-    let event = output::field(&it["event"]);
-    let event = if it["replay"] == true { event + "  (replay)" } else { event };
+    let cells = ["id", "state", "attempt_count", "next_attempt_at", "endpoint"]
+        .map(|name| output::field(&delivery[name]));
+    let event = output::field(&delivery["event"]);
+    let event = if delivery["replay"] == true { event + "  (replay)" } else { event };
     Ok(output::line(&line(&cells, &event))?)
 }
 

@@ -1,4 +1,4 @@
-//! `event`: what has been received, and sending it again, by the internal door of a running remgate.
+//! `event`: lists, shows, follows and replays events, by the internal listener of a running remgate.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) enum Command {
     Tail(tail::Options),
 }
 
-/// Which events.
+/// Filter of the events.
 #[derive(Debug, Args)]
 pub(super) struct Filter {
     /// Only of this type, such as remauth.authenticated; may be given several times
@@ -44,11 +44,11 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// As the internal door wants it.
+    /// The filter as query parameters.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
-        let types = self.types.iter().map(|it| ("type", it.to_string()));
-        let services = self.services.iter().map(|it| ("service", it.to_string()));
-        types.chain(services).chain(self.uaid.map(|it| ("uaid", it.to_string()))).collect()
+        let types = self.types.iter().map(|event_type| ("type", event_type.to_string()));
+        let services = self.services.iter().map(|service| ("service", service.to_string()));
+        types.chain(services).chain(self.uaid.map(|uaid| ("uaid", uaid.to_string()))).collect()
     }
 }
 

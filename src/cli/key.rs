@@ -1,4 +1,4 @@
-//! `key`: who may come through the internal door of a running remgate.
+//! `key`: manages the API keys of a running remgate, by its internal listener.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ pub(super) enum Command {
 pub(super) struct Add {
     #[command(flatten)]
     server: Server,
-    /// What it is called, for people
+    /// Name of the key, for people
     #[arg(required_unless_present = "named")]
     name: Option<KeyName>,
     /// The same, as an option
     #[arg(id = "named", long = "name", value_name = "NAME", conflicts_with = "name")]
     named: Option<KeyName>,
-    /// What it may do, such as events:read or admin; may be given several times
+    /// Scope of the key, such as events:read or admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     scopes: Vec<Scope>,
     /// Let it see only this service
@@ -95,7 +95,7 @@ async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
         output::field(&made["id"])
     ));
     if options.scopes.contains(&Scope::Admin) {
-        output::remark("if the internal door stood open, it does not any more");
+        output::remark("the internal listener now requires a key");
     }
     Ok(())
 }

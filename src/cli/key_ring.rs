@@ -1,5 +1,5 @@
-//! What the command line knows of a sender: secrets from files or from the configuration, never from a flag, because
-//! others on this machine can read those.
+//! Secrets and keys that the command line checks signatures with: from files or the configuration, never from a flag,
+//! which other users of this machine could read.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use crate::domain::{
     EndpointName, EndpointSettings, HumanDuration, Known, PublicKey, SigningSecret, Verifier,
 };
 
-/// What a signature is checked with, and how old it may be.
+/// Keys and tolerance of a signature check.
 #[derive(Debug, Args)]
 pub(super) struct VerifyOptions {
     /// Take the secret of this endpoint from the configuration, and its key if it has one
@@ -26,7 +26,7 @@ pub(super) struct VerifyOptions {
     /// Check signatures of the kind `v1a` with this public key; may be given several times
     #[arg(long, value_name = "whpk_...")]
     public_key: Vec<PublicKey>,
-    /// How far the timestamp may be off, such as 5m, or none for any
+    /// Maximum age of the timestamp in either direction, such as 5m, or none for any
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     tolerance: Tolerance,
 }
@@ -54,7 +54,7 @@ pub(super) struct Named {
     pub(super) known: Known,
 }
 
-/// What is known, and what is there besides: the configuration's other endpoints, to tell a mix-up.
+/// Keys to check with, and those of the configuration's other endpoints, by which a mix-up is found.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) known: Vec<Named>,
@@ -86,7 +86,7 @@ impl VerifyOptions {
         Ok(ring)
     }
 
-    /// What checks with all that is known, within the tolerance that was asked for.
+    /// Returns a verifier with all keys of `ring` and the requested tolerance.
     pub(super) fn verifier(&self, ring: &Ring) -> Verifier {
         Verifier::new(ring.all(), self.tolerance.0)
     }
@@ -107,7 +107,7 @@ impl Ring {
         Ok(())
     }
 
-    /// What is known, without names.
+    /// Returns all keys without their names.
     pub(super) fn all(&self) -> Vec<Known> {
         self.known.iter().map(|named| named.known.clone()).collect()
     }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, Unlocked};
+use crate::config::{ConfigError, OpenListeners};
 use crate::lifecycle::StopSignals;
 use options::Global;
 
@@ -60,38 +60,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Open the doors and run until told to stop (the default)
+    /// Run the service until a signal stops it (the default)
     Serve,
     /// Check, show or print the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Bring the database's tables up to date
+    /// Migrate the database schema to this version
     Migrate,
-    /// Ask the internal door whether remgate is ready; for containers
+    /// Check whether a running remgate is ready; for containers
     Healthcheck(healthcheck::Options),
-    /// Make secrets for callback URLs
+    /// Generate tokens for callback URLs
     #[command(subcommand)]
     Token(token::Command),
-    /// Send a callback to the public door, as RemAuth would
+    /// Send a callback to the public listener, as RemAuth would
     Trigger(trigger::Options),
-    /// Read events from the internal door
+    /// List, show, follow and replay events
     #[command(subcommand)]
     Event(event::Command),
-    /// See what became of deliveries, and mend them
+    /// Inspect, retry and cancel deliveries
     #[command(subcommand)]
     Delivery(delivery::Command),
-    /// Say who gets events
+    /// Manage webhook endpoints
     #[command(subcommand)]
     Endpoint(endpoint::Command),
-    /// Look after the users of a RemotePC reseller account
+    /// List, add, invite and sign in RemotePC users
     #[command(subcommand, name = "remotepc")]
     RemotePc(remotepc::Command),
-    /// Check whether a request that somebody received is remgate's
+    /// Check whether a received request was sent by remgate
     Verify(verify::Options),
-    /// Play the other side, to practise with and to test against
+    /// Simulate a webhook receiver or a RemotePC account
     #[command(subcommand)]
     Simulate(simulate::Command),
-    /// Make, list and revoke keys to the internal door
+    /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
     /// Print a shell's completion script
@@ -208,14 +208,14 @@ fn report(error: &anyhow::Error) -> ExitCode {
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe);
     if broken_pipe {
-        // Whoever read the output has seen enough.
+        // The reader of the output has closed it.
         return ExitCode::SUCCESS;
     }
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return stopped.exit_code().into();
     }
     let _ = writeln!(io::stderr(), "remgate: {}", sentence(error));
-    if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<Unlocked>()) {
+    if error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<OpenListeners>()) {
         CONFIGURATION.into()
     } else if error.is::<Usage>() {
         USAGE.into()

@@ -31,7 +31,7 @@ pub(super) struct Global {
 }
 
 impl Global {
-    /// Whether a flag says where the configuration or the internal listener is.
+    /// Returns whether a flag names the configuration file or the internal listener.
     pub(super) fn is_given(&self) -> bool {
         self.config.is_some() || self.internal_listen.is_some()
     }

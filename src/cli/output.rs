@@ -1,4 +1,4 @@
-//! How data looks on stdout.
+//! Output on stdout and stderr.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says something beside the data, to whoever watches.
+/// Writes a remark to stderr, beside the data on stdout.
 pub(super) fn remark(text: &str) {
-    // Nobody can be told when stderr is gone.
+    // A closed stderr cannot be reported.
     let _ = writeln!(io::stderr(), "remgate: {text}");
 }
 

@@ -1,4 +1,4 @@
-//! Lists that the internal door gives page by page.
+//! Lists that the API returns page by page.
 
 use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use super::client::Client;
 use super::{Usage, event, output};
 use crate::domain::{Cursor, Limit, Page};
 
-/// Which part of a list, and how it is printed.
+/// Part of a list to print, and its format.
 #[derive(Debug, Args)]
 pub(super) struct Paging {
     /// Only those after this cursor
@@ -56,7 +56,7 @@ impl Paging {
             query.extend(from.map(|cursor| (place, cursor.to_string())));
             let page: Page<Box<RawValue>> = client.get(path, &query, event::TIMEOUT).await?;
             heads.take().map_or(Ok(()), output::line)?;
-            page.data.iter().try_for_each(|it| row(it, self.json))?;
+            page.data.iter().try_for_each(|item| row(item, self.json))?;
             if !page.has_more {
                 return Ok(());
             }
@@ -69,7 +69,7 @@ impl Paging {
         }
     }
 
-    /// What the place is called in the query, and where it is.
+    /// Name and value of the query parameter for the start.
     fn start(&self) -> Result<(&'static str, Option<Cursor>), Usage> {
         match (self.order, self.after, self.before) {
             (Order::Asc, after, None) => Ok(("after", after)),

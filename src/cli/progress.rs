@@ -1,4 +1,4 @@
-//! How far bulk work has come, for somebody who watches: on stderr, and only on a terminal.
+//! Progress bar of bulk work: on stderr, and only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 

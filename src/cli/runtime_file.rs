@@ -51,7 +51,8 @@ impl RuntimeFile {
 fn place(folder: &Path, pid: u32, text: &[u8]) -> io::Result<RuntimeFile> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     ensure_own(folder)?;
-    let (path, part) = (folder.join(format!("{pid}.json")), folder.join(format!("{pid}.part")));
+    let path = folder.join(format!("{pid}.json"));
+    let part = folder.join(format!("{pid}.part"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all(text)?;

@@ -1,10 +1,10 @@
-//! `serve`: opens the doors and runs until told to stop.
+//! `serve`: opens both listeners and runs until a signal stops it.
 
 use std::net::SocketAddr;
 
 use super::Stopped;
 use super::runtime_file::RuntimeFile;
-use crate::config::{Config, Database, Loaded, LogFormat, OpenDoor, Public};
+use crate::config::{Config, Database, Loaded, LogFormat, OpenListener, Public};
 use crate::domain::Uaid;
 use crate::gateway::{self, Environment, Gateway};
 use crate::lifecycle::{self, StopSignals};
@@ -57,7 +57,7 @@ async fn start(
     style: LogStyle,
     logs: &mut Logs,
 ) -> anyhow::Result<(Gateway, Option<RuntimeFile>)> {
-    gateway::check_locks(&loaded.config).await?;
+    gateway::check_access(&loaded.config).await?;
     let files = lifecycle::raise_file_limit();
     tracing::debug!(files, "limit of open files");
     for warning in &loaded.warnings {
@@ -66,16 +66,16 @@ async fn start(
     let config = &loaded.config;
     let environment = Environment::real();
     let gateway = Gateway::build(config, &declared_in(loaded), environment.clone()).await?;
-    let doors = Doors { public: gateway.public_address(), internal: gateway.internal_address() };
-    let open = config.open_doors(gateway.has_stored_admin_key());
-    for door in &open {
-        tracing::warn!("{}", doors.named(door));
+    let addresses = BoundAddresses { public: gateway.public_address(), internal: gateway.internal_address() };
+    let open = config.open_listeners(gateway.has_stored_admin_key());
+    for listener in &open {
+        tracing::warn!("{}", addresses.named(listener));
     }
-    let file = RuntimeFile::write(doors.internal);
+    let file = RuntimeFile::write(addresses.internal);
     if let Err(error) = &file {
         tracing::debug!(%error, "no runtime file; healthcheck goes by the configuration");
     }
-    doors.announce(config, &open, &environment, style, logs);
+    addresses.announce(config, &open, &environment, style, logs);
     Ok((gateway, file.ok()))
 }
 
@@ -88,18 +88,18 @@ fn style(loaded: &Loaded) -> LogStyle {
     if style == LogStyle::Pretty && loaded.no_color { LogStyle::Plain } else { style }
 }
 
-/// Where the declared endpoints stand, for people.
+/// Location of the declared endpoints, for people.
 fn declared_in(loaded: &Loaded) -> String {
     loaded.file.as_ref().map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string())
 }
 
 /// The addresses that were bound, which a port 0 in the configuration leaves open.
-struct Doors {
+struct BoundAddresses {
     public: SocketAddr,
     internal: SocketAddr,
 }
 
-impl Doors {
+impl BoundAddresses {
     /// The URL to register, with a place for the token where one is needed: tokens are never shown.
     fn callback_url(&self, config: &Config) -> String {
         let locked = config.services.iter().any(|service| !service.tokens.is_empty());
@@ -111,13 +111,14 @@ impl Doors {
     }
 
     /// The lines of text that say what to do next: try it while both listeners are open, else tell RemAuth.
-    fn next(&self, open: &[OpenDoor], environment: &Environment) -> String {
+    fn next(&self, open: &[OpenListener], environment: &Environment) -> String {
         if open.len() < 2 {
             return "  Register the callback URL in RemAuth's Customer Center.\n".to_owned();
         }
         // Another one at each start: the same callback a second time would be a duplicate.
         let uaid = Uaid::from_bytes(environment.rng.bytes());
-        let (public, internal) = (self.public, self.internal);
+        let public = self.public;
+        let internal = self.internal;
         format!(
             "  Store an event, and look at it:\n\n\
              curl 'http://{public}/remauth_callback?authenticated={uaid}'\n\
@@ -125,25 +126,26 @@ impl Doors {
         )
     }
 
-    /// What is open, at the address that it got.
-    fn named(&self, door: &OpenDoor) -> String {
-        let bound = match door {
-            OpenDoor::Public { .. } => self.public,
-            OpenDoor::Internal { .. } => self.internal,
+    /// Text about an open listener, with the address that it was bound to.
+    fn named(&self, listener: &OpenListener) -> String {
+        let bound = match listener {
+            OpenListener::Public { .. } => self.public,
+            OpenListener::Internal { .. } => self.internal,
         };
-        door.to_string().replace(&door.listen().to_string(), &bound.to_string())
+        listener.to_string().replace(&listener.listen().to_string(), &bound.to_string())
     }
 
     /// Says that it is ready: one line in a JSON log, a banner for people.
     fn announce(
         &self,
         config: &Config,
-        open: &[OpenDoor],
+        open: &[OpenListener],
         environment: &Environment,
         style: LogStyle,
         logs: &mut Logs,
     ) {
-        let (callback_url, store) = (self.callback_url(config), store(config));
+        let callback_url = self.callback_url(config);
+        let store = store(config);
         let version = env!("CARGO_PKG_VERSION");
         if style == LogStyle::Json {
             tracing::info!(
@@ -152,8 +154,8 @@ impl Doors {
             return;
         }
         let state = |is_open: bool| if is_open { "open" } else { "protected" };
-        let public = state(open.iter().any(|door| matches!(door, OpenDoor::Public { .. })));
-        let internal = state(open.iter().any(|door| matches!(door, OpenDoor::Internal { .. })));
+        let public = state(open.iter().any(|listener| matches!(listener, OpenListener::Public { .. })));
+        let internal = state(open.iter().any(|listener| matches!(listener, OpenListener::Internal { .. })));
         logs.print(&format!(
             "\n  remgate {version} is ready\n\n  callback URL       {callback_url}\n  public listener    http://{} \
              ({public})\n  internal listener  http://{} ({internal})\n  events are in      {store}\n\n{}\n",
@@ -162,7 +164,7 @@ impl Doors {
     }
 }
 
-/// Where events are kept, without a password.
+/// Location of the store, without a password.
 fn store(config: &Config) -> String {
     match &config.database {
         Database::Sqlite(path) => path.display().to_string(),

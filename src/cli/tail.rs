@@ -26,7 +26,7 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// How long the server is asked to hold a request.
+/// Time for which the server is asked to hold a request.
 const HELD: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ struct Placed {
     cursor: Cursor,
 }
 
-/// Where the newest event stands; what comes after it is new.
+/// Cursor of the newest event. Later events are new.
 async fn newest(client: &Client) -> Result<Cursor, CallError> {
     let query = [("order", "desc".to_owned()), ("limit", "1".to_owned())];
     let page: Page<Placed> = client.get("/v1/events", &query, TIMEOUT).await?;

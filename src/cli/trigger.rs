@@ -16,7 +16,7 @@ use crate::domain::{CallbackType, EventType, RandomSource, ServiceName, Uaid};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// What happened
+    /// Type of the callback
     #[arg(value_name = "TYPE")]
     kind: Kind,
     /// The authentication's id, 32 hexadecimal digits; a random one if there is none
@@ -24,7 +24,7 @@ pub(super) struct Options {
     /// The service that it is about; its token is taken from the configuration
     #[arg(long, value_name = "NAME")]
     service: Option<ServiceName>,
-    /// Send it to the public door at this URL, not to the configured one
+    /// Send it to the public listener at this URL instead of the configured one
     #[arg(long, value_name = "URL", value_parser = client::base_url)]
     url: Option<Url>,
     /// Print one JSON object
@@ -52,7 +52,7 @@ impl From<Kind> for CallbackType {
     }
 }
 
-/// How RemAuth, and we in its place, answer.
+/// Answer in RemAuth's envelope.
 #[derive(Deserialize)]
 struct Envelope {
     code: String,
@@ -117,6 +117,6 @@ async fn sent(base: &Url, url: Url) -> anyhow::Result<Json> {
             let data = if data.is_null() { String::new() } else { format!(" ({})", output::field(&data)) };
             bail!("{base} refused the callback: {} {msg}{data}", output::field(&code.into()))
         }
-        Err(_) => bail!("{base} answered {status}, but not as remgate's public door does"),
+        Err(_) => bail!("{base} answered {status}, but not as remgate's public listener does"),
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
         Ok(Authentications { claim_within: claim_within?, min_trust: min_trust? })
     });
     let retention = building.single("retention", |r, _| {
-        let (events, audit) = (r.required("events", rules::kept), r.required("audit", rules::kept));
+        let events = r.required("events", rules::kept);
+        let audit = r.required("audit", rules::kept);
         Ok(Retention { events: events?, audit: audit? })
     });
     let telemetry = building.telemetry();
@@ -122,7 +123,7 @@ impl Building<'_> {
             if public.is_some_and(|public| overlap(public, listen)) {
                 r.note(
                     "listen",
-                    format!("{listen} is taken by public.listen; each door needs a port of its own"),
+                    format!("{listen} is taken by public.listen; each listener needs a port of its own"),
                 );
                 return Err(Bad);
             }
@@ -155,10 +156,12 @@ impl Building<'_> {
             _ => false,
         });
         let default = self.single("callback", |r, _| {
-            let (tokens, allow_from) = (r.list("tokens", rules::token), r.list("allow_from", rules::net));
+            let tokens = r.list("tokens", rules::token);
+            let allow_from = r.list("allow_from", rules::net);
             Ok(Service { name: ServiceName::default_service(), tokens: tokens?, allow_from: allow_from? })
         });
-        let (declared, default) = (declared?, default?);
+        let declared = declared?;
+        let default = default?;
         let has_default = !is_empty || self.merged.repeated.get("service").is_none_or(Vec::is_empty);
         let mut services: Vec<_> = has_default.then_some(default).into_iter().chain(declared).collect();
         self.check_services(&services, has_default)?;
@@ -176,7 +179,8 @@ impl Building<'_> {
             let declared = index.checked_sub(usize::from(has_default));
             let table =
                 declared.map_or_else(|| self.table("callback"), |n| &self.merged.repeated["service"][n]);
-            let (path, origin) = (table.path.clone(), table.origin.clone());
+            let path = table.path.clone();
+            let origin = table.origin.clone();
             if !names.insert(&service.name) {
                 let text = if has_default && service.name == ServiceName::default_service() {
                     "`default` is the service of [callback], which is not empty; use one or the other"
@@ -233,7 +237,9 @@ impl Building<'_> {
             let allow_private_networks = r.list("allow_private_networks", rules::allowed_network);
             let proxy = r.optional("proxy", rules::proxy);
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
-            let (schedule, connect_timeout, timeout) = (schedule?.waits(), connect_timeout?, timeout?);
+            let schedule = schedule?.waits();
+            let connect_timeout = connect_timeout?;
+            let timeout = timeout?;
             if connect_timeout > timeout {
                 r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part: lower delivery.connect_timeout or raise delivery.timeout");
                 return Err(Bad);
@@ -279,14 +285,15 @@ impl Building<'_> {
         remotepc: Option<&RemotePc>,
     ) -> Result<Provisioning, Bad> {
         let known: Option<Vec<&str>> =
-            services.map(|services| services.iter().map(|it| it.name.as_str()).collect());
+            services.map(|services| services.iter().map(|service| service.name.as_str()).collect());
         self.single("provisioning", |r, _| {
             let mode = r.required("mode", rules::provisioning_mode);
             let services = r.list("services", |text| rules::service(text, known.as_deref()));
             let computers = r.number("computers", &(0..=10_000));
             let schedule = r.schedule();
-            let (mode, schedule) = (mode?, schedule?.waits());
-            if mode == ProvisioningMode::On && remotepc.is_some_and(|it| it.api_key.is_none()) {
+            let mode = mode?;
+            let schedule = schedule?.waits();
+            if mode == ProvisioningMode::On && remotepc.is_some_and(|remotepc| remotepc.api_key.is_none()) {
                 r.note("mode", "nobody can be invited without remotepc.api_key");
                 return Err(Bad);
             }
@@ -304,8 +311,9 @@ impl Building<'_> {
     }
 }
 
-/// Whether two listeners would claim the same port; port 0 is a new one each time.
+/// Returns whether two listeners would claim the same port. Port 0 is a new one each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let a = one.ip().to_canonical();
+    let b = other.ip().to_canonical();
     one.port() == other.port() && one.port() != 0 && (a == b || a.is_unspecified() || b.is_unspecified())
 }

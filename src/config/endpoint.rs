@@ -7,10 +7,11 @@ use crate::domain::{
     Invalid, MaxInFlight, Schedule, Sending, SigningSecret,
 };
 
-/// What one table says. Without known services any name of one is good enough.
+/// Reads the settings of one `[[endpoint]]` table. Without `services` every valid service name is accepted.
 pub(super) fn settings(r: &mut Reader<'_>, services: Option<&[&str]>) -> Result<EndpointSettings, Bad> {
-    let all_types: Vec<_> = EventType::ALL.iter().map(|it| (it.as_str(), *it)).collect();
-    let all_formats: Vec<_> = Format::ALL.iter().map(|it| (it.as_str(), *it)).collect();
+    let all_types: Vec<_> =
+        EventType::ALL.iter().map(|event_type| (event_type.as_str(), *event_type)).collect();
+    let all_formats: Vec<_> = Format::ALL.iter().map(|format| (format.as_str(), *format)).collect();
     let name = r.required("name", rules::domain::<EndpointName>);
     let url = r.required("url", rules::domain::<EndpointUrl>);
     let secret = r.required("secret", |text| text.parse::<SigningSecret>().map_err(|_| String::new()));

@@ -10,7 +10,7 @@ pub(super) const PREFIX: &str = "REMGATE__";
 /// Prefix of variables that lose to the file: the defaults of a container image or a package.
 pub(super) const PACKAGED_PREFIX: &str = "REMGATE_DEFAULT__";
 
-/// What `DATABASE_URL` says: it counts for more than the default, and for less than all else.
+/// Layer of `DATABASE_URL`: stronger than the defaults, weaker than all other layers.
 pub(super) fn database_url(env: &[(String, String)]) -> Layer {
     let mut layer = Layer::default();
     if let Some((name, value)) = env.iter().rfind(|(name, _)| name == "DATABASE_URL") {
@@ -43,7 +43,7 @@ pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut V
     layer
 }
 
-/// What the flags say, each with the path of its key.
+/// Layer of the command-line flags, by the path of their key.
 pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (path, value) in flags {

@@ -19,18 +19,18 @@ pub struct Loaded {
     pub config: Config,
     /// The file that was read, as it was named.
     pub file: Option<PathBuf>,
-    /// What is allowed but doubtful.
+    /// Settings that are allowed but doubtful.
     pub warnings: Vec<String>,
     /// Every key with its value, secrets masked, and the layer it came from.
     pub effective: Vec<Effective>,
-    /// What `RUST_LOG` says.
+    /// Value of `RUST_LOG`.
     pub log_filter: Option<String>,
-    /// Whether `NO_COLOR` asks for a log without colours.
+    /// Whether `NO_COLOR` is set.
     pub no_color: bool,
 }
 
 impl Config {
-    /// Reads, layers and checks. The doors' locks are checked apart, by [`Config::check_locks`].
+    /// Reads, layers and checks. The access rule is checked separately, by [`Config::check_access`].
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let mut problems = Vec::new();
         let defaults = file::read(DEFAULTS, None, &mut problems);
@@ -80,7 +80,7 @@ impl Config {
         }
     }
 
-    /// What is allowed but probably not meant.
+    /// Settings that are allowed but probably a mistake.
     fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         let any_locked = self.services.iter().any(super::Service::is_locked);

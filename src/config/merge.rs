@@ -107,7 +107,7 @@ fn read_twins(section: &Section, table: &mut Table, dir: &Path, problems: &mut V
     }
 }
 
-/// What a file says about a key, without the newline at its end.
+/// Reads the value of a key from the text of its file, without the newline at its end.
 fn held(key: &Key, text: &str) -> Result<Value, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let value = if key.kind == Kind::List {

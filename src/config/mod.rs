@@ -1,11 +1,11 @@
-//! What the operator decides: layers, keys and rules become one valid [`Config`].
+//! Configuration of the operator: layers, keys and rules become one valid [`Config`].
 //!
 //! Later layers win: the embedded `config/remgate.toml`, the defaults of a container image or package
-//! (`REMGATE_DEFAULT__SECTION__KEY`), the operator's file, the environment, the flags. Only this
-//! room reads the environment, in [`Sources::from_process`]. No error and no listing shows the value of a secret.
+//! (`REMGATE_DEFAULT__SECTION__KEY`), the operator's file, the environment, the flags. Only this module reads the
+//! environment, in [`Sources::from_process`]. No error and no listing shows the value of a secret.
 
+mod access;
 mod build;
-mod doors;
 mod endpoint;
 mod environment;
 mod file;
@@ -22,7 +22,7 @@ mod sources;
 mod tests;
 mod value;
 
-pub use doors::{OpenDoor, Unlocked};
+pub use access::{OpenListener, OpenListeners};
 pub use load::{DEFAULTS, Loaded};
 pub use problem::{ConfigError, Problem};
 pub use sections::{

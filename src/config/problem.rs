@@ -1,6 +1,4 @@
-//! What can be wrong with a configuration, and where it stood.
-//!
-//! A problem never repeats the value of a secret key.
+//! Problems of a configuration, with their origin. A problem never repeats the value of a secret key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +8,7 @@ use super::environment::PACKAGED_PREFIX;
 use super::schema::{Key, Kind, Shown};
 use super::show::masked;
 
-/// Which layer said something, and where in it.
+/// Layer of a value, and the place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The built-in file of defaults.
@@ -133,7 +131,7 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// Why a configuration cannot be used: everything that is wrong with it.
+/// All problems of a configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration cannot be used:{}", lines(.problems))]
 pub struct ConfigError {
@@ -158,7 +156,7 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect::<Vec<_>>().concat()
 }
 
-/// Whether a key of that kind may be shown when only its kind is wrong.
+/// Text about a value of the wrong kind: the value itself if keys of that kind may be shown.
 pub(super) fn scalar(kind: &'static str, value: &str, shown: Shown) -> String {
     if shown == Shown::Plain { format!("{kind} ({value})") } else { kind.to_owned() }
 }

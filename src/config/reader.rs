@@ -11,7 +11,7 @@ use crate::domain::{HumanDuration, Schedule};
 /// Nothing can be made of a value; the problem has been noted.
 pub(super) struct Bad;
 
-/// What a rule says about a text: the value, or what is to be told besides what is allowed (may be empty).
+/// Result of a rule: the value, or the fault, in addition to the text about allowed values. The fault may be empty.
 pub(super) type Ruled<T> = Result<T, String>;
 
 pub(super) struct Reader<'a> {

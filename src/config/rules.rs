@@ -1,6 +1,6 @@
-//! What one value may say: each rule takes a text and answers with the typed value.
+//! Rules for single values: each takes a text and returns the typed value.
 //!
-//! An error says what is to be told besides what is allowed, and never repeats the text.
+//! An error names the fault, in addition to the text about allowed values, and never repeats the value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub(super) fn http_url(text: &str) -> Ruled<Url> {
     Ok(url)
 }
 
-/// What a browser sends as `Origin`.
+/// Origin, as browsers send it in the `Origin` header.
 pub(super) fn origin(text: &str) -> Ruled<String> {
     let url = http_url(text)?;
     let origin = url.origin().ascii_serialization();
@@ -173,7 +173,7 @@ pub(super) fn wait(text: &str) -> Ruled<Duration> {
     if length > DAY * 365 { told("it is too long") } else { Ok(length) }
 }
 
-/// Which engine, by the exact scheme: what looks similar elsewhere is refused.
+/// Database engine, by the exact scheme of the URL.
 pub(super) fn database(dir: &Path) -> impl Fn(&str) -> Ruled<Database> {
     move |text| {
         if let Some(path) = text.strip_prefix("sqlite://") {

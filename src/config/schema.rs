@@ -3,7 +3,7 @@
 //! The file, the environment, `config show` and the messages all read this table. Defaults are not here: they stand in
 //! `config/remgate.toml`.
 
-/// What a value is made of.
+/// Type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-/// How much of a value may be seen, in `config show` and in errors.
+/// Part of a value that `config show` and errors may show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     /// All of it.
@@ -41,7 +41,7 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// Whether an error must not repeat what was found.
+    /// Returns whether an error must not repeat the value.
     pub(super) fn is_secret(self) -> bool {
         matches!(self, Self::Secret | Self::SecretUrl)
     }
@@ -53,7 +53,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) shown: Shown,
-    /// Whether `NAME_file` may name a file that holds the value.
+    /// Whether `NAME_file` may name a file with the value.
     pub(super) twin: bool,
     /// Completes "allowed is ...".
     pub(super) allowed: &'static str,
@@ -68,7 +68,7 @@ pub(super) struct Section {
     pub(super) keys: &'static [Key],
 }
 
-/// What `NAME_file` may say.
+/// Text about allowed values of `NAME_file`.
 pub(super) const TWIN_ALLOWED: &str = "the path of a file that holds the value";
 
 const fn text(name: &'static str, allowed: &'static str) -> Key {

@@ -13,38 +13,38 @@ use crate::domain::{EndpointSettings, PostgresUrl, ProvisioningMode, ServiceName
 /// All that an operator decides.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The door to the outside.
+    /// Public listener, for RemAuth.
     pub public: Public,
-    /// The door to our own apps and people.
+    /// Internal listener, for apps and operators.
     pub internal: Internal,
-    /// Where events are kept.
+    /// Store of the events.
     pub database: Database,
     /// Every RemAuth service, `default` first if there is one. Never empty.
     pub services: Vec<Service>,
-    /// Whether a service may stand open off loopback.
+    /// Whether a service may have neither a token nor an address list off loopback.
     pub allow_unauthenticated: bool,
     /// The endpoints declared in the configuration.
     pub endpoints: Vec<EndpointSettings>,
-    /// How events are forwarded.
+    /// Delivery of events to endpoints.
     pub delivery: Delivery,
     /// The reseller API.
     pub remotepc: RemotePc,
-    /// Who is invited to `RemotePC` when they sign up.
+    /// Invitations to `RemotePC` after a registration.
     pub provisioning: Provisioning,
-    /// What apps wait for.
+    /// Authentications.
     pub authentications: Authentications,
-    /// How long things are kept.
+    /// Retention periods.
     pub retention: Retention,
-    /// What is told about the running.
+    /// Logs and traces.
     pub telemetry: Telemetry,
 }
 
-/// The door to the outside.
+/// Public listener, for RemAuth.
 #[derive(Debug, Clone)]
 pub struct Public {
-    /// Where it listens.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// How the outside world reaches it.
+    /// URL under which RemAuth reaches the public listener.
     pub url: Option<Url>,
     /// The proxies whose word about the client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -63,7 +63,7 @@ impl Public {
         token.map_or_else(|| "/remauth_callback".to_owned(), |token| format!("/remauth_callback/{token}"))
     }
 
-    /// The URL to register in the Customer Center; only its path when nobody said how the outside world reaches us.
+    /// URL to register in the Customer Center; its path alone when `public.url` is not set.
     #[must_use]
     pub fn callback_url(&self, token: Option<&str>) -> String {
         let base = self.url.as_ref().map_or("", |url| url.as_str().trim_end_matches('/'));
@@ -71,28 +71,28 @@ impl Public {
     }
 }
 
-/// The door to our own apps and people.
+/// Internal listener, for apps and operators.
 #[derive(Debug, Clone)]
 pub struct Internal {
-    /// Where it listens.
+    /// Address to listen on.
     pub listen: SocketAddr,
     /// The first key, with the scope `admin`.
     pub admin_key: Option<SecretString>,
-    /// How many event streams may be open at once.
+    /// Maximum number of open event streams.
     pub max_streams: usize,
     /// Time limit between two requests on a connection.
     pub idle_timeout: Duration,
 }
 
 impl Internal {
-    /// Whether only this machine can reach it.
+    /// Returns whether only this machine can reach the listener.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.listen.ip().to_canonical().is_loopback()
     }
 }
 
-/// Which engine keeps the events, and where.
+/// Database engine and location.
 #[derive(Debug, Clone)]
 pub enum Database {
     /// One file.
@@ -113,14 +113,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Whether a callback needs anything at all to be let in.
+    /// Returns whether a callback needs a token or an allowed address.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         !self.tokens.is_empty() || !self.allow_from.is_empty()
     }
 }
 
-/// How events are forwarded.
+/// Delivery of events to endpoints.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// The waits after attempt 1, 2, ...
@@ -135,7 +135,7 @@ pub struct Delivery {
     pub max_in_flight_per_endpoint: usize,
     /// Of nothing but failures.
     pub disable_after: Duration,
-    /// What the egress guard lets through besides public addresses.
+    /// Addresses that the egress guard admits besides public ones.
     pub allow_private_networks: Vec<AllowedNetwork>,
     /// `http://` or `socks5://`; may hold a password.
     pub proxy: Option<SecretString>,
@@ -143,7 +143,7 @@ pub struct Delivery {
     pub ca_file: Option<PathBuf>,
 }
 
-/// What the egress guard lets through besides public addresses.
+/// Address or host that the egress guard admits besides public ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedNetwork {
     /// Addresses.
@@ -163,7 +163,7 @@ pub struct RemotePc {
     pub timeout: Duration,
     /// Calls at once.
     pub max_in_flight: usize,
-    /// How long a list of users is kept for `/v1/remotepc/users`.
+    /// Time for which a list of users is cached for `/v1/remotepc/users`.
     pub list_cache: Duration,
     /// `http://` or `socks5://`; may hold a password.
     pub proxy: Option<SecretString>,
@@ -171,29 +171,29 @@ pub struct RemotePc {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Who is invited to `RemotePC` when they sign up.
+/// Invitations to `RemotePC` after a registration.
 #[derive(Debug, Clone)]
 pub struct Provisioning {
-    /// Whether anybody is.
+    /// Whether and how users are invited.
     pub mode: ProvisioningMode,
     /// Only who signed up at these services; empty = at any.
     pub services: Vec<ServiceName>,
-    /// How many computers each may set up.
+    /// Number of computers that an invited user may set up.
     pub computers: u32,
     /// The waits after attempt 1, 2, ...
     pub schedule: Vec<Duration>,
 }
 
-/// What apps wait for.
+/// Authentications.
 #[derive(Debug, Clone)]
 pub struct Authentications {
-    /// How long after its completion an authentication can be claimed.
+    /// Time after its completion within which an authentication can be claimed.
     pub claim_within: Duration,
     /// Minimum trust of an authentication that is claimed.
     pub min_trust: Trust,
 }
 
-/// How long things are kept.
+/// Retention periods.
 #[derive(Debug, Clone)]
 pub struct Retention {
     /// Events, with their settled deliveries and attempts.
@@ -202,16 +202,16 @@ pub struct Retention {
     pub audit: Duration,
 }
 
-/// What is told about the running.
+/// Logs and traces.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    /// How logs look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Where traces go.
+    /// Collector of traces.
     pub otlp_endpoint: Option<Url>,
 }
 
-/// How logs look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Pretty on a terminal, JSON else.

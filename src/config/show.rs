@@ -6,7 +6,7 @@ use url::Url;
 use super::schema::{Key, Kind, SECTIONS, Section, Shown};
 use super::value::{Found, Layer, Table, Value};
 
-/// What hides a secret.
+/// Text in the place of a secret.
 const MASK: &str = "***";
 
 /// One key as it is in effect.
@@ -16,7 +16,7 @@ pub struct Effective {
     pub key: String,
     /// Its value; secrets are masked.
     pub value: Json,
-    /// Where it came from, such as `default`, `file remgate.toml` or `environment REMGATE__PUBLIC__LISTEN`.
+    /// Layer that set the value, such as `default`, `file remgate.toml` or `environment REMGATE__PUBLIC__LISTEN`.
     pub layer: String,
 }
 

@@ -1,4 +1,4 @@
-//! Where a configuration comes from. The only place that reads the process's environment.
+//! Sources of a configuration. No other module reads the process's environment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,18 +8,18 @@ use std::path::PathBuf;
 pub struct Sources {
     /// The file that `--config` names.
     pub config_path: Option<PathBuf>,
-    /// Where to look for a file when none is named; the first that exists is read.
+    /// Files to look for when none is named. The first that exists is read.
     pub search: Vec<PathBuf>,
     /// The environment, names and values.
     pub env: Vec<(String, String)>,
     /// Command-line flags: the path of the key, such as `public.listen`, and the value.
     pub flags: Vec<(String, String)>,
-    /// What relative paths are relative to.
+    /// Folder to which relative paths refer.
     pub current_dir: PathBuf,
 }
 
 impl Sources {
-    /// What this process was started with.
+    /// Sources of this process.
     #[must_use]
     pub fn from_process(config_path: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let ours = |name: &str| {

@@ -1,4 +1,4 @@
-//! What the layers said, before anyone asks whether it makes sense.
+//! Values of the layers before their validation.
 //!
 //! Values may be secrets: nothing here can be printed.
 

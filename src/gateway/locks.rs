@@ -55,9 +55,9 @@ pub(super) async fn stored_admin_keys(
 
 /// Checks the access rule: whether the listeners may be opened. The store is looked at, and left as it is, only when everything hangs
 /// on an admin key in it.
-pub async fn check_locks(config: &Config) -> anyhow::Result<()> {
-    let Err(unlocked) = config.check_locks(false) else { return Ok(()) };
-    if config.check_locks(true).is_err() {
+pub async fn check_access(config: &Config) -> anyhow::Result<()> {
+    let Err(unlocked) = config.check_access(false) else { return Ok(()) };
+    if config.check_access(true).is_err() {
         return Err(unlocked.into());
     }
     let stored = store::admin_keys(&location(&config.database), Environment::real().clock.now()).await;

@@ -30,7 +30,7 @@ use background::BackgroundTasks;
 use context::Context;
 use locks::stored_admin_keys;
 
-pub use locks::{check_locks, has_stored_admin_key};
+pub use locks::{check_access, has_stored_admin_key};
 
 /// Time that work has to finish when remgate is told to stop; what then still runs is dropped. Together with the closing of
 /// connections and store that stays below the ten seconds that a container is given.

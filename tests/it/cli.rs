@@ -295,7 +295,7 @@ async fn a_trigger_without_a_uaid_makes_one_up_and_prints_it() {
     "601 Invalid parameter. See data for details (authenticated)"
 )]
 #[case(200, r#"{"code":"601","msg":"odd"}"#, "601 odd")]
-#[case(404, "nothing here", "404 Not Found, but not as remgate's public door does")]
+#[case(404, "nothing here", "404 Not Found, but not as remgate's public listener does")]
 #[tokio::test]
 async fn a_refused_trigger_says_what_the_envelope_says(
     #[case] status: u16,

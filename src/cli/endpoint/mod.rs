@@ -1,4 +1,4 @@
-//! `endpoint`: who gets events, by the internal door of a running remgate.
+//! `endpoint`: manages webhook endpoints, by the internal listener of a running remgate.
 //!
 //! Secrets come from files, since others on this machine can read a command line; a new one goes to stdout, once.
 
@@ -48,7 +48,7 @@ pub(super) enum Command {
 pub(super) struct Add {
     #[command(flatten)]
     server: Server,
-    /// Where requests go
+    /// URL that receives the events
     url: EndpointUrl,
     #[command(flatten)]
     settings: Settings,
@@ -84,7 +84,7 @@ pub(super) struct One {
 pub(super) struct Alter {
     #[command(flatten)]
     one: One,
-    /// Where requests go
+    /// URL that receives the events
     #[arg(long)]
     url: Option<EndpointUrl>,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub(super) struct Alter {
 pub(super) struct Disable {
     #[command(flatten)]
     one: One,
-    /// Why; shown with the endpoint
+    /// Reason, shown with the endpoint
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -254,19 +254,19 @@ fn print(object: &Json, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// An endpoint as one line of a table; its URL without the query, which may be a secret.
-fn listed(it: &Json) -> String {
-    let url = it["url"].as_str().and_then(|url| Url::parse(url).ok()).map(|mut url| {
+fn listed(endpoint: &Json) -> String {
+    let url = endpoint["url"].as_str().and_then(|url| Url::parse(url).ok()).map(|mut url| {
         url.set_query(None);
         url.to_string()
     });
-    let state = if it["enabled"] == true { "enabled" } else { "disabled" };
+    let state = if endpoint["enabled"] == true { "enabled" } else { "disabled" };
     let cells = [
-        output::field(&it["name"]),
+        output::field(&endpoint["name"]),
         state.to_owned(),
-        output::field(&it["health"]["state"]),
+        output::field(&endpoint["health"]["state"]),
         output::field(&url.into()),
     ];
-    row(&cells, &output::field(&it["id"]))
+    row(&cells, &output::field(&endpoint["id"]))
 }
 
 fn row(cells: &[String; 4], last: &str) -> String {

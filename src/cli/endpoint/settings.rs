@@ -14,7 +14,7 @@ use crate::domain::{
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// What to call it
+    /// Name of the endpoint
     #[arg(long)]
     name: Option<EndpointName>,
     /// Only events of this type, such as remauth.authenticated; may be given several times [default: all remauth.*]
@@ -23,7 +23,7 @@ pub(super) struct Settings {
     /// Only events about this service; may be given several times [default: all]
     #[arg(long = "service", value_name = "NAME")]
     services: Vec<ServiceName>,
-    /// How events are written: standard, cloudevents or remauth
+    /// Format of the events: standard, cloudevents or remauth
     #[arg(long)]
     format: Option<Format>,
     /// Only events whose authentication was expected (or not only those: =false)
@@ -35,13 +35,13 @@ pub(super) struct Settings {
     /// The waits after attempt 1, 2, ..., such as 5s,1m,1h
     #[arg(long, value_name = "WAITS", value_delimiter = ',')]
     schedule: Vec<HumanDuration>,
-    /// How long an attempt may take
+    /// Maximum time for an attempt
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     timeout: Option<AttemptTimeout>,
-    /// How many attempts at once
+    /// Maximum number of attempts at once
     #[arg(long, value_name = "NUMBER", value_parser = in_flight)]
     max_in_flight: Option<MaxInFlight>,
-    /// How many attempts in a time, such as 50/s, 1000/m or 10/h
+    /// Maximum rate of attempts, such as 50/s, 1000/m or 10/h
     #[arg(long, value_name = "RATE")]
     rate_limit: Option<RateLimit>,
     /// Sign with an ed25519 key as well, so that a receiver needs only its public half (or no more: =false)
@@ -50,21 +50,21 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What was said, as a request says it.
+    /// Returns the settings as the body of a request.
     pub(super) fn body(&self) -> anyhow::Result<Map<String, Json>> {
         let list = |empty: bool, all: Json| (!empty).then_some(all);
         let headers = self.header_file.as_deref().map(headers).transpose()?;
         let said = [
-            ("name", self.name.as_ref().map(|it| json!(it))),
+            ("name", self.name.as_ref().map(|name| json!(name))),
             ("types", list(self.types.is_empty(), json!(self.types))),
             ("services", list(self.services.is_empty(), json!(self.services))),
-            ("format", self.format.map(|it| json!(it))),
+            ("format", self.format.map(|format| json!(format))),
             ("expected_only", self.expected_only.map(Json::Bool)),
             ("headers", headers),
             ("schedule", list(self.schedule.is_empty(), json!(self.schedule))),
-            ("timeout", self.timeout.map(|it| json!(it))),
-            ("max_in_flight", self.max_in_flight.map(|it| json!(it))),
-            ("rate_limit", self.rate_limit.map(|it| json!(it))),
+            ("timeout", self.timeout.map(|timeout| json!(timeout))),
+            ("max_in_flight", self.max_in_flight.map(|limit| json!(limit))),
+            ("rate_limit", self.rate_limit.map(|rate| json!(rate))),
             ("asymmetric", self.asymmetric.map(Json::Bool)),
         ];
         Ok(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())

@@ -28,10 +28,10 @@ pub(super) async fn run(
     let result = if bulk.dry_run { bulk.result.as_ref() } else { Some(result_file(bulk)?) };
     let now = iso_millis::text(SystemClock.now());
     let mut sheet = CsvFile::read(path, kind)?;
-    if let Some(result) = result.filter(|it| is_same(it, path)) {
+    if let Some(result) = result.filter(|result| is_same(result, path)) {
         sheet.ensure_result(result)?;
     }
-    if let Some(result) = result.filter(|it| it.exists() && !is_same(it, path)) {
+    if let Some(result) = result.filter(|result| result.exists() && !is_same(result, path)) {
         let earlier = CsvFile::read(result, kind)?;
         earlier.ensure_result(result)?;
         sheet.go_on_from(earlier).with_context(|| format!("{} cannot be gone on from", result.display()))?;
@@ -39,7 +39,7 @@ pub(super) async fn run(
     sheet.begin(&now);
     let open = || sheet.rows.iter().filter(|row| !row.outcome.is_done());
     let password = match password {
-        // A dry run asks nobody: a password that is to be asked for will be there.
+        // A dry run asks for no password.
         Some(password) if open().any(|row| !row.has_password()) => Some(if bulk.dry_run {
             "asked for later".into()
         } else {
@@ -71,7 +71,8 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 /// Says what is wrong, and what would be sent.
 fn check(kind: Kind, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow::Result<()> {
-    let (mut sent, mut faulty) = (0, 0);
+    let mut sent = 0;
+    let mut faulty = 0;
     for row in sheet.rows.iter().filter(|row| !row.outcome.is_done()) {
         let person = row.person(kind, sheet.columns(), password);
         if person.faults().is_empty() {

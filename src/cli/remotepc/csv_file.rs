@@ -28,7 +28,7 @@ pub(super) struct CsvFile {
     pub(super) rows: Vec<Row>,
     /// Rows of an earlier result whose people are not in the present file. They stay in the result.
     pub(super) kept: Vec<Row>,
-    /// Whether an earlier run has written it.
+    /// Whether the file is the result of an earlier run.
     is_result: bool,
 }
 
@@ -67,7 +67,7 @@ impl Row {
         UserRow::new(kind, &cells, self.password.clone().or_else(|| password.cloned()))
     }
 
-    /// Whether it has a password of its own.
+    /// Returns whether the row has a password of its own.
     pub(super) fn has_password(&self) -> bool {
         self.password.is_some()
     }
@@ -212,7 +212,7 @@ impl CsvFile {
                     .iter_mut()
                     .zip(extras)
                     .filter(|(own, _)| own.is_empty())
-                    .for_each(|(own, it)| *own = it);
+                    .for_each(|(own, earlier)| *own = earlier);
             }
         }
         let email = self.columns.iter().position(|name| name == EMAIL);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn states(sheet: &CsvFile) -> Vec<(&str, &str)> {
-        sheet.rows.iter().map(|it| (&*it.outcome.status, &*it.outcome.at)).collect()
+        sheet.rows.iter().map(|row| (&*row.outcome.status, &*row.outcome.at)).collect()
     }
 
     const HEAD: &str = "invitedUserEmailId,allotedComputers,status,description,at\n";

@@ -1,4 +1,4 @@
-//! `remotepc`: what a support desk does, by the internal door of a running remgate.
+//! `remotepc`: the work of a support team, by the internal listener of a running remgate.
 //!
 //! Passwords come from a prompt, a file or a CSV column, since others on this machine can read a command line. None goes
 //! into a result file, an error or a progress bar.
@@ -65,7 +65,7 @@ pub(super) struct Add {
     /// Their last name
     #[arg(long, value_name = "NAME", conflicts_with = "csv")]
     last_name: Option<String>,
-    /// How many computers they may set up
+    /// Number of computers that they may set up
     #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
     computers: Option<u64>,
     /// Let RemotePC tell them by e-mail
@@ -84,7 +84,7 @@ pub(super) struct Invite {
     /// Their e-mail address
     #[arg(required_unless_present = "csv", conflicts_with = "csv")]
     email: Option<String>,
-    /// How many computers they may set up
+    /// Number of computers that they may set up
     #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
     computers: Option<u64>,
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub(super) struct Signin {
     username: String,
     #[command(flatten)]
     password: Password,
-    /// Print RemotePC's own link: whoever gets hold of it is that user
+    /// Print RemotePC's own link, which signs in as that user whoever opens it
     #[arg(long)]
     direct: bool,
 }
@@ -131,7 +131,7 @@ async fn add(options: &Add, global: &Global, signals: &mut StopSignals) -> anyho
         ("firstName", text(&options.first_name)),
         ("lastName", text(&options.last_name)),
         ("invitedUserEmailId", email.clone()),
-        ("allotedComputers", options.computers.map(|it| it.to_string()).unwrap_or_default()),
+        ("allotedComputers", options.computers.map(|number| number.to_string()).unwrap_or_default()),
         ("sendEmailToUser", if options.send_email { "true".to_owned() } else { String::new() }),
     ];
     until_stopped(signals, async {
@@ -146,7 +146,7 @@ async fn invite(options: &Invite, global: &Global, signals: &mut StopSignals) ->
     let Some(email) = &options.email else {
         return bulk::run(Kind::Invite, &options.bulk, None, connect, signals).await;
     };
-    let computers = options.computers.map(|it| it.to_string()).unwrap_or_default();
+    let computers = options.computers.map(|number| number.to_string()).unwrap_or_default();
     let cells = [("invitedUserEmailId", email.clone()), ("allotedComputers", computers)];
     until_stopped(signals, one(&UserRow::new(Kind::Invite, &cells, None), &connect()?)).await
 }
@@ -181,7 +181,7 @@ async fn sign_in(options: &Signin, client: &Client) -> anyhow::Result<()> {
     }
 }
 
-/// What a file has to come with.
+/// Returns the result file, which `--csv` requires.
 fn result_file(bulk: &Bulk) -> Result<&PathBuf, Usage> {
     bulk.result.as_ref().ok_or_else(|| Usage("--csv goes with --result FILE, or with --dry-run".to_owned()))
 }

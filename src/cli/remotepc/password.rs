@@ -1,4 +1,4 @@
-//! Where a password comes from: a file, or whoever sits at the terminal. Never an argument.
+//! Password of a user: from a file or a prompt at the terminal, never from an argument.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

@@ -77,7 +77,9 @@ pub(super) struct RowNumbers {
 
 impl RowNumbers {
     pub(super) fn of(text: &str, separator: u8) -> Self {
-        let (mut starts, mut quoted, mut at_cell) = (vec![0], false, true);
+        let mut starts = vec![0];
+        let mut quoted = false;
+        let mut at_cell = true;
         let mut bytes = (1_u64..).zip(text.bytes()).peekable();
         while let Some((next, byte)) = bytes.next() {
             let follows = |byte: u8, bytes: &mut std::iter::Peekable<_>| {

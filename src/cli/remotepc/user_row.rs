@@ -1,4 +1,4 @@
-//! Somebody who is to be added or invited: judged here, sent to the internal door, and told what became of it.
+//! User who is to be added or invited: validation, the request to the internal listener, and its outcome.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::domain::{Clock, SystemClock, is_email_address};
 pub(super) const EMAIL: &str = "invitedUserEmailId";
 pub(super) const PASSWORD: &str = "password";
 
-/// What is to be done with people.
+/// Operation of bulk work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Add,
     Invite,
 }
 
-/// What a column holds.
+/// Type of a column.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Text,
@@ -74,14 +74,14 @@ pub(super) struct UserRow {
     faults: Vec<&'static str>,
 }
 
-/// What became of it.
+/// Outcome of a request for one user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SendOutcome {
     /// Done, in upstream's word.
     Done(String),
     /// Not done, in these words.
     Failed(String),
-    /// Not done, and nobody else will fare better.
+    /// Not done, for a reason that concerns all other users too.
     Abort(String),
 }
 
@@ -92,18 +92,19 @@ impl UserRow {
         cells: &[(N, String)],
         password: Option<SecretString>,
     ) -> Self {
-        let mut it = Self { kind, fields: Map::new(), password, faults: Vec::new() };
+        let mut row = Self { kind, fields: Map::new(), password, faults: Vec::new() };
         for (name, form, missing) in kind.fields() {
             let cell = cells.iter().find(|(column, _)| column.as_ref() == *name);
             match cell.map(|(_, text)| text.trim()).filter(|text| !text.is_empty()) {
-                Some(text) => it.take(name, *form, text),
-                None => it.faults.extend(*missing),
+                Some(text) => row.take(name, *form, text),
+                None => row.faults.extend(*missing),
             }
         }
-        if kind == Kind::Add && it.password.as_ref().is_none_or(|it| it.expose_secret().trim().is_empty()) {
-            it.faults.push("PASSWORD_REQUIRED");
+        if kind == Kind::Add && row.password.as_ref().is_none_or(|row| row.expose_secret().trim().is_empty())
+        {
+            row.faults.push("PASSWORD_REQUIRED");
         }
-        it
+        row
     }
 
     fn take(&mut self, name: &str, form: Form, text: &str) {
@@ -122,7 +123,7 @@ impl UserRow {
         }
     }
 
-    /// What is wrong with it, in upstream's words.
+    /// Faults of the row, as upstream's error codes.
     pub(super) fn faults(&self) -> &[&'static str] {
         &self.faults
     }
@@ -171,7 +172,7 @@ impl UserRow {
         format!("csv-{}", digits.concat())
     }
 
-    /// What upstream said, unless it repeats the password.
+    /// Returns upstream's text, unless it repeats the password.
     fn safe(&self, words: String) -> String {
         let repeats = |password: &SecretString| words.contains(password.expose_secret());
         if self.password.as_ref().is_some_and(repeats) { "OTHER".to_owned() } else { words }
@@ -196,7 +197,7 @@ impl UserRow {
     }
 }
 
-/// Whether it is a number that is not below zero.
+/// Returns whether the value is a number that is not negative.
 fn is_count(value: &Json) -> bool {
     value.as_f64().is_some_and(|number| number >= 0.0)
 }
@@ -204,18 +205,18 @@ fn is_count(value: &Json) -> bool {
 /// The same request is still under way.
 const IN_USE: &str = "IDEMPOTENCY_KEY_IN_USE";
 
-/// Whether it is about keys, addresses or settings, and so not about the person.
+/// Returns whether the failure concerns keys, addresses or settings, and so not the user.
 fn is_hopeless(status: StatusCode, told: &Json) -> bool {
     let word = told["errors"][0]["description"].as_str().unwrap_or_default();
     matches!(status.as_u16(), 401 | 403 | 404 | 405 | 421)
         || ["REMOTEPC_KEY_REJECTED", "REMOTEPC_NOT_CONFIGURED", "UNAVAILABLE"].contains(&word)
 }
 
-/// What an answer in upstream's envelope says went wrong.
+/// Error descriptions of an answer in upstream's envelope.
 pub(super) fn words(status: StatusCode, told: &Json) -> String {
     let errors = told["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let words: Vec<_> = errors.iter().map(|it| output::field(&it["description"])).collect();
-    let words = words.iter().map(|it| it.trim()).collect::<Vec<_>>().join(" ");
+    let words: Vec<_> = errors.iter().map(|error| output::field(&error["description"])).collect();
+    let words = words.iter().map(|word| word.trim()).collect::<Vec<_>>().join(" ");
     if words.is_empty() { format!("HTTP {}", status.as_u16()) } else { words }
 }
 

@@ -1,6 +1,6 @@
 //! `simulate`: the other sides, to practise with and to test against.
 
-mod door;
+mod listener;
 mod receiver;
 mod remotepc;
 

@@ -1,4 +1,4 @@
-//! What may be behind a signature that does not fit: the mistakes that receivers make, tried one by one.
+//! Hints for a signature that does not fit: common mistakes of receivers, tried one by one.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::cli::key_ring::Ring;
 use crate::domain::{Fault, Known, Signed, Unverified, Verifier};
 
-/// What to look at, the likeliest first; nothing when the faults speak for themselves.
+/// Returns hints, the likeliest first; none when the faults explain themselves.
 pub(super) fn hints(faults: &Unverified, signed: &Signed<'_>, ring: &Ring, now: Timestamp) -> Vec<String> {
     if faults.0.contains(&Fault::NoSignature) && signed.signature.starts_with("whsec_") {
         return vec!["that is a secret, not a signature: keep it to yourself, and make a new one".to_owned()];
@@ -40,7 +40,7 @@ pub(super) fn hints(faults: &Unverified, signed: &Signed<'_>, ring: &Ring, now: 
     hints
 }
 
-/// What the body may have been before something happened to it, and what that was.
+/// Bodies that a common change may have turned into this one, with the name of the change.
 fn variants(body: &[u8]) -> Vec<(Cow<'_, [u8]>, &'static str)> {
     let without_breaks = body.trim_ascii_end();
     let without_mark = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -66,7 +66,8 @@ fn variants(body: &[u8]) -> Vec<(Cow<'_, [u8]>, &'static str)> {
 
 /// JSON without the white space between its parts. What is no JSON may come out as anything.
 fn compact(body: &[u8]) -> Vec<u8> {
-    let (mut in_text, mut escaped) = (false, false);
+    let mut in_text = false;
+    let mut escaped = false;
     let keep = |byte: &u8| {
         if in_text {
             in_text = escaped || *byte != b'"';

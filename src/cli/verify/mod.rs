@@ -1,6 +1,6 @@
-//! `verify`: whether a request that somebody received is remgate's, and if not, why.
+//! `verify`: checks whether a received request was sent by remgate, and explains a failure.
 //!
-//! It asks nobody: what it needs is a secret or a public key, three headers and the body.
+//! No server is asked: a secret or a public key, three headers and the body are enough.
 
 mod headers;
 mod hints;
@@ -49,7 +49,7 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// What was looked at says that it is not genuine: what is wrong, and what may be behind it.
+/// Result of a check that failed: the faults, and hints at their cause.
 #[derive(Debug, thiserror::Error)]
 #[error("not genuine: {faults}{}", .hints.iter().flat_map(|hint| ["\n  ", hint]).collect::<String>())]
 struct NotGenuine {
@@ -145,7 +145,8 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What could not be looked at must not be taken for a forgery. An unusable configuration stays one.
+/// Turns an error that prevented the check into one that cannot be mistaken for a forgery. An unusable configuration
+/// stays one.
 fn unchecked(error: anyhow::Error) -> anyhow::Error {
     if error.chain().any(<dyn Error>::is::<io::Error>) { Usage(format!("{error:#}")).into() } else { error }
 }

@@ -1,4 +1,4 @@
-//! What a wrong file and a wrong variable are told.
+//! Messages about wrong files and variables.
 
 use rstest::rstest;
 

@@ -1,4 +1,4 @@
-//! Which layer counts, and what it is called.
+//! Precedence and names of layers.
 
 use rstest::rstest;
 

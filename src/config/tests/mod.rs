@@ -1,4 +1,4 @@
-//! The room from its own door: sources in, configuration or problems out.
+//! The module from its public interface: sources in, configuration or problems out.
 
 mod files;
 mod layers;
@@ -47,7 +47,7 @@ fn refused(toml: &str) -> String {
 }
 
 fn layer(loaded: &Loaded, key: &str) -> String {
-    let found = loaded.effective.iter().find(|it| it.key == key);
+    let found = loaded.effective.iter().find(|value| value.key == key);
     found.unwrap_or_else(|| panic!("{key} is not shown")).layer.clone()
 }
 
@@ -139,7 +139,7 @@ fn the_worked_example_loads_and_is_locked() {
         std::fs::write(dir.path().join(name), held).unwrap();
     }
     let loaded = loaded_in(&dir, &[], &[]).unwrap();
-    assert!(loaded.config.check_locks(false).is_ok());
+    assert!(loaded.config.check_access(false).is_ok());
     assert_eq!(loaded.config.services[0].tokens.len(), 2);
     assert!(matches!(loaded.config.database, Database::Postgres(_)));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

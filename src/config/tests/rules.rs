@@ -98,7 +98,7 @@ fn paths_are_relative_to_the_current_directory() {
     assert_eq!(path, dir.path().join("data/a b.db"));
 }
 
-/// A file, how often it warns of an open door, and whether the locks hold.
+/// File, number of warnings about open listeners, and result of the access rule.
 #[rstest]
 #[case("", 2, true)]
 #[case("[public]\nlisten = \"[::1]:1\"\n[internal]\nlisten = \"[::ffff:127.0.0.1]:2\"", 2, true)]
@@ -112,22 +112,22 @@ fn paths_are_relative_to_the_current_directory() {
 #[case("[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[public]\nlisten = \"0.0.0.0:1\"", 1, true)]
 fn the_lock_rule(#[case] toml: &str, #[case] open: usize, #[case] holds: bool) {
     let config = good(&toml.replace("TOKEN", TOKEN).replace("KEY", KEY)).config;
-    assert_eq!(config.open_doors(false).len(), open);
-    assert_eq!(config.check_locks(false).is_ok(), holds);
+    assert_eq!(config.open_listeners(false).len(), open);
+    assert_eq!(config.check_access(false).is_ok(), holds);
 }
 
 #[test]
 fn a_stored_key_locks_the_internal_door() {
     let config = good("[internal]\nlisten = \"0.0.0.0:1\"").config;
-    assert!(config.check_locks(false).is_err());
-    assert!(config.check_locks(true).is_ok());
+    assert!(config.check_access(false).is_err());
+    assert!(config.check_access(true).is_ok());
 }
 
 #[test]
 fn the_refusal_names_every_key_to_set() {
     let error = good("[public]\nlisten = \"0.0.0.0:1\"\n[internal]\nlisten = \"0.0.0.0:2\"")
         .config
-        .check_locks(false);
+        .check_access(false);
     let error = error.unwrap_err().to_string();
     for key in [
         "callback.tokens",
@@ -242,7 +242,7 @@ fn an_unusable_log_filter_is_refused(#[case] filter: &str, #[case] usable: bool)
 fn what_is_shown_of_urls(#[case] section: &str, #[case] key: &str, #[case] value: &str, #[case] shown: &str) {
     let loaded = good(&format!("[{section}]\n{key} = \"{value}\""));
     let path = format!("{section}.{key}");
-    assert_eq!(loaded.effective.iter().find(|it| it.key == path).unwrap().value, shown);
+    assert_eq!(loaded.effective.iter().find(|value| value.key == path).unwrap().value, shown);
 }
 
 #[test]
@@ -259,9 +259,13 @@ fn an_endpoint_says_how_it_wants_to_be_sent_to() {
     assert_eq!(a.sending.max_in_flight.unwrap().get(), 2);
     assert_eq!(a.sending.rate_limit.unwrap().to_string(), "10/m");
     assert!(a.sending.signing_key.is_some());
-    assert_eq!(b.sending.schedule.as_ref().map(|it| it.waits().len()), Some(0), "one attempt only");
+    assert_eq!(
+        b.sending.schedule.as_ref().map(|schedule| schedule.waits().len()),
+        Some(0),
+        "one attempt only"
+    );
     assert!(b.sending.timeout.is_none() && b.sending.max_in_flight.is_none());
-    let shown = loaded.effective.iter().find(|it| it.key == "endpoint[0].headers").unwrap();
+    let shown = loaded.effective.iter().find(|value| value.key == "endpoint[0].headers").unwrap();
     assert_eq!(shown.value, serde_json::json!({"X-Key": "***"}));
     let all = format!("{loaded:?}");
     assert!(!all.contains("PLANTED") && !all.contains("AAECAw"), "{all}");

@@ -1,4 +1,4 @@
-//! How the receiver is told to behave: for all requests by flags, for some by the path that they go to.
+//! Behaviour of the receiver: for all requests by flags, for some by their path.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use http::StatusCode;
 
 use crate::domain::{HumanDuration, RateLimit};
 
-/// What it answers when nothing else was asked for.
+/// Status without any flag.
 const WELL: StatusCode = StatusCode::NO_CONTENT;
 
-/// What a failure looks like when nothing else was asked for.
+/// Status of a failure without any flag.
 const FAILURE: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
-/// What is asked for. Without anything: 204 for all that is genuine.
+/// Behaviour by flags or path. Without any: 204 for every genuine request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(super) struct Behaviour {
     /// Answer with this status, such as 500
@@ -58,7 +58,7 @@ pub(super) enum Trouble {
     Redirect,
 }
 
-/// What a request gets.
+/// Answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
     /// A status, and how long to wait, where it says so.
@@ -68,7 +68,7 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    /// Whether the sender takes it for a success.
+    /// Returns whether the sender counts the answer as a success.
     pub(super) fn accepts(self) -> bool {
         match self {
             Self::Status(status, _) => status.is_success(),
@@ -105,7 +105,7 @@ impl Behaviour {
         Ok(asked)
     }
 
-    /// What the `attempt`-th request of an id gets, unless there were too many.
+    /// Returns the answer to the `attempt`-th request of an id, if the rate is kept.
     pub(super) fn reply(&self, attempt: u32, is_genuine: bool) -> Reply {
         let good = if is_genuine { WELL } else { StatusCode::UNAUTHORIZED };
         let bad = match (self.trouble, self.gone, self.status) {
@@ -120,7 +120,7 @@ impl Behaviour {
         }
     }
 
-    /// What a request gets that is one too many.
+    /// Returns the answer to a request beyond the rate.
     pub(super) fn too_many(&self, wait: Duration) -> Reply {
         Reply::Status(StatusCode::TOO_MANY_REQUESTS, Some(self.retry_after.map_or(wait, HumanDuration::get)))
     }

@@ -1,14 +1,14 @@
-//! What the receiver remembers: which ids came how often, and how many requests a rate has left.
+//! Memory of the receiver: number of requests of each id, and the rest of each rate.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::domain::RateLimit;
 
-/// How many ids, and how many paths with a rate, are remembered; the oldest are forgotten first.
+/// Maximum number of ids, and of paths with a rate, that are remembered. The oldest are dropped first.
 const MAX_REMEMBERED: usize = 100_000;
 
-/// What is remembered. It ends with the process.
+/// Ids and rates that were seen since the process began.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     tries: HashMap<Key, Tries>,
@@ -19,12 +19,12 @@ pub(super) struct Memory {
 /// A path, which stands for an endpoint, and a webhook-id.
 type Key = (String, String);
 
-/// How often an id has come.
+/// Number of requests of an id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tries {
-    /// How often, this time included.
+    /// Number of requests, this one included.
     pub(super) attempt: u32,
-    /// Whether it was accepted before, so that handling it again would be once too often.
+    /// Whether an earlier request of the id was accepted, so that this one must not be handled again.
     pub(super) duplicate: bool,
 }
 

@@ -2,7 +2,7 @@
 //! it was there before, and misbehaves as real receivers do.
 
 mod behaviour;
-mod door;
+mod connection;
 mod memory;
 mod report;
 mod troubles;
@@ -18,13 +18,13 @@ use http::request::Parts;
 use crate::cli::key_ring::{Ring, VerifyOptions};
 use crate::cli::options::Global;
 use crate::cli::output::{line, remark};
-use crate::cli::simulate::door::{GRACE, accept, listen};
+use crate::cli::simulate::listener::{GRACE, accept, listen};
 use crate::domain::{Clock, HumanDuration, Signed, SystemClock, Verified, Verifier};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
 use behaviour::{Behaviour, Reply};
 use memory::Memory;
-use report::{Report, Verdict};
+use report::{Report, SignatureCheck};
 
 #[derive(Debug, Args)]
 #[command(
@@ -34,7 +34,7 @@ URL, so that one receiver plays many endpoints: /status/500, /gone, /slow/5s, /f
 /crm/slow/2s/fail-first/3. Each path remembers for itself."
 )]
 pub(in crate::cli) struct Options {
-    /// Where it listens; port 0 takes a free one
+    /// Listen on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -46,8 +46,8 @@ pub(in crate::cli) struct Options {
     json: bool,
 }
 
-/// What all connections share.
-struct Desk {
+/// State that all connections share.
+struct ReceiverState {
     /// Nothing when there is nothing to check with.
     verifier: Option<Verifier>,
     ring: Ring,
@@ -56,65 +56,68 @@ struct Desk {
     json: bool,
 }
 
-/// What was decided about a request.
+/// Decision about a request.
 struct Decision {
     wait: Duration,
     reply: Reply,
-    /// What the answer says to whoever reads it.
+    /// Text of the answer, for people.
     text: String,
 }
 
 pub(in crate::cli) fn run(options: &Options, global: &Global) -> anyhow::Result<()> {
     let ring = options.checking.read(global)?;
     let verifier = (!ring.known.is_empty()).then(|| options.checking.verifier(&ring));
-    let (behaviour, json) = (options.behaviour.clone(), options.json);
-    let desk = Desk { verifier, ring, behaviour, memory: Mutex::default(), json };
+    let behaviour = options.behaviour.clone();
+    let json = options.json;
+    let state = ReceiverState { verifier, ring, behaviour, memory: Mutex::default(), json };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(options.listen, desk))
+    runtime.block_on(serve(options.listen, state))
 }
 
-async fn serve(at: SocketAddr, desk: Desk) -> anyhow::Result<()> {
+async fn serve(at: SocketAddr, state: ReceiverState) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
     let listener = listen(at).await?;
     let here = format!("http://{}/", listener.local_addr()?);
-    if !desk.json {
+    if !state.json {
         line(&here)?;
     }
-    let checks = if desk.verifier.is_some() {
+    let checks = if state.verifier.is_some() {
         ""
     } else {
         "; signatures are not checked: see --endpoint and --secret-file"
     };
     remark(&format!("waiting for webhooks on {here}{checks}"));
-    let desk = Arc::new(desk);
+    let state = Arc::new(state);
     let lifecycle = Lifecycle::new();
-    lifecycle
-        .spawn(accept(listener, lifecycle.clone(), move |stream| door::serve(stream, Arc::clone(&desk))));
+    lifecycle.spawn(accept(listener, lifecycle.clone(), move |stream| {
+        connection::serve(stream, Arc::clone(&state))
+    }));
     signals.first().await;
     lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
 }
 
-impl Desk {
+impl ReceiverState {
     /// Looks at a request, prints what it is and what it gets, and says the latter.
     fn receive(&self, head: &Parts, body: &Bytes) -> Decision {
         let verdict = self.verdict(head, body);
         let mut report = Report::new(head, body, verdict);
         let decision = self.decide(&mut report);
         let text = if self.json { report.json(&decision).to_string() } else { report.text(&decision) };
-        // Nobody may be there to read it.
+        // The output may be closed.
         let _ = line(&text);
         decision
     }
 
-    fn verdict(&self, head: &Parts, body: &[u8]) -> Verdict {
-        let Some(verifier) = &self.verifier else { return Verdict::Unchecked };
+    fn verdict(&self, head: &Parts, body: &[u8]) -> SignatureCheck {
+        let Some(verifier) = &self.verifier else { return SignatureCheck::Unchecked };
         let text = |name| report::header(head, name).unwrap_or_default();
-        let (id, timestamp) = (text("webhook-id"), text("webhook-timestamp"));
+        let id = text("webhook-id");
+        let timestamp = text("webhook-timestamp");
         let signed = Signed { id, timestamp, signature: text("webhook-signature"), body };
         match verifier.verify(&signed, SystemClock.now()) {
-            Ok(Verified { by, .. }) => Verdict::Genuine(self.ring.known[by].name.clone()),
-            Err(faults) => Verdict::Not(faults),
+            Ok(Verified { by, .. }) => SignatureCheck::Genuine(self.ring.known[by].name.clone()),
+            Err(faults) => SignatureCheck::Not(faults),
         }
     }
 
@@ -133,7 +136,7 @@ impl Desk {
         if let Err(wait_for) = taken {
             return Decision { wait, reply: asked.too_many(wait_for), text: "too many at once".to_owned() };
         }
-        let is_genuine = !matches!(report.verdict, Verdict::Not(_));
+        let is_genuine = !matches!(report.verdict, SignatureCheck::Not(_));
         let reply = match &report.id {
             None => asked.reply(1, is_genuine),
             Some(id) => {

@@ -1,4 +1,4 @@
-//! What is told of a request: who sent it, whether that is true, what it holds, and what it gets.
+//! Report of a request: sender, result of the signature check, content, and answer.
 
 use std::fmt::Write;
 
@@ -13,14 +13,14 @@ use super::{Decision, troubles};
 use crate::cli::output::field;
 use crate::domain::{Clock, HumanDuration, SystemClock, Unverified};
 
-/// What is known about who sent a request.
+/// Result of the signature check.
 #[derive(Debug)]
-pub(super) enum Verdict {
-    /// There is nothing to check with.
+pub(super) enum SignatureCheck {
+    /// No key to check with.
     Unchecked,
-    /// It is signed with what goes by this name.
+    /// Signed with the key of this name.
     Genuine(String),
-    /// It cannot be believed.
+    /// Not signed with any known key.
     Not(Unverified),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Report {
     kind: Option<String>,
     replay: bool,
     pub(super) tries: Tries,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: SignatureCheck,
     body: Bytes,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 impl Report {
-    pub(super) fn new(head: &Parts, body: &Bytes, verdict: Verdict) -> Self {
+    pub(super) fn new(head: &Parts, body: &Bytes, verdict: SignatureCheck) -> Self {
         let text = |name| header(head, name).map(ToOwned::to_owned);
         let said =
             serde_json::from_slice(body).ok().and_then(|body: Json| Some(body["type"].as_str()?.to_owned()));
@@ -71,9 +71,9 @@ impl Report {
     /// For programs: one object.
     pub(super) fn json(&self, decision: &Decision) -> Json {
         let (genuine, signed_with, faults) = match &self.verdict {
-            Verdict::Unchecked => (Json::Null, Json::Null, Json::Null),
-            Verdict::Genuine(name) => (true.into(), name.as_str().into(), Json::Null),
-            Verdict::Not(faults) => {
+            SignatureCheck::Unchecked => (Json::Null, Json::Null, Json::Null),
+            SignatureCheck::Genuine(name) => (true.into(), name.as_str().into(), Json::Null),
+            SignatureCheck::Not(faults) => {
                 let told = faults.0.iter().map(|it| json!({"fault": it.name(), "text": it.to_string()}));
                 (false.into(), Json::Null, told.collect())
             }
@@ -102,9 +102,9 @@ impl Report {
         };
         let mut text = format!("{} {} {}", self.at, self.method, field(&target.into()));
         let told = match &self.verdict {
-            Verdict::Unchecked => "not checked".to_owned(),
-            Verdict::Genuine(name) => format!("genuine, signed with {name}"),
-            Verdict::Not(faults) => format!("NOT GENUINE: {faults}"),
+            SignatureCheck::Unchecked => "not checked".to_owned(),
+            SignatureCheck::Genuine(name) => format!("genuine, signed with {name}"),
+            SignatureCheck::Not(faults) => format!("NOT GENUINE: {faults}"),
         };
         let notes = self.notes();
         write!(text, "  {} {}  {told}{notes}  -> {decision}", shown(&self.kind), shown(&self.id))

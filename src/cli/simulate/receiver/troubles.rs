@@ -1,4 +1,4 @@
-//! What broken receivers put on the wire, byte by byte.
+//! Bytes of broken receivers.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use super::behaviour::Trouble;
 
-/// How long a dripping receiver waits between two bytes.
+/// Pause of a dripping receiver between two bytes.
 const DRIP: Duration = Duration::from_secs(1);
 
-/// What it drips first; dots follow.
+/// First bytes of a dripping receiver; dots follow.
 const DRIPPED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\nx-drip: ";
 
 /// A wait as `Retry-After` says it: whole seconds, rather more than fewer.
@@ -21,7 +21,7 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
 
 /// Makes trouble until the other side has had enough of it.
 pub(super) async fn make(trouble: Trouble, mut stream: TcpStream) {
-    // However it ends, there is nobody to tell.
+    // The outcome cannot be reported.
     let _ = match trouble {
         Trouble::Hang | Trouble::Redirect => hang(&mut stream).await,
         // Closing a connection that does not linger is what sends the reset.

@@ -3,9 +3,9 @@
 //! It keeps what it is told in memory, prints one line for each request, never a password, and can be told to fail in
 //! every way that upstream fails.
 
-mod desk;
-mod door;
-mod said;
+mod account;
+mod body;
+mod connection;
 mod wire;
 
 use std::net::SocketAddr;
@@ -18,17 +18,17 @@ use clap::Args;
 use secrecy::SecretString;
 
 use crate::cli::output::{line, remark};
-use crate::cli::simulate::door::{GRACE, accept, listen};
+use crate::cli::simulate::listener::{GRACE, accept, listen};
 use crate::domain::{HumanDuration, RandomSource};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
-use desk::{Desk, Trouble};
-use wire::Account;
+use account::{Account, Trouble};
+use wire::Server;
 
 /// The key that the simulated account knows when no other is given. It opens nothing else.
 const KEY: &str = "simulated-reseller-key";
 
-/// Where the API begins, as at upstream.
+/// Base path of the API, as at upstream.
 const BASE: &str = "/rpc-api/reseller/private";
 
 #[derive(Debug, Args)]
@@ -38,19 +38,19 @@ sim-blocked, sim-cancelled, sim-emailid, sim-email, sim-unknown (refused with up
 sim-error (500), sim-slow, sim-down, sim-garbage, sim-redirect. For example sim-slow@example.com."
 )]
 pub(in crate::cli) struct Options {
-    /// Where it listens; port 0 takes a free one
+    /// Listen on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
     /// The key that it knows, in a file, instead of `simulated-reseller-key`
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// How many invited users there are at the start
+    /// Number of invited users at the start
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     users: u32,
     /// Fail every request in this way
     #[arg(long, value_enum)]
     trouble: Option<Trouble>,
-    /// How late a slow answer is
+    /// Delay of a slow answer
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     slow_by: HumanDuration,
 }
@@ -72,8 +72,8 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let listener = listen(options.listen).await?;
     let base = format!("http://{}{BASE}", listener.local_addr()?);
-    let account = Account {
-        desk: Mutex::new(Desk::with_users(options.users, &wire::now())),
+    let server = Server {
+        account: Mutex::new(Account::with_users(options.users, &wire::now())),
         key,
         base: base.clone(),
         trouble: options.trouble,
@@ -86,9 +86,10 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         if options.key_file.is_some() { "<the key in your file>" } else { KEY }
     ));
     let lifecycle = Lifecycle::new();
-    let account = Arc::new(account);
-    lifecycle
-        .spawn(accept(listener, lifecycle.clone(), move |stream| door::serve(stream, Arc::clone(&account))));
+    let server = Arc::new(server);
+    lifecycle.spawn(accept(listener, lifecycle.clone(), move |stream| {
+        connection::serve(stream, Arc::clone(&server))
+    }));
     signals.first().await;
     lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())

@@ -14,19 +14,19 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::BASE;
-use super::desk::{Desk, Message, Outcome, Trouble, is_slow};
-use super::said::Said;
+use super::account::{Account, Message, Outcome, Trouble, is_slow};
+use super::body::RequestBody;
 use crate::cli::output::line;
 use crate::domain::{Clock, RandomSource, SystemClock};
 
-/// What happens instead of an answer: the connection breaks off.
+/// Connection that is broken off instead of an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated upstream is down")]
 pub(super) struct Broken;
 
 /// A simulated account and the ways in which it shall fail.
-pub(super) struct Account {
-    pub(super) desk: Mutex<Desk>,
+pub(super) struct Server {
+    pub(super) account: Mutex<Account>,
     pub(super) key: SecretString,
     /// The API as it is reached from outside.
     pub(super) base: String,
@@ -35,7 +35,7 @@ pub(super) struct Account {
     pub(super) rng: RandomSource,
 }
 
-/// What was asked.
+/// Request to the simulated account.
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) path: String,
@@ -72,14 +72,15 @@ pub(super) fn now() -> Zoned {
     Timestamp::to_zoned(SystemClock.now(), TimeZone::UTC)
 }
 
-impl Account {
+impl Server {
     /// Answers, and prints one line about it: never a password, a link or a body.
     pub(super) async fn answer(&self, asked: &Asked) -> Result<Answer, Broken> {
         let answer = self.decide(asked).await;
-        let status =
-            answer.as_ref().map_or_else(|_| "broken off".to_owned(), |it| it.status().as_u16().to_string());
+        let status = answer
+            .as_ref()
+            .map_or_else(|_| "broken off".to_owned(), |answer| answer.status().as_u16().to_string());
         let path = asked.path.split("/autologin/").next().unwrap_or_default();
-        // Nobody may be there to read it.
+        // The output may be closed.
         let _ = line(&format!("{} {path} -> {status}", asked.method));
         answer
     }
@@ -89,7 +90,8 @@ impl Account {
             return Ok(self.follow(token));
         }
         let operation = asked.path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix("/user/"));
-        let Some(operation) = operation.filter(|it| ["add", "invite", "signin", "list"].contains(it)) else {
+        let Some(operation) = operation.filter(|name| ["add", "invite", "signin", "list"].contains(name))
+        else {
             return Ok(error(StatusCode::NOT_FOUND, &["NOT_FOUND"]));
         };
         if asked.method != Method::POST {
@@ -118,15 +120,15 @@ impl Account {
         }
     }
 
-    /// What an operation comes to; nothing when the body is not what it takes.
+    /// Outcome of an operation; `None` when the body is not valid for it.
     fn outcome(&self, operation: &str, body: &[u8]) -> Option<Outcome> {
         let now = now();
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match operation {
-            "add" => desk.add(&Said::one(body)?, &now),
-            "invite" => desk.invite(&Said::list(body)?, &now),
-            "signin" => desk.sign_in(&Said::one(body)?, &self.token(), &self.base),
-            _ => desk.list(),
+            "add" => account.add(&RequestBody::one(body)?, &now),
+            "invite" => account.invite(&RequestBody::list(body)?, &now),
+            "signin" => account.sign_in(&RequestBody::one(body)?, &self.token(), &self.base),
+            _ => account.list(),
         })
     }
 
@@ -140,7 +142,7 @@ impl Account {
         given.ct_eq(wanted.as_bytes()).into()
     }
 
-    /// How it fails; nothing when it only takes its time.
+    /// Answer of a failure; `None` for one that only takes time.
     fn trouble(&self, trouble: Trouble, operation: &str) -> Option<Result<Answer, Broken>> {
         let answer = match trouble {
             Trouble::Slow => return None,
@@ -164,10 +166,10 @@ impl Account {
         Some(Ok(answer))
     }
 
-    /// The page behind a link: where upstream would open somebody's account.
+    /// Page behind a sign-in link, where upstream would open the account of a user.
     fn follow(&self, token: &str) -> Answer {
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let (status, text) = match desk.follow(token) {
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        let (status, text) = match account.follow(token) {
             Some(user) => (StatusCode::OK, format!("Here {user} would be signed in to RemotePC.\n")),
             None => (StatusCode::GONE, "This link is not known, or was used already.\n".to_owned()),
         };

@@ -1,4 +1,5 @@
-//! What the simulated reseller account holds, and how its four operations answer: the document to the letter.
+//! State of the simulated reseller account, and its four operations, which follow the upstream document to the
+//! letter.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +7,13 @@ use jiff::Zoned;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::said::Said;
+use super::body::RequestBody;
 
 /// A reseller account in memory. It ends with the process.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct Account {
     users: BTreeMap<String, User>,
-    /// Who a link that was given out signs in.
+    /// User names by the token of the sign-in link that was given out.
     links: BTreeMap<String, String>,
 }
 
@@ -28,7 +29,7 @@ struct User {
 /// The shortest password that the simulated account takes.
 const SHORTEST_PASSWORD: usize = 6;
 
-/// What an address asks for by its name alone, whatever the account holds: so every answer can be had.
+/// Outcomes that an address selects by its name alone, whatever the account holds, so that every answer can be had.
 const BY_ADDRESS: &[(&str, Special)] = &[
     ("sim-exists", Special::Refused("EMAIL_EXISTS")),
     ("sim-suspended", Special::Refused("ACTION_PARENT_ACCOUNT_SUSPENDED")),
@@ -70,14 +71,14 @@ pub(super) enum Trouble {
     Redirect,
 }
 
-/// What an operation comes to.
+/// Outcome of an operation.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Status 200 with this `message`.
     Done(Message),
     /// Status 400 with these descriptions.
     Refused(Vec<&'static str>),
-    /// It fails as upstream fails.
+    /// Failure in one of upstream's ways.
     Trouble(Trouble),
 }
 
@@ -113,19 +114,19 @@ struct Listed {
     username: String,
 }
 
-impl Desk {
+impl Account {
     /// An account with so many users already, named as in examples.
     pub(super) fn with_users(count: u32, now: &Zoned) -> Self {
-        let mut desk = Self::default();
+        let mut account = Self::default();
         for number in 1..=count {
             let user = User { password: None, computers: u64::from(number), created: us_date(now) };
-            desk.users.insert(format!("user{number}@example.com"), user);
+            account.users.insert(format!("user{number}@example.com"), user);
         }
-        desk
+        account
     }
 
     /// `user/add`
-    pub(super) fn add(&mut self, said: &Said, now: &Zoned) -> Outcome {
+    pub(super) fn add(&mut self, said: &RequestBody, now: &Zoned) -> Outcome {
         let mut faults = Vec::new();
         let mut required = |name, fault| match said.text(name) {
             Some(text) if !text.trim().is_empty() => text,
@@ -160,7 +161,7 @@ impl Desk {
     }
 
     /// `user/invite`
-    pub(super) fn invite(&mut self, all: &[Said], now: &Zoned) -> Outcome {
+    pub(super) fn invite(&mut self, all: &[RequestBody], now: &Zoned) -> Outcome {
         let mut faults = Vec::new();
         for said in all {
             match said.text("invitedUserEmailId") {
@@ -192,7 +193,7 @@ impl Desk {
     }
 
     /// `user/signin`; `token` becomes a part of the link, if there is one.
-    pub(super) fn sign_in(&mut self, said: &Said, token: &str, base: &str) -> Outcome {
+    pub(super) fn sign_in(&mut self, said: &RequestBody, token: &str, base: &str) -> Outcome {
         let (username, password) =
             (said.text("username").unwrap_or_default(), said.text("password").unwrap_or_default());
         let mut faults = Vec::new();
@@ -233,18 +234,18 @@ impl Desk {
         Outcome::Done(Message::Users(Users { list: listed.collect() }))
     }
 
-    /// Whom a link signs in. It works once.
+    /// Returns the user name of a sign-in link, which works once.
     pub(super) fn follow(&mut self, token: &str) -> Option<String> {
         self.links.remove(token)
     }
 }
 
-/// Whether a body names an address that asks for a late answer; the answer itself is as for any other.
+/// Returns whether a body names an address that selects a late answer. The answer itself is the usual one.
 pub(super) fn is_slow(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).to_ascii_lowercase().contains("\"sim-slow@")
 }
 
-/// What an address asks for by its name alone.
+/// Outcome that an address selects by its name alone.
 fn special(email: &str) -> Option<Outcome> {
     let name = key(email);
     let local = name.split('@').next().unwrap_or_default();

@@ -1,11 +1,11 @@
-//! What a request's body says, read as loosely as upstream reads it.
+//! Body of a request, read as loosely as upstream reads it.
 
 use serde_json::Value;
 
 /// One object of a request. Its `Debug` shows nothing: it may hold a password.
-pub(super) struct Said(Value);
+pub(super) struct RequestBody(Value);
 
-impl Said {
+impl RequestBody {
     /// The one object of a body.
     pub(super) fn one(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok().filter(Value::is_object).map(Self)
@@ -28,7 +28,7 @@ impl Said {
     }
 }
 
-impl std::fmt::Debug for Said {
+impl std::fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Said(..)")
     }

@@ -1,4 +1,4 @@
-//! The lock rule: a door may stand open on a loopback address, and nowhere else unless the operator says so.
+//! Access rule: a listener may accept requests without a secret on a loopback address, and nowhere else unless the operator allows it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,25 +6,25 @@ use std::net::SocketAddr;
 use super::Config;
 use crate::domain::ServiceName;
 
-/// A door that lets in whoever knocks.
+/// Listener that accepts requests without a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenDoor {
-    /// Anyone who knows the callback URL can say that somebody authenticated.
+pub enum OpenListener {
+    /// Public listener: every client that knows the callback URL can forge an authentication.
     Public {
-        /// Where it listens.
+        /// Address of the listener.
         listen: SocketAddr,
         /// The services without a token and without a list of addresses.
         services: Vec<ServiceName>,
     },
     /// Anyone can read events and use the reseller API.
     Internal {
-        /// Where it listens.
+        /// Address of the listener.
         listen: SocketAddr,
     },
 }
 
-impl OpenDoor {
-    /// Where it listens.
+impl OpenListener {
+    /// Address of the listener.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         match self {
@@ -32,7 +32,7 @@ impl OpenDoor {
         }
     }
 
-    /// Whether only this machine can reach it.
+    /// Returns whether only this machine can reach it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.listen().ip().to_canonical().is_loopback()
@@ -46,13 +46,13 @@ impl OpenDoor {
             }
             Self::Internal { .. } => {
                 "set internal.admin_key (REMGATE__INTERNAL__ADMIN_KEY) or internal.admin_key_file, or store an admin \
-                 key while the door listens on loopback (`remgate key add NAME --scope admin`)"
+                 key while the listener is on loopback (`remgate key add NAME --scope admin`)"
             }
         }
     }
 }
 
-impl fmt::Display for OpenDoor {
+impl fmt::Display for OpenListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Public { listen, services } => {
@@ -73,44 +73,51 @@ impl fmt::Display for OpenDoor {
     }
 }
 
-/// Why the doors must not be opened: they stand open on addresses that others can reach.
+/// Listeners that must not be opened: other machines can reach them, and they need no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration leaves doors open to the network:{}", remedies(.0))]
-pub struct Unlocked(Vec<OpenDoor>);
+#[error("the configuration leaves listeners open to the network:{}", remedies(.0))]
+pub struct OpenListeners(Vec<OpenListener>);
 
-fn remedies(doors: &[OpenDoor]) -> String {
-    let lines: Vec<_> = doors.iter().map(|door| format!("\n  {door}; {}", door.remedy())).collect();
-    let keys = doors.iter().map(|door| match door {
-        OpenDoor::Public { .. } => "public.listen",
-        OpenDoor::Internal { .. } => "internal.listen",
+fn remedies(open: &[OpenListener]) -> String {
+    let lines: Vec<_> =
+        open.iter().map(|listener| format!("\n  {listener}; {}", listener.remedy())).collect();
+    let keys = open.iter().map(|listener| match listener {
+        OpenListener::Public { .. } => "public.listen",
+        OpenListener::Internal { .. } => "internal.listen",
     });
     let keys = keys.collect::<Vec<_>>().join(" and ");
     format!("{}\n  or keep to this machine: set {keys} to a loopback address", lines.concat())
 }
 
 impl Config {
-    /// The doors that stand open. `stored_admin_key`: whether the store holds an admin key, which locks the internal one
+    /// Listeners that accept requests without a secret. `stored_admin_key`: the store holds an admin key, which closes the internal one
     /// even when it has expired.
     #[must_use]
-    pub fn open_doors(&self, stored_admin_key: bool) -> Vec<OpenDoor> {
+    pub fn open_listeners(&self, stored_admin_key: bool) -> Vec<OpenListener> {
         let open = self.services.iter().filter(|service| !service.is_locked());
         let services: Vec<_> = open.map(|service| service.name.clone()).collect();
         let public = if services.is_empty() {
             None
         } else {
-            Some(OpenDoor::Public { listen: self.public.listen, services })
+            Some(OpenListener::Public { listen: self.public.listen, services })
         };
         let is_open = self.internal.admin_key.is_none() && !stored_admin_key;
-        let internal = is_open.then_some(OpenDoor::Internal { listen: self.internal.listen });
+        let internal = is_open.then_some(OpenListener::Internal { listen: self.internal.listen });
         public.into_iter().chain(internal).collect()
     }
 
-    /// Whether the doors may be opened: each is locked, or only this machine can reach it, or the operator wants it so.
-    /// `stored_admin_key`: whether the store holds an admin key that has not expired.
-    pub fn check_locks(&self, stored_admin_key: bool) -> Result<(), Unlocked> {
-        let wanted = |door: &OpenDoor| self.allow_unauthenticated && matches!(door, OpenDoor::Public { .. });
-        let mut doors = self.open_doors(stored_admin_key);
-        doors.retain(|door| !door.is_loopback() && !wanted(door));
-        if doors.is_empty() { Ok(()) } else { Err(Unlocked(doors)) }
+    /// Checks the access rule: each listener needs a secret, or only this machine can reach it, or the operator
+    /// allows it explicitly. `stored_admin_key`: the store holds an admin key that has not expired.
+    ///
+    /// # Errors
+    ///
+    /// The listeners that break the rule.
+    pub fn check_access(&self, stored_admin_key: bool) -> Result<(), OpenListeners> {
+        let wanted = |listener: &OpenListener| {
+            self.allow_unauthenticated && matches!(listener, OpenListener::Public { .. })
+        };
+        let mut open = self.open_listeners(stored_admin_key);
+        open.retain(|listener| !listener.is_loopback() && !wanted(listener));
+        if open.is_empty() { Ok(()) } else { Err(OpenListeners(open)) }
     }
 }

@@ -1,4 +1,4 @@
-//! What simulators listen with: accepts connections, and lets them go when the process is told to stop.
+//! Listener of the simulators: accepts connections and closes them when the process is told to stop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::lifecycle::Lifecycle;
 
-/// How long a caller has for a request's head.
+/// Maximum time for the head of a request.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a body may be, in bytes.
+/// Maximum length of a body in bytes.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 
-/// How long requests under way have when it is told to stop.
+/// Time that requests under way have when the process is told to stop.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// How long to wait when a connection could not be accepted.
+/// Pause after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Listens; port 0 takes a free one.
@@ -39,7 +39,8 @@ pub(super) async fn accept<F>(
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let (served, soft) = (serve(stream), stop.clone());
+        let served = serve(stream);
+        let soft = stop.clone();
         lifecycle.spawn(async move {
             soft.run_until_cancelled(served).await;
         });

@@ -1,4 +1,4 @@
-//! One connection to the simulated account. hyper is driven by hand, because a broken connection is one of its answers.
+//! One connection to the simulated server. hyper is driven by hand, because a broken connection is one of its answers.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::wire::{Account, Asked, Broken};
-use crate::cli::simulate::door::{HEAD_TIMEOUT, MAX_BODY};
+use super::wire::{Asked, Broken, Server};
+use crate::cli::simulate::listener::{HEAD_TIMEOUT, MAX_BODY};
 
 /// Answers what is asked on one connection.
-pub(super) async fn serve(stream: TcpStream, account: Arc<Account>) {
+pub(super) async fn serve(stream: TcpStream, server: Arc<Server>) {
     let service = service_fn(move |request| {
-        let account = Arc::clone(&account);
-        async move { answer(request, &account).await }
+        let server = Arc::clone(&server);
+        async move { answer(request, &server).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -29,9 +29,9 @@ pub(super) async fn serve(stream: TcpStream, account: Arc<Account>) {
 }
 
 /// An answer; an error breaks the connection off without one.
-async fn answer(request: Request<Incoming>, account: &Account) -> Result<Response<Full<Bytes>>, Broken> {
+async fn answer(request: Request<Incoming>, server: &Server) -> Result<Response<Full<Bytes>>, Broken> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Broken)?.to_bytes();
     let asked = Asked { method: head.method, path: head.uri.path().to_owned(), headers: head.headers, body };
-    account.answer(&asked).await
+    server.answer(&asked).await
 }

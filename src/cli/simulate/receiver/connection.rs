@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::behaviour::{Reply, Trouble};
-use super::{Decision, Desk, troubles};
-use crate::cli::simulate::door::{HEAD_TIMEOUT, MAX_BODY};
+use super::{Decision, ReceiverState, troubles};
+use crate::cli::simulate::listener::{HEAD_TIMEOUT, MAX_BODY};
 
-/// What happens instead of an answer.
+/// Connection that is broken off or kept silent instead of an answer.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
     #[error("trouble was asked for")]
@@ -31,9 +31,9 @@ enum NoAnswer {
 type Answered = Result<Response<Full<Bytes>>, NoAnswer>;
 
 /// Answers what is asked on one connection, or makes the trouble that was asked for.
-pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+pub(super) async fn serve(stream: TcpStream, state: Arc<ReceiverState>) {
     let (told, trouble) = watch::channel(None);
-    let service = service_fn(move |request| answer(request, Arc::clone(&desk), told.clone()));
+    let service = service_fn(move |request| answer(request, Arc::clone(&state), told.clone()));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -50,7 +50,7 @@ pub(super) async fn serve(stream: TcpStream, desk: Arc<Desk>) {
 /// Boxed, because a connection that gives its stream back wants futures that can be moved.
 fn answer(
     request: Request<Incoming>,
-    desk: Arc<Desk>,
+    state: Arc<ReceiverState>,
     told: watch::Sender<Option<Trouble>>,
 ) -> Pin<Box<dyn Future<Output = Answered> + Send>> {
     Box::pin(async move {
@@ -62,7 +62,7 @@ fn answer(
             }
             Err(_) => return Err(NoAnswer::Unread),
         };
-        let decision = desk.receive(&head, &body);
+        let decision = state.receive(&head, &body);
         tokio::time::sleep(decision.wait).await;
         give(decision, &told)
     })
