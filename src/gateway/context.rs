@@ -217,7 +217,7 @@ impl Context {
             idempotency: self.idempotency(),
             rejected_callbacks: RejectedCallbacksState {
                 store: Arc::clone(&self.store),
-                recorder: recorder.clone(),
+                notifier: self.notifier.clone(),
                 clock: Arc::clone(&self.environment.clock),
                 rng: self.environment.rng.clone(),
                 metrics: self.metrics.clone(),

@@ -113,7 +113,7 @@ impl Problem {
     pub fn cursor_ahead(newest: Cursor) -> Self {
         let detail = format!(
             "the cursor is beyond {newest}, the newest that this store has ever given; it may have been restored from a backup, \
-             or be another one: read again from a cursor that it knows"
+             or be another one: read again from a cursor that it knows; a consumer is moved there by `seek`"
         );
         let problem =
             Self::new(StatusCode::CONFLICT, "cursor-ahead", "The cursor is ahead of the store", detail);

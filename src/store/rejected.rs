@@ -1,13 +1,16 @@
 //! Rejected callbacks.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::StoreError;
 use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::rejected::{KEEP_REJECTED, PRUNE_REJECTED, REJECTED, REMOVE_REJECTED};
-use crate::domain::{Cursor, ListedRejected, Order, Page, RejectedCallback, RejectedFilter, RejectedId};
+use super::{Appended, StoreError};
+use crate::domain::{
+    Cursor, ListedRejected, NewEvent, Order, Page, RejectedCallback, RejectedFilter, RejectedId,
+};
 
 /// Maximum number of rejected callbacks that are kept; the oldest are deleted first.
 pub const MAX_REJECTED: i64 = 1_000;
@@ -23,6 +26,15 @@ pub trait RejectedStore: Send + Sync {
 
     /// Returns one, if it is there.
     async fn rejected_callback(&self, id: &RejectedId) -> Result<Option<RejectedCallback>, StoreError>;
+
+    /// Stores the event that one meant and deletes it, in one transaction. Returns nothing when it is no longer there: of
+    /// several calls at the same moment one finds it.
+    async fn accept_rejected(
+        &self,
+        id: &RejectedId,
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<Option<Appended>, StoreError>;
 
     /// Deletes one. Returns whether it was there.
     async fn remove_rejected(&self, id: &RejectedId) -> Result<bool, StoreError>;
@@ -81,6 +93,27 @@ impl<B: Backend> RejectedStore for SqlStore<B> {
         with_deadline("read a rejected callback", async {
             let rows = self.read(|| statement!(B, REJECTED, id.to_string())).await?;
             Ok(rows.first().map(rejected::<B>).transpose()?.map(|(_, rejected)| rejected))
+        })
+        .await
+    }
+
+    async fn accept_rejected(
+        &self,
+        id: &RejectedId,
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<Option<Appended>, StoreError> {
+        with_deadline("accept a rejected callback", async {
+            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            // The row's lock makes a second call on PostgreSQL wait for the end of this one.
+            let removed = B::run(tx.connection(), statement!(B, REMOVE_REJECTED, id.to_string())).await?;
+            let appended = if removed > 0 {
+                Some(self.append_within(&mut tx, std::slice::from_ref(event), now).await?)
+            } else {
+                None
+            };
+            tx.commit().await?;
+            Ok(appended)
         })
         .await
     }

@@ -10,6 +10,7 @@ use crate::support::engine::both_engines;
 use crate::support::gateway::TestGateway;
 use crate::support::http::Client;
 use crate::support::service::{Service, uaid};
+use crate::support::sse::EventSource;
 
 const ALL: &str = "/v1/consumers";
 
@@ -40,7 +41,48 @@ fn stands(consumer: &Value) -> (&str, u64) {
     (consumer["cursor"].as_str().unwrap(), consumer["lag"].as_u64().unwrap())
 }
 
+/// Takes the store back to its first event, as a restored backup does.
+fn set_back(engine: &crate::support::engine::Engine) -> &'static str {
+    if engine.name() == "sqlite" {
+        "DELETE FROM events WHERE seq > 1; UPDATE sqlite_sequence SET seq = 1 WHERE name = 'events'"
+    } else {
+        "DELETE FROM events WHERE seq > 1; SELECT setval('events_seq_seq', 1)"
+    }
+}
+
 both_engines! {
+    async fn positions_ahead_of_a_restored_store_are_refused_also_while_they_wait(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        let app = &service.internal;
+        for n in 1..=3 {
+            service.store(&uaid(n)).await;
+        }
+        post(app, "crm/ack", json!({"cursor": "3"})).await;
+        let mut stream = EventSource::open(service.process.internal_addr(), "/v1/events/stream", None).await;
+        let waiting = join_all([
+            "/v1/consumers/crm/events?wait=50",
+            "/v1/consumers/crm/events?wait=50&type=remauth.subscribed",
+            "/v1/events?after=3&wait=50",
+        ].map(|path| app.get(path)));
+        let restore = async {
+            service.until_metric("remgate_waiters", 4).await;
+            engine.run(set_back(&engine)).await;
+            // A new event wakes the requests that wait.
+            service.store(&uaid(9)).await;
+        };
+        let (answers, ()) = tokio::join!(waiting, restore);
+        for answer in answers {
+            assert_eq!(answer.expect(409).json()["code"], "cursor_ahead");
+        }
+        let resync = stream.event().await;
+        assert_eq!(resync.event.as_deref(), Some("resync"));
+        let refused = app.get(&format!("{ALL}/crm/events")).await.expect(409).json();
+        assert_eq!((&refused["code"], &refused["newest"]), (&json!("cursor_ahead"), &json!("2")));
+        app.get(&format!("{ALL}/crm")).await.expect(200);
+        post(app, "crm/seek", json!({"to": "beginning"})).await;
+        assert_eq!(read(app, "crm/events").await, (vec![1, 9], "2".to_owned(), false));
+    }
+
     async fn it_reads_the_same_until_it_says_that_it_has_it(engine: Engine) {
         let gateway = start(&engine).await;
         let app = &gateway.internal;

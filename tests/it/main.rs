@@ -26,6 +26,8 @@ mod deliveries;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod disconnects;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod endpoint_changes;

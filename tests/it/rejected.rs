@@ -88,6 +88,39 @@ both_engines! {
         admin.post(&accept, &json!({"type": "remauth.authenticated", "uaid": uaid(7)})).await.expect(404);
     }
 
+    async fn one_that_is_accepted_twice_at_once_becomes_one_event(engine: Engine) {
+        let (service, admin) = start(&engine, "").await;
+        for round in 0..10 {
+            service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
+            let id = rejected(&admin, "").await[0]["id"].as_str().unwrap().to_owned();
+            let accept = format!("/v1/rejected-callbacks/{id}/accept");
+            let bodies: Vec<_> = (0..8).map(|n| json!({"type": "remauth.authenticated", "uaid": uaid(100 * round + n)})).collect();
+            let answers = futures_util::future::join_all(bodies.iter().map(|body| admin.post(&accept, body))).await;
+            let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 404, 404, 404, 404, 404, 404, 404]);
+            let accepted = answers.iter().find(|answer| answer.status == 200).unwrap().json();
+            let events = admin.get("/v1/events?limit=1000").await.expect(200).json()["data"].as_array().unwrap().clone();
+            assert_eq!((events.len() as u64, events.last()), (round + 1, Some(&accepted)));
+        }
+    }
+
+    async fn one_that_is_accepted_wakes_the_request_that_waits_for_it(engine: Engine) {
+        let (service, admin) = start(&engine, "").await;
+        service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
+        let id = rejected(&admin, "").await[0]["id"].as_str().unwrap().to_owned();
+        let expectation = format!("/v1/authentications/{}", uaid(7));
+        admin.request(Method::PUT, &expectation, Some(&json!({}))).await.expect(201);
+        let waiting = format!("{expectation}?wait=50");
+        let accept = async {
+            service.until_metric("remgate_waiters", 1).await;
+            let body = json!({"type": "remauth.authenticated", "uaid": uaid(7)});
+            admin.post(&format!("/v1/rejected-callbacks/{id}/accept"), &body).await.expect(200)
+        };
+        let (waited, _) = tokio::join!(admin.get(&waiting), accept);
+        assert_eq!(waited.expect(200).json()["status"], "completed");
+    }
+
     async fn the_list_pages_filters_and_shows_a_key_its_own_service(engine: Engine) {
         let (service, admin) = start(&engine, "").await;
         for n in 0..3 {

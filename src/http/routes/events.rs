@@ -20,7 +20,7 @@ use crate::notifier::Notifier;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-/// How long a request waits before it looks again unasked: a wake-up from another replica can be lost with its
+/// How long a request waits before it looks again unasked: a notifier-up from another replica can be lost with its
 /// connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -100,6 +100,7 @@ impl EventsState {
             }
             filter.order = Order::Ascending { after: page.cursor };
             page = self.store.events(&filter).await?;
+            self.check_position(&filter, &page).await?;
             if !page.data.is_empty() {
                 return Ok(page);
             }

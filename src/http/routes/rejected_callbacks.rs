@@ -17,16 +17,16 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
-use crate::intake::Recorder;
-use crate::store::Store;
+use crate::store::{Appended, Store};
 use crate::telemetry::Metrics;
+use crate::notifier::Notifier;
 
 /// What the routes need.
 pub struct RejectedCallbacksState {
     /// Rejected callbacks, and events.
     pub store: Arc<dyn Store>,
-    /// Stores the event of one that is accepted.
-    pub recorder: Recorder,
+    /// Notifier-ups of waiting requests and of dispatch.
+    pub notifier: Notifier,
     /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Source of randomness, for ids.
@@ -139,7 +139,8 @@ async fn discard(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// `POST /v1/rejected-callbacks/{id}/accept`: stores the event that it meant, as the callback would have, and deletes it.
+/// `POST /v1/rejected-callbacks/{id}/accept`: stores the event that it meant, as the callback would have, and deletes it. Of
+/// several requests at the same moment one is answered 200; the others find nothing.
 async fn accept(
     State(state): State<Arc<RejectedCallbacksState>>,
     caller: Caller,
@@ -153,8 +154,6 @@ async fn accept(
     };
     let rejected = state.find(&caller, &id).await?;
     let event = state.store_event(&rejected, callback, meant.uaid).await?;
-    // After the event: a crash in between leaves a rejected callback that can be accepted once more, as a duplicate.
-    state.store.remove_rejected(&id).await?;
     tracing::info!(rejected = %id, event = %event.id, actor = caller.id(), "accepted a rejected callback");
     Ok(json(&event))
 }
@@ -183,14 +182,28 @@ impl RejectedCallbacksState {
             detail: None,
             about: None,
         };
-        let recorded = self.recorder.record(vec![event]).await.map_err(|e| {
-            tracing::warn!(error = %e, "failed to store the event of a rejected callback");
-            Problem::unavailable("the event could not be stored now; send the request again")
-        })?;
-        let recorded = recorded.into_iter().next().ok_or_else(Problem::internal)?;
+        let appended = self.store.accept_rejected(&rejected.id, &event, now).await?;
+        let appended = appended.ok_or_else(|| unknown(&rejected.id))?;
+        let recorded = appended.events.first().ok_or_else(Problem::internal)?;
         let outcome = if recorded.new { "stored" } else { "duplicate" };
         self.metrics.callback(rejected.service.as_str(), callback.as_str(), outcome);
+        self.announce(&event, &appended);
         self.store.event(&recorded.id).await?.ok_or_else(Problem::internal)
+    }
+
+    /// Counts the event and wakes waiting requests and dispatch.
+    fn announce(&self, event: &NewEvent, appended: &Appended) {
+        if appended.events.iter().any(|recorded| recorded.new) {
+            self.metrics.event(event.event_type.as_str());
+            if let Some(name) = event.authentication() {
+                self.notifier.authentication_over(&name);
+            }
+            self.notifier.events_stored();
+        }
+        if appended.deliveries > 0 {
+            self.metrics.deliveries("pending", appended.deliveries as u64);
+            self.notifier.deliveries_due();
+        }
     }
 }
 

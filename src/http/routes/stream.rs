@@ -236,6 +236,12 @@ impl Reader {
             if let Some(reason) = self.lost(kept) {
                 return Ok(Some(self.resync(reason, kept)));
             }
+        } else if page.data.is_empty() && page.cursor == self.place {
+            // Nothing moved: the store may have been set back to a time before this position.
+            let kept = state.store.kept().await?;
+            if kept.standing(self.place) == CursorStatus::Foreign {
+                return Ok(Some(self.resync("unknown", kept)));
+            }
         }
         self.next = if page.has_more { Next::Look } else { Next::Wait };
         self.catching_up = page.has_more;

@@ -37,6 +37,16 @@ impl Connection {
         let _ = within("room to write", self.stream.write_all(bytes.as_ref())).await;
     }
 
+    /// Closes the half of the connection that sends.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("the connection is open");
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("the connection is open");
+    }
+
     /// The next answer, head and body, by its `content-length` (none = no body).
     pub(crate) async fn answer(&mut self) -> String {
         let bytes = within("an answer", async {
