@@ -43,6 +43,9 @@ pub enum Failure {
     /// The body is too large.
     #[error("the body is larger than it may be")]
     TooLarge,
+    /// The body took longer to arrive than it may.
+    #[error("the body did not arrive in time")]
+    RequestTimeout,
     /// The audit entry could not be written, so the call was not made.
     #[error("it could not be written down first: {0}")]
     Unrecorded(StoreError),
@@ -143,7 +146,7 @@ impl Failure {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused(_) | Self::TooLarge => "refused",
+            Self::Refused(_) | Self::TooLarge | Self::RequestTimeout => "refused",
             Self::Unrecorded(_) => "unrecorded",
             Self::Call(error) => error.outcome(),
         }
@@ -157,6 +160,7 @@ impl Failure {
                 (StatusCode::BAD_REQUEST, refused.words().iter().map(|word| word.as_str()).collect())
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, vec!["PAYLOAD_TOO_LARGE"]),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, vec!["REQUEST_TIMEOUT"]),
             Self::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, vec!["UNAVAILABLE"]),
             Self::Call(error) => (error.status(), vec![error.word()]),
         }

@@ -62,9 +62,9 @@ async fn a_stream_that_left_takes_no_place() {
     for round in 0..40 {
         let mut stream = waiting(&service, "/v1/events/stream").await;
         if round % 2 == 0 {
-            stream.reset()
+            stream.reset();
         } else {
-            stream.finish().await
+            stream.finish().await;
         }
         service.until_metric("remgate_waiters", 0).await;
     }

@@ -1,13 +1,18 @@
 //! The internal door: keys, problem documents, health, figures, and the limits that both doors share.
 
+use std::time::Duration;
+
+use remgate::domain::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::engine::{Engine, both_engines};
 use crate::support::postgres;
 use crate::support::process::Launch;
 use crate::support::raw::{self, Connection};
 use crate::support::service::{Service, text, uaid};
+use crate::support::within;
 
 const KEY: &str = "rgk_admin-key-of-this-test-0123456789";
 
@@ -253,4 +258,56 @@ async fn a_burst_of_connections_waits_to_be_accepted() {
         connection.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(connection.answer().await.starts_with("HTTP/1.1 200 "));
     }
+}
+
+/// Sends the beginning of a request and then a byte of its body each second, until the other side closes; all that it said.
+async fn drip(addr: std::net::SocketAddr, head: String, bytes: &'static [u8]) -> String {
+    let (mut from, mut to) = tokio::net::TcpStream::connect(addr).await.unwrap().into_split();
+    to.write_all(head.as_bytes()).await.unwrap();
+    let dripping = async {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        while to.write_all(bytes).await.is_ok() {
+            seconds.tick().await;
+        }
+        // What was answered before can still be read.
+        std::future::pending::<()>().await;
+    };
+    let mut said = Vec::new();
+    let reading = async {
+        tokio::select! {
+            // A reset is an end, too.
+            _ = from.read_to_end(&mut said) => {}
+            () = dripping => {}
+        }
+    };
+    within("the end of the connection", reading).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn dripped_bodies_are_cut_off_on_the_internal_listener() {
+    let engine = Engine::sqlite();
+    let service = Service::start(&engine, "remotepc.api_key = \"key\"").await;
+    let addr = service.process.internal_addr();
+    let paths = [
+        ("/v1/endpoints", "", "urn:remgate:problem:request-timeout"),
+        ("/v1/endpoints", "Idempotency-Key: a\r\n", "urn:remgate:problem:request-timeout"),
+        ("/v1/remotepc/sessions", "", "urn:remgate:problem:request-timeout"),
+        ("/admin/remotepc/user/add", "", "REQUEST_TIMEOUT"),
+        ("/admin/remotepc/user/invite", "Idempotency-Key: a\r\n", "REQUEST_TIMEOUT"),
+        ("/admin/remotepc/user/signin", "", "REQUEST_TIMEOUT"),
+    ];
+    let framings = [("Content-Length: 1000", b" ".as_slice()), ("Transfer-Encoding: chunked", b"1\r\n \r\n")];
+    let begun = SystemClock.instant();
+    let cases = paths.iter().flat_map(|path| framings.map(|framing| (path, framing)));
+    let answers = cases.map(async |((path, header, word), (framing, bytes))| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{header}{framing}\r\n\r\n"
+        );
+        let answer = drip(addr, head, bytes).await;
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains(word), "{path} {framing}: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    });
+    futures_util::future::join_all(answers).await;
+    assert!(begun.elapsed() >= Duration::from_secs(14), "{:?}", begun.elapsed());
 }

@@ -180,20 +180,103 @@ async fn a_log_that_is_not_read_stops_nothing() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// Lines that are dropped are counted, and a later line says how many were. A reader that is gone stops nothing.
+#[tokio::test]
+async fn dropped_log_lines_are_counted_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (public, internal) = (free(), free());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_remgate"))
+        .args(["--public-listen", &public.to_string(), "--internal-listen", &internal.to_string()])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    within("the start", async {
+        while tokio::net::TcpStream::connect(internal).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (client, metrics) =
+        (Client::at(&format!("http://{public}")), Client::at(&format!("http://{internal}")));
+    let dropped = async || {
+        let answer = metrics.get("/metrics").await.expect(200);
+        let line =
+            answer.text().lines().find_map(|line| line.strip_prefix("remgate_log_lines_dropped_total "));
+        line.expect("the series is there from the start").parse::<u64>().unwrap()
+    };
+    assert_eq!(dropped().await, 0);
+    // Each callback is a line.
+    let mut rounds = 0;
+    while dropped().await == 0 {
+        futures_util::future::join_all((0..500).map(|n| {
+            let client = client.clone();
+            async move {
+                client
+                    .get(&format!("/remauth_callback?authenticated={}", uaid(rounds * 500 + n)))
+                    .await
+                    .expect(200)
+            }
+        }))
+        .await;
+        rounds += 1;
+        assert!(rounds < 100, "no line was dropped");
+    }
+    let stderr = child.stderr.take().unwrap();
+    let told = tokio::task::spawn_blocking(move || {
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
+        // Dropping the reader closes the pipe.
+        lines.find(|line| {
+            line.as_ref()
+                .is_ok_and(|line| line.contains("log lines were dropped because stderr was not read"))
+        })
+    });
+    assert!(within("the line that tells of it", told).await.unwrap().is_some());
+    let after = dropped().await;
+    for number in 1_000_000..1_000_200 {
+        client.get(&format!("/remauth_callback?authenticated={}", uaid(number))).await.expect(200);
+    }
+    assert!(dropped().await >= after);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait());
+    assert_eq!(within("the end", ended).await.unwrap().unwrap().code(), Some(0));
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let config = text("sqlite://remgate.db", "public.idle_timeout = \"2s\"");
     let service = Service::of(Launch::new(&[]).in_folder(folder.path()).config(&config).start().await);
-    let mut connection = Connection::open(service.process.public_addr()).await;
-    for _ in 0..2 {
-        connection.send("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert!(connection.answer().await.starts_with("HTTP/1.1 200 "));
+    let idle = async |addr: std::net::SocketAddr| {
+        let mut connection = Connection::open(addr).await;
+        for _ in 0..2 {
+            connection.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            assert!(connection.answer().await.starts_with("HTTP/1.1 200 "));
+        }
+        let idle = SystemClock.instant();
+        connection.closed().await;
+        idle.elapsed()
+    };
+    let public = idle(service.process.public_addr()).await;
+    assert!(public >= Duration::from_millis(1900) && public < Duration::from_secs(8), "{public:?}");
+}
+
+#[tokio::test]
+async fn idle_timeouts_have_bounds() {
+    for key in ["public.idle_timeout", "internal.idle_timeout"] {
+        for (value, code) in
+            [("1s", 0), ("1h", 0), ("75s", 0), ("999ms", 78), ("0s", 78), ("61m", 78), ("75", 78)]
+        {
+            let config = text("sqlite://remgate.db", &format!("{key} = \"{value}\""));
+            let output = Launch::new(&["config", "check"]).config(&config).run().await;
+            assert_eq!(output.code, Some(code), "{key} = {value:?}: {output:?}");
+            assert!(code == 0 || output.stderr.contains(key), "{output:?}");
+        }
     }
-    let idle = SystemClock.instant();
-    connection.closed().await;
-    let idle = idle.elapsed();
-    assert!(idle >= Duration::from_millis(1900) && idle < Duration::from_secs(8), "{idle:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::Problem;
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Time limit for a body to arrive, however steadily it does.
-const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+pub(in crate::http) const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A body of JSON. No body at all is taken for `{}`.
 ///

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::domain::{Invalid, parse_time};
 
-pub(super) use json::{Json, whole};
+pub(super) use json::{BODY_TIMEOUT, Json, whole};
 
 /// Longest time that a request is held, whatever it asks for. Many proxies and load balancers end a request after 60 s, and the
 /// answer has to be there before.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get, post};
@@ -200,6 +200,11 @@ fn failed(failure: &Failure) -> Response {
         Failure::Unrecorded(e) => {
             tracing::error!(error = %e, "the store did not do what a request needed");
             unavailable()
+        }
+        Failure::RequestTimeout => {
+            let mut response = enveloped(status, error_envelope(status, &words));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
         }
         _ => enveloped(status, error_envelope(status, &words)),
     }

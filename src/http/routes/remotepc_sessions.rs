@@ -191,6 +191,7 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
             Failure::TooLarge => Self::too_large("a body may be 1 MiB long"),
+            Failure::RequestTimeout => Self::request_timeout("the body did not arrive within 15 s"),
             Failure::Unrecorded(e) => e.into(),
             Failure::Call(e) => e.into(),
         }

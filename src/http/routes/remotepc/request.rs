@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::LengthLimitError;
 
 use crate::audited::Failure;
+use crate::http::extract::BODY_TIMEOUT;
 use crate::remotepc::{
     AddUser, CallError, Client, ErrorCode, InviteUsers, Operation, Refusal, SignIn, UpstreamResponse,
     addressed_users,
@@ -92,7 +93,8 @@ async fn json_body(request: Request) -> Result<Bytes, Failure> {
     if !may_be_json(&head.headers) {
         return Err(Refusal::from(ErrorCode::InvalidRequest).into());
     }
-    to_bytes(body, BODY_MAX).await.map_err(|error| {
+    let whole = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_MAX)).await;
+    whole.map_err(|_| Failure::RequestTimeout)?.map_err(|error| {
         if matches!(error.source(), Some(source) if source.is::<LengthLimitError>()) {
             Failure::TooLarge
         } else {
