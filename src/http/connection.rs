@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
@@ -23,6 +23,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     idle_timeout: Duration,
     phase: Mutex<Phase>,
+    /// Wakes the reader when the deadline has changed.
+    reader: Mutex<Option<Waker>>,
 }
 
 /// What a connection is waiting for.
@@ -40,7 +42,7 @@ impl Connection {
     /// A new connection. `idle_timeout` is the time limit between two requests.
     pub(super) fn new(stream: TcpStream, idle_timeout: Duration) -> Arc<Self> {
         let phase = Mutex::new(Phase::Idle(now() + HEAD_TIMEOUT));
-        Arc::new(Self { stream, idle_timeout, phase })
+        Arc::new(Self { stream, idle_timeout, phase, reader: Mutex::default() })
     }
 
     /// Marks a request as being served, until the guard is dropped.
@@ -91,6 +93,11 @@ pub(super) struct Serving(Arc<Connection>);
 impl Drop for Serving {
     fn drop(&mut self) {
         self.0.set(Phase::Idle(now() + self.0.idle_timeout));
+        // hyper reads during a request, too, and then not again before something wakes it.
+        let reader = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
@@ -116,6 +123,7 @@ impl ConnectionIo {
 
     /// Waits for the deadline, if there is one.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        *self.connection.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         let Some(deadline) = self.connection.deadline() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {

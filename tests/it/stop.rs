@@ -246,10 +246,12 @@ async fn dropped_log_lines_are_counted_and_told_of() {
     assert_eq!(within("the end", ended).await.unwrap().unwrap().code(), Some(0));
 }
 
+/// Each listener has a time of its own.
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_time_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
-    let config = text("sqlite://remgate.db", "public.idle_timeout = \"2s\"");
+    let config = "public.idle_timeout = \"2s\"\ninternal.idle_timeout = \"4s\"";
+    let config = text("sqlite://remgate.db", config);
     let service = Service::of(Launch::new(&[]).in_folder(folder.path()).config(&config).start().await);
     let idle = async |addr: std::net::SocketAddr| {
         let mut connection = Connection::open(addr).await;
@@ -261,8 +263,10 @@ async fn an_idle_connection_is_closed_after_its_time_and_not_before() {
         connection.closed().await;
         idle.elapsed()
     };
-    let public = idle(service.process.public_addr()).await;
+    let (public, internal) =
+        tokio::join!(idle(service.process.public_addr()), idle(service.process.internal_addr()));
     assert!(public >= Duration::from_millis(1900) && public < Duration::from_secs(8), "{public:?}");
+    assert!(internal >= Duration::from_millis(3900) && internal < Duration::from_secs(10), "{internal:?}");
 }
 
 #[tokio::test]
