@@ -37,6 +37,19 @@ both_engines! {
         service.events("after=0").await;
     }
 
+    async fn in_a_store_without_any_event_a_cursor_is_refused_with_the_first(engine: Engine) {
+        let service = Service::start(&engine, "").await;
+        assert_eq!(service.events("after=999999").await["data"], json!([]));
+        let waiting = service.internal.get("/v1/events?after=999999&wait=50");
+        let first = async {
+            service.until_metric("remgate_waiters", 1).await;
+            service.store(&uaid(1)).await;
+        };
+        let (refused, ()) = tokio::join!(waiting, first);
+        assert_eq!(refused.expect(409).json()["newest"], "1");
+        service.internal.get("/v1/events?after=999999").await.expect(409);
+    }
+
     async fn the_last_moment_of_all_is_a_time(engine: Engine) {
         let service = Service::start(&engine, "").await;
         service.store(&uaid(1)).await;

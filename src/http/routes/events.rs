@@ -109,7 +109,10 @@ impl EventsState {
 }
 
 impl EventsState {
-    /// Refuses a position that this store has never given: waiting behind it would be waiting for ever.
+    /// Refuses a cursor beyond the newest one that this store has ever given: events up to it would be missed.
+    ///
+    /// A store that has never held an event cannot miss one. There the request waits, and is refused when the first event is
+    /// stored.
     async fn check_position(&self, filter: &EventFilter, page: &Page<Event>) -> Result<(), Problem> {
         let Order::Ascending { after } = filter.order else { return Ok(()) };
         // A page moves a position that is behind on to the newest cursor.
@@ -117,7 +120,10 @@ impl EventsState {
             return Ok(());
         }
         let given = self.store.kept().await?.given;
-        if after > given { Err(Problem::cursor_ahead(given)) } else { Ok(()) }
+        if given > Cursor::default() && after > given {
+            return Err(Problem::cursor_ahead(given));
+        }
+        Ok(())
     }
 }
 

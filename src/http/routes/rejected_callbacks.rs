@@ -17,9 +17,9 @@ use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
+use crate::notifier::Notifier;
 use crate::store::{Appended, Store};
 use crate::telemetry::Metrics;
-use crate::notifier::Notifier;
 
 /// What the routes need.
 pub struct RejectedCallbacksState {
