@@ -1,6 +1,6 @@
 //! The customer's side of RemAuth, as a library: `src/main.rs` runs it.
 //!
-//! `ARCHITECTURE.md` is the map of the house; each room's own page says what it is for and what it must not do.
+//! `ARCHITECTURE.md` describes the modules; the documentation of each says what it is for and what it must not do.
 
 pub mod audited;
 pub mod authentications;

@@ -101,7 +101,7 @@ impl Lifecycle {
     }
 }
 
-/// The wishes to stop: SIGTERM and SIGINT.
+/// Signals that stop the process: SIGTERM and SIGINT.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,

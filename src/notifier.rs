@@ -1,7 +1,7 @@
-//! "Something new, something due": wakes those who wait, in this process and, through PostgreSQL, in others.
+//! In-process notifications of new events and due deliveries, also for commits of other processes through PostgreSQL.
 //!
-//! A wake-up carries no data. It says "look again"; the store alone says what there is. Whoever waits first takes a
-//! [`Subscriber`], then looks, then waits on it: so nothing that happens in between is missed.
+//! A notification carries no data: it says that the store has to be read again. A subscriber takes a [`Subscriber`]
+//! first, reads the store second and then waits, so that no change in between is missed.
 
 mod authentications;
 
@@ -25,7 +25,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Nobody waits yet.
+    /// Notifier without subscribers.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -39,17 +39,17 @@ impl Notifier {
         }
     }
 
-    /// There are new events.
+    /// Announces new events.
     pub fn events_stored(&self) {
         bump(&self.events);
     }
 
-    /// There may be something to deliver.
+    /// Announces that deliveries may be due.
     pub fn deliveries_due(&self) {
         bump(&self.due);
     }
 
-    /// Another process has stored something, or may have; nobody knows what.
+    /// Announces that another process has stored data, or may have.
     pub fn others_stored(&self) {
         self.events_stored();
         self.deliveries_due();
@@ -72,12 +72,12 @@ impl Notifier {
         self.authentications.wake(name);
     }
 
-    /// Some authentications may be over; nobody knows which.
+    /// Announces that authentications may have completed or expired.
     pub fn authentications_over(&self) {
         self.authentications.wake_all();
     }
 
-    /// Whether anybody waits for an authentication.
+    /// Returns whether a request waits for an authentication.
     #[must_use]
     pub fn is_anybody_waiting(&self) -> bool {
         !self.authentications.is_empty()
@@ -109,7 +109,7 @@ impl Notifier {
         watcher
     }
 
-    /// Watches for somebody who waits for an authentication where nobody did before.
+    /// Subscribes to the first request that waits for an authentication.
     #[must_use]
     pub fn watch_waiting(&self) -> Subscriber {
         Subscriber(self.waiting.subscribe())

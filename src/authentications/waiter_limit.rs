@@ -29,7 +29,7 @@ pub enum LimitExceeded {
     Ticket,
     /// Too many watch altogether.
     #[error("too many watch at once")]
-    Door,
+    Total,
 }
 
 /// A place, until it is dropped.
@@ -44,7 +44,7 @@ impl WaiterLimit {
     pub fn enter(&self, ticket: &str) -> Result<WaiterPermit, LimitExceeded> {
         let mut tickets = self.tickets();
         if tickets.all >= MAX_WAITERS {
-            return Err(LimitExceeded::Door);
+            return Err(LimitExceeded::Total);
         }
         let watching = tickets.watching.entry(ticket.to_owned()).or_default();
         if *watching >= MOST_PER_TICKET {
@@ -94,7 +94,7 @@ mod tests {
         let waiter_limit = WaiterLimit::default();
         let places: Vec<_> =
             (0..MAX_WAITERS).map(|number| waiter_limit.enter(&number.to_string()).unwrap()).collect();
-        assert_eq!(waiter_limit.enter("more").unwrap_err(), LimitExceeded::Door);
+        assert_eq!(waiter_limit.enter("more").unwrap_err(), LimitExceeded::Total);
         drop(places);
         waiter_limit.enter("more").unwrap();
     }

@@ -90,7 +90,7 @@ impl Client {
         } else {
             let config = global.load()?.config;
             key = config.internal.admin_key;
-            door(config.internal.listen).context("internal.listen")?
+            listener_url(config.internal.listen).context("internal.listen")?
         };
         if let Some(path) = &server.key_file {
             let text = std::fs::read_to_string(path)
@@ -102,7 +102,7 @@ impl Client {
 
     /// To the internal listener that is bound to this address, without a key.
     pub(super) fn at(address: SocketAddr) -> anyhow::Result<Self> {
-        let base = door(address)?;
+        let base = listener_url(address)?;
         Ok(Self { http: http_client(&base)?, base, key: None })
     }
 
@@ -216,7 +216,7 @@ pub(super) fn http_client(base: &Url) -> anyhow::Result<reqwest::Client> {
 }
 
 /// Base URL of a listener, as this machine reaches it. A wildcard address becomes loopback.
-pub(super) fn door(listen: SocketAddr) -> anyhow::Result<Url> {
+pub(super) fn listener_url(listen: SocketAddr) -> anyhow::Result<Url> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -283,7 +283,7 @@ fn detail(status: StatusCode, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{at, door};
+    use super::{at, listener_url};
 
     #[rstest::rstest]
     #[case("127.0.0.1:81", "http://127.0.0.1:81/v1")]
@@ -291,11 +291,11 @@ mod tests {
     #[case("[::]:81", "http://[::1]:81/v1")]
     #[case("192.0.2.7:81", "http://192.0.2.7:81/v1")]
     fn a_door_is_reached_on_an_address_that_its_host_guard_knows(#[case] listen: &str, #[case] url: &str) {
-        assert_eq!(at(&door(listen.parse().unwrap()).unwrap(), "/v1", &[]).as_str(), url);
+        assert_eq!(at(&listener_url(listen.parse().unwrap()).unwrap(), "/v1", &[]).as_str(), url);
     }
 
     #[test]
     fn a_port_that_changes_cannot_be_reached() {
-        assert!(door("127.0.0.1:0".parse().unwrap()).is_err());
+        assert!(listener_url("127.0.0.1:0".parse().unwrap()).is_err());
     }
 }

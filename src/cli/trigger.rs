@@ -70,7 +70,7 @@ pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()
     let uaid = options.uaid.unwrap_or_else(|| Uaid::from_bytes(RandomSource::from_os().bytes()));
     let base = match &options.url {
         Some(base) => base.clone(),
-        None => client::door(config.public.listen).context("public.listen")?,
+        None => client::listener_url(config.public.listen).context("public.listen")?,
     };
     let token = service.tokens.first().map(ExposeSecret::expose_secret);
     let url = client::at(&base, &Public::callback_path(token), &[(kind.as_str(), uaid.to_string())]);

@@ -1,4 +1,4 @@
-//! From what the layers said to what the house works with: every section typed, every rule held.
+//! From the values of the layers to the typed configuration: every section parsed, every rule checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ impl Building<'_> {
         name: &str,
         read: impl FnOnce(&mut Reader<'_>, &Path) -> Result<T, Bad>,
     ) -> Result<T, Bad> {
-        let section = schema::section(name).expect("rooms ask only for sections of the schema");
+        let section = schema::section(name).expect("callers ask only for sections of the schema");
         let table = self.merged.sections.get(name).expect("the defaults have every section");
         read(&mut Reader { section, table, problems: self.problems }, self.dir)
     }
@@ -81,7 +81,7 @@ impl Building<'_> {
         name: &str,
         read: impl Fn(&mut Reader<'_>) -> Result<T, Bad>,
     ) -> Result<Vec<T>, Bad> {
-        let section = schema::section(name).expect("rooms ask only for sections of the schema");
+        let section = schema::section(name).expect("callers ask only for sections of the schema");
         let tables = self.merged.repeated.get(name).map_or(&[][..], Vec::as_slice);
         let read: Vec<_> = tables
             .iter()

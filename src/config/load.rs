@@ -25,7 +25,7 @@ pub struct Loaded {
     pub effective: Vec<Effective>,
     /// Value of `RUST_LOG`.
     pub log_filter: Option<String>,
-    /// Whether `NO_COLOR` is set.
+    /// True if `NO_COLOR` is set.
     pub no_color: bool,
 }
 

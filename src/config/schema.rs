@@ -53,7 +53,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) shown: Shown,
-    /// Whether `NAME_file` may name a file with the value.
+    /// True if `NAME_file` may name a file with the value.
     pub(super) twin: bool,
     /// Completes "allowed is ...".
     pub(super) allowed: &'static str,
@@ -264,7 +264,7 @@ impl Section {
 
     /// The key of that name.
     pub(super) fn key(&self, name: &str) -> &'static Key {
-        self.find(name).expect("rooms ask only for keys that stand in the schema").0
+        self.find(name).expect("callers ask only for keys that stand in the schema").0
     }
 
     /// Every name that may stand in the section, twins included.

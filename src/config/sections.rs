@@ -1,4 +1,4 @@
-//! The configuration as the rest of the house sees it: typed, complete, valid.
+//! The configuration as the other modules see it: typed, complete, valid.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Config {
     pub database: Database,
     /// Every RemAuth service, `default` first if there is one. Never empty.
     pub services: Vec<Service>,
-    /// Whether a service may have neither a token nor an address list off loopback.
+    /// True if a service may have neither a token nor an address list off loopback.
     pub allow_unauthenticated: bool,
     /// The endpoints declared in the configuration.
     pub endpoints: Vec<EndpointSettings>,
@@ -174,7 +174,7 @@ pub struct RemotePc {
 /// Invitations to `RemotePC` after a registration.
 #[derive(Debug, Clone)]
 pub struct Provisioning {
-    /// Whether and how users are invited.
+    /// True if and how users are invited.
     pub mode: ProvisioningMode,
     /// Only who signed up at these services; empty = at any.
     pub services: Vec<ServiceName>,

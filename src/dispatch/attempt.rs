@@ -13,7 +13,7 @@ use crate::telemetry::millis;
 /// The receiver wants no more, ever.
 const GONE: u16 = 410;
 
-/// Whether an attempt that was granted to the one may be made for the other.
+/// Returns whether an attempt that was granted to the one may be made for the other.
 fn has_same_limits(one: &Endpoint, other: &Endpoint) -> bool {
     let limits = |endpoint: &Endpoint| {
         let sending = &endpoint.settings.sending;
@@ -70,7 +70,8 @@ impl Driver {
 
     /// Gives a lease back: the delivery is due at once, and nothing was attempted.
     pub(super) async fn release(&self, lease: Lease) {
-        let (at, verdict) = (self.parts.clock.now(), Verdict::Released);
+        let at = self.parts.clock.now();
+        let verdict = Verdict::Released;
         let settlement = Settlement {
             delivery: lease.delivery,
             token: lease.token,
@@ -94,7 +95,8 @@ impl Driver {
         let own = endpoint.settings.sending.schedule.as_ref().map(|own| RetryPolicy::new(own.waits()));
         let policy = own.as_ref().unwrap_or(&self.parts.policy);
         let attempts = lease.attempt_count.saturating_sub(lease.attempts_before).saturating_add(1);
-        let (now, rng) = (self.parts.clock.now(), self.parts.rng.fraction());
+        let now = self.parts.clock.now();
+        let rng = self.parts.rng.fraction();
         match policy.next(attempts, now, report.retry_after, rng) {
             Retry::At(then) if report.status == Some(GONE) => Verdict::Gone(then),
             Retry::Never if report.status == Some(GONE) => Verdict::Gone(now),
@@ -105,8 +107,12 @@ impl Driver {
 
     fn note(&self, lease: &Lease, endpoint: &Endpoint, report: &AttemptReport, verdict: Verdict) {
         self.parts.metrics.attempt(report.outcome(), report.elapsed);
-        let (delivery, event, endpoint) = (lease.delivery, &lease.event.id, &endpoint.settings.name);
-        let (attempt, outcome, status) = (lease.attempt_count + 1, report.outcome(), report.status);
+        let delivery = lease.delivery;
+        let event = &lease.event.id;
+        let endpoint = &endpoint.settings.name;
+        let attempt = lease.attempt_count + 1;
+        let outcome = report.outcome();
+        let status = report.status;
         let elapsed_ms = millis(report.elapsed);
         let error = report.error.map(|_| report.response.as_str());
         match verdict {

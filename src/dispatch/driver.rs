@@ -23,48 +23,48 @@ use crate::notifier::Notifier;
 use crate::store::{Claim, Due, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// What a driver is made of.
+/// Dependencies of a driver.
 pub struct DriverParts {
-    /// Where deliveries are.
+    /// Store of deliveries.
     pub store: Arc<dyn Store>,
-    /// What makes attempts.
+    /// Sender of attempts.
     pub sender: Arc<Sender>,
-    /// Who says that something is due.
+    /// Notifier of due deliveries.
     pub notifier: Notifier,
-    /// How many attempts may be under way.
+    /// Limiter of concurrent attempts.
     pub limiter: ConcurrencyLimiter,
-    /// When to try again.
+    /// Default retry policy.
     pub policy: RetryPolicy,
-    /// How long an attempt may take.
+    /// Default maximum time for an attempt.
     pub timeout: Duration,
     /// After how long a time of nothing but failures an endpoint is disabled.
     pub disable_after: Duration,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes leases unique and retries spread.
+    /// Source of randomness, for lease tokens and jitter.
     pub rng: RandomSource,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
 }
 
-/// How much longer than an attempt its lease lasts: the result has to be written within it.
+/// Time of a lease in addition to the attempt's timeout, for writing the result.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// How long to lease what may take so long.
+/// Duration of a lease for an attempt with this timeout.
 #[must_use]
 pub fn lease_for(timeout: Duration) -> Duration {
     timeout + LEASE_MARGIN
 }
 
-/// How long to wait before looking again when the store could not be asked.
+/// Pause after the store could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long to wait before looking again for what another replica is claiming.
+/// Pause after another replica leased the due deliveries.
 const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(10);
 
-/// How long the driver sleeps at most: a wake-up from another replica can be lost with its connection.
+/// Maximum time between two looks: a notification of another replica can be lost with its connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Drives deliveries.
@@ -74,32 +74,32 @@ pub struct Driver {
     pub(super) results: mpsc::Sender<AttemptOutcome>,
 }
 
-/// What one look at the store led to.
+/// Result of one look at the store.
 enum Step {
     /// So many attempts were begun; there may be more.
     Began(usize),
     /// Nothing can be begun now.
     Wait {
-        /// Whether something is due that has no place, so that a freed place is worth another look.
+        /// True if something is due that has no place, so that a freed place is worth another look.
         full: bool,
-        /// When something else becomes due.
+        /// Time at which the next delivery is due.
         until: Option<Timestamp>,
     },
 }
 
-/// What the driver waits for when nobody wakes it.
+/// Pause of the driver without a notification.
 type Pause<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 
-/// What a look at the store showed.
+/// Due deliveries of one look at the store.
 #[derive(Default)]
 struct Look {
-    /// Who wants places now.
+    /// Requests for permits.
     wanting: Vec<PermitRequest>,
     /// Their endpoints.
     endpoints: Endpoints,
-    /// Whether somebody wants a place and can have none.
+    /// True if an endpoint with due deliveries has no free permit.
     full: bool,
-    /// When somebody else will want one.
+    /// Time of the next due delivery of the other endpoints.
     until: Option<Timestamp>,
 }
 
@@ -129,8 +129,7 @@ impl Driver {
         }
     }
 
-    /// The stop is looked at between steps only: a step that was broken off could leave leases that nobody attempts and
-    /// nobody gives back.
+    /// The stop is checked between steps only: a step that was dropped could leave leases without an attempt.
     async fn drive(&self, fast_leases: &mut LeaseReceiver) {
         let soft = self.parts.lifecycle.soft();
         // The watcher comes before the look: what becomes due in between wakes it.
@@ -182,7 +181,7 @@ impl Driver {
         Ok(Step::Began(begun))
     }
 
-    /// Who wants places now, and when somebody else will.
+    /// Requests for permits, and the time of the next due delivery of the other endpoints.
     fn sort(&self, due: Vec<Due>, changes: u64, rate_limiters: &mut RateLimiters, now: Timestamp) -> Look {
         let mut look = Look::default();
         for Due { endpoint, at } in due {
@@ -195,12 +194,12 @@ impl Driver {
             let limit = sending.max_in_flight.map(MaxInFlight::get);
             let wanted = if endpoint.health.is_held_back() { 1 } else { usize::MAX };
             // The pace is asked only for what has a place: what it lets through counts as begun.
-            let room = self.parts.limiter.available(&endpoint.id, limit).min(wanted);
-            if room == 0 {
+            let available = self.parts.limiter.available(&endpoint.id, limit).min(wanted);
+            if available == 0 {
                 look.full = true;
                 continue;
             }
-            match rate_limiters.take(&endpoint.id, sending.rate_limit, room) {
+            match rate_limiters.take(&endpoint.id, sending.rate_limit, available) {
                 Ok(count) => {
                     look.wanting.push(PermitRequest { endpoint: endpoint.id.clone(), count, limit });
                     let endpoint = CachedEndpoint { endpoint: Arc::new(endpoint), changes };
@@ -212,7 +211,7 @@ impl Driver {
         look
     }
 
-    /// Whether what is due for an endpoint has to be claimed from the store: it is held back or kept to a pace, or its
+    /// Returns whether what is due for an endpoint has to be claimed from the store: it is held back or kept to a pace, or its
     /// attempts may outlast the lease that intake gives.
     pub(super) fn goes_by_store(&self, endpoint: &Endpoint) -> bool {
         let sending = &endpoint.settings.sending;

@@ -11,7 +11,7 @@ use crate::domain::{
     DisableRequest, Endpoint, EndpointId, EndpointOutcome, RandomSource, Settlement, Verdict,
 };
 
-/// How a lease ended, and with which endpoint.
+/// End of a lease, with its endpoint.
 #[derive(Debug)]
 pub(super) struct AttemptOutcome {
     pub(super) settlement: Settlement,
@@ -32,7 +32,7 @@ impl HealthTracker {
         Self { rng, disable_after, troubled: HashSet::new() }
     }
 
-    /// What a batch says, sorted by endpoint: two processes that write the same rows do so in the same order.
+    /// Outcomes of a batch, sorted by endpoint, so that two processes lock the same rows in the same order.
     pub(super) fn observe(&mut self, batch: &[AttemptOutcome], now: Timestamp) -> Vec<EndpointOutcome> {
         let mut seen: BTreeMap<EndpointId, EndpointOutcome> = BTreeMap::new();
         for ended in batch {
@@ -41,14 +41,14 @@ impl HealthTracker {
                 let in_trouble = self.troubled.remove(&endpoint.id) || endpoint.health.failures > 0;
                 if in_trouble || seen.contains_key(&endpoint.id) {
                     let notice = operational_events::recovered(endpoint, now, &self.rng);
-                    let it = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
-                    (it.succeeded, it.failures) = (Some(notice), 0);
+                    let outcome = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
+                    (outcome.succeeded, outcome.failures) = (Some(notice), 0);
                 }
             } else {
                 self.troubled.insert(endpoint.id.clone());
-                let it = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
-                it.failures += 1;
-                self.consequences(it, endpoint, settlement, now);
+                let outcome = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
+                outcome.failures += 1;
+                self.consequences(outcome, endpoint, settlement, now);
             }
         }
         seen.into_values().collect()
@@ -56,19 +56,19 @@ impl HealthTracker {
 
     fn consequences(
         &self,
-        it: &mut EndpointOutcome,
+        outcome: &mut EndpointOutcome,
         endpoint: &Endpoint,
         settlement: &Settlement,
         now: Timestamp,
     ) {
-        if matches!(settlement.verdict, Verdict::Gone(_)) && it.gone.is_none() {
-            it.gone = Some(self.disabling(endpoint, "its receiver answered 410 Gone".to_owned(), now));
+        if matches!(settlement.verdict, Verdict::Gone(_)) && outcome.gone.is_none() {
+            outcome.gone = Some(self.disabling(endpoint, "its receiver answered 410 Gone".to_owned(), now));
         }
-        if it.given_up.is_none() {
+        if outcome.given_up.is_none() {
             let by = now.checked_sub(self.disable_after).unwrap_or(Timestamp::MIN);
             let days = crate::domain::HumanDuration(self.disable_after);
             let reason = format!("nothing but failures for {days} (delivery.disable_after)");
-            it.given_up = Some((by, self.disabling(endpoint, reason, now)));
+            outcome.given_up = Some((by, self.disabling(endpoint, reason, now)));
         }
     }
 

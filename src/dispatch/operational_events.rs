@@ -1,4 +1,4 @@
-//! What remgate itself says of deliveries and endpoints: events like others, for those who name them.
+//! Events of remgate itself about deliveries and endpoints, for endpoints that name their types.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! How fast attempts may begin, for endpoints that set a rate.
+//! Rate limits of attempts, for endpoints that set one.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -39,7 +39,8 @@ impl RateLimiters {
         Self { clock, by_endpoint: HashMap::new() }
     }
 
-    /// How many of `wanted` attempts may begin now, which then count as begun; if none, how long until one may.
+    /// Takes up to `wanted` attempts, which count as begun. Returns the time until the next one if none is allowed
+    /// now.
     pub(super) fn take(
         &mut self,
         endpoint: &EndpointId,
@@ -91,10 +92,11 @@ mod tests {
     use super::*;
     use crate::domain::{ManualClock, RandomSource};
 
-    /// How many begin in a time, when somebody always wants to.
+    /// Number of attempts that begin in a time with constant demand.
     fn begun(rate: &str, clock: &ManualClock, rate_limiters: &mut RateLimiters, during: Duration) -> usize {
         let endpoint = EndpointId::new(Timestamp::UNIX_EPOCH, &RandomSource::seeded(1));
-        let (mut begun, mut passed) = (0, Duration::ZERO);
+        let mut begun = 0;
+        let mut passed = Duration::ZERO;
         loop {
             match rate_limiters.take(&endpoint, Some(rate.parse().unwrap()), 1000) {
                 Ok(count) => begun += count,

@@ -13,13 +13,14 @@ use crate::notifier::Notifier;
 use crate::store::{Settled, Store};
 use crate::telemetry::Metrics;
 
-/// How many results may wait to be written. Attempts wait behind them, so nothing grows while the store is away.
+/// Maximum number of results that wait to be written. Attempts wait behind them, so that memory is bounded while the
+/// store is unavailable.
 const QUEUE: usize = 1024;
 
-/// How many results one commit may hold.
+/// Maximum number of results of one commit.
 const MAX_BATCH: usize = 256;
 
-/// How long to wait before writing again what could not be written.
+/// Pause after results could not be written.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Starts the settler; results go into the channel. It ends when the last sender is gone.
@@ -79,8 +80,10 @@ impl ResultWriter {
     }
 
     fn announce(&self, batch: &[Settlement], settled: &Settled) {
-        let count = |verdict: Verdict| batch.iter().filter(|it| it.verdict == verdict).count() as u64;
-        let (succeeded, exhausted) = (count(Verdict::Succeeded), count(Verdict::Exhausted));
+        let count =
+            |verdict: Verdict| batch.iter().filter(|settlement| settlement.verdict == verdict).count() as u64;
+        let succeeded = count(Verdict::Succeeded);
+        let exhausted = count(Verdict::Exhausted);
         if succeeded > 0 {
             self.metrics.deliveries("succeeded", succeeded);
         }
@@ -94,7 +97,7 @@ impl ResultWriter {
         self.report(settled);
     }
 
-    /// What the store did besides ending leases.
+    /// Reports the effects of a batch besides the ends of leases.
     fn report(&self, settled: &Settled) {
         for endpoint in &settled.released {
             tracing::info!(%endpoint, "an endpoint answers again; its deliveries are no longer held back");

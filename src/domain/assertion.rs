@@ -1,7 +1,7 @@
-//! What remgate vouches for: signed assertions that somebody has authenticated, which an app can show to another.
+//! Signed assertions about authentications, which an app can show to another.
 //!
-//! They are JSON Web Tokens (RFC 7519) signed with `EdDSA` (RFC 8037). `jsonwebtoken` writes them; the signature is made
-//! by the ed25519 that webhooks are signed with, so that no second cryptography comes into the house.
+//! They are JSON Web Tokens (RFC 7519) signed with `EdDSA` (RFC 8037). `jsonwebtoken` writes them; the signature is
+//! made by the ed25519 library that also signs webhooks, so that no second cryptography library is needed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Authentication, EventId, EventType, Invalid, RandomSource, ServiceName, Trust, Uaid};
 
-/// How long an assertion may be shown.
+/// Lifetime of an assertion.
 pub const ASSERTION_LASTS: Duration = Duration::from_mins(1);
 
 /// The key that assertions are signed with. Its text is the base64url of its 32 secret bytes; `Debug` never shows it.
@@ -43,7 +43,7 @@ struct Claims<'a> {
     jti: String,
     iat: i64,
     exp: i64,
-    /// When the user authenticated, as `OpenID` Connect names it.
+    /// Time of the authentication, as `OpenID` Connect names it.
     auth_time: Option<i64>,
     #[serde(rename = "type")]
     event_type: Option<EventType>,
@@ -62,26 +62,26 @@ impl AssertionKey {
     #[must_use]
     pub fn issue_assertion(
         &self,
-        it: &Authentication,
+        authentication: &Authentication,
         issuer: &str,
         now: Timestamp,
         rng: &RandomSource,
     ) -> String {
         let second = now.as_second();
-        let uaid = it.uaid.to_string();
+        let uaid = authentication.uaid.to_string();
         let claims = Claims {
             iss: issuer,
-            aud: &it.service,
-            sub: it.subject.as_deref().unwrap_or(&uaid),
-            uaid: it.uaid,
-            expected: it.expected,
+            aud: &authentication.service,
+            sub: authentication.subject.as_deref().unwrap_or(&uaid),
+            uaid: authentication.uaid,
+            expected: authentication.expected,
             jti: URL_SAFE_NO_PAD.encode(rng.bytes::<16>()),
             iat: second,
             exp: second.saturating_add(i64::try_from(ASSERTION_LASTS.as_secs()).unwrap_or(0)),
-            auth_time: it.completed_at.map(Timestamp::as_second),
-            event_type: it.event_type,
-            trust: it.trust,
-            event: it.event.as_ref(),
+            auth_time: authentication.completed_at.map(Timestamp::as_second),
+            event_type: authentication.event_type,
+            trust: authentication.trust,
+            event: authentication.event.as_ref(),
         };
         let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, &claims, &self.encoding).expect("the key and the claims are our own")
@@ -107,7 +107,7 @@ impl FromStr for AssertionKey {
         // RFC 7638: the hash of the required members in their order. RFC 8037 says which those are.
         let thumbprint = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}"#);
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint));
-        // Whoever came first has installed the same.
+        // An earlier call has installed the same.
         let _ = PROVIDER.install_default();
         Ok(Self { encoding: EncodingKey::from_ed_der(&secret), public, id })
     }
@@ -125,7 +125,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
         _ => Err(Error::from(ErrorKind::InvalidAlgorithm)),
     },
     verifier_factory: |algorithm, key: &DecodingKey| {
-        let public = key.try_get_as_bytes()?.try_into().ok().and_then(|it| VerifyingKey::from_bytes(it).ok());
+        let public =
+            key.try_get_as_bytes()?.try_into().ok().and_then(|bytes| VerifyingKey::from_bytes(bytes).ok());
         match (algorithm, public) {
             (Algorithm::EdDSA, Some(public)) => Ok(Box::new(Ed25519Verifier(public))),
             _ => Err(Error::from(ErrorKind::InvalidAlgorithm)),

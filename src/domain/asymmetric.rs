@@ -31,7 +31,7 @@ impl AsymmetricKey {
         format!("v1a,{}", STANDARD.encode(self.0.sign(&signed_bytes(id, timestamp, body)).to_bytes()))
     }
 
-    /// What receivers check with.
+    /// Public half, for receivers.
     #[must_use]
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
@@ -72,11 +72,13 @@ impl fmt::Debug for AsymmetricKey {
 pub struct PublicKey(VerifyingKey);
 
 impl PublicKey {
-    /// Whether these are the bytes of a signature that the other half made.
+    /// Returns whether the bytes are a signature by the other half.
     #[must_use]
     pub fn fits(&self, id: &str, timestamp: i64, body: &[u8], signature: &[u8]) -> bool {
         let signature = Signature::from_slice(signature);
-        signature.is_ok_and(|it| self.0.verify_strict(&signed_bytes(id, timestamp, body), &it).is_ok())
+        signature.is_ok_and(|signature| {
+            self.0.verify_strict(&signed_bytes(id, timestamp, body), &signature).is_ok()
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The audit trail: what was done, by whom, to whom, and what came of it.
+//! Audit log: actions with their actor, object and outcome.
 
 use std::str::FromStr;
 
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use super::{AuditId, Cursor, Invalid, Limit, Order, iso_millis};
 
-/// Who did something.
+/// Actor of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// What nobody else has, such as a key's id.
+    /// Unique id, such as that of a key.
     pub id: String,
-    /// What people call them; two may have the same.
+    /// Name for people; not unique.
     pub name: String,
 }
 
 impl Actor {
-    /// Somebody who is known by one word.
+    /// Actor whose id and name are the same word.
     #[must_use]
     pub fn word(word: &str) -> Self {
         Self { id: word.to_owned(), name: word.to_owned() }
@@ -30,24 +30,24 @@ impl Actor {
 pub struct NewAuditEntry {
     /// Its name.
     pub id: AuditId,
-    /// When it began.
+    /// Begin of the action.
     pub at: Timestamp,
-    /// Who does it.
+    /// Actor.
     pub who: Actor,
-    /// What it is, such as `remotepc.invite`.
+    /// Action, such as `remotepc.invite`.
     pub action: &'static str,
-    /// Whom or what it is done to; see [`named`].
+    /// User or object of the action; see [`named`].
     pub whom: Option<String>,
     /// The request that asked for it.
     pub request_id: Option<String>,
 }
 
-/// What came of it.
+/// Outcome of an action.
 #[derive(Debug, Clone)]
 pub struct AuditEnd {
     /// Of which entry.
     pub id: AuditId,
-    /// When it was over.
+    /// End of the action.
     pub at: Timestamp,
     /// In one word, such as `ok`.
     pub outcome: &'static str,
@@ -62,30 +62,30 @@ pub struct AuditEntry {
     pub id: AuditId,
     /// Its place in the order of all entries.
     pub cursor: Cursor,
-    /// When it began.
+    /// Begin of the action.
     #[serde(with = "iso_millis")]
     pub at: Timestamp,
-    /// Who did it.
+    /// Actor.
     pub who: Actor,
-    /// What.
+    /// Action.
     pub action: String,
-    /// To whom or what.
+    /// User or object of the action.
     pub whom: Option<String>,
-    /// What came of it.
+    /// Outcome.
     pub outcome: String,
     /// The facts.
     pub detail: Option<Value>,
-    /// When it was over.
+    /// End of the action.
     #[serde(with = "iso_millis::option")]
     pub finished_at: Option<Timestamp>,
     /// The request that asked for it.
     pub request_id: Option<String>,
 }
 
-/// Which entries a reader asks for. An empty list means all.
+/// Filter of audit entries. An empty list admits all.
 #[derive(Debug, Clone)]
 pub struct AuditFilter {
-    /// Which way, and from where.
+    /// Direction and start.
     pub order: Order,
     /// At most so many.
     pub limit: Limit,
@@ -157,7 +157,7 @@ fn listed(text: &str, name: &str, all: &[&'static str]) -> Result<&'static str, 
     found.ok_or_else(|| Invalid::new(format_args!("{name} is one of {}", all.join(", "))))
 }
 
-/// How long the name of somebody may be, in characters.
+/// Maximum length of a user's name in characters.
 const NAME_MAX: usize = 320;
 
 /// A word of upstream's. What looks like none may be anything, a password too, and is not repeated.
@@ -167,8 +167,8 @@ pub fn sanitize_code(text: &str) -> &str {
     if plain || text == "Forbidden" { text } else { "OTHER" }
 }
 
-/// Somebody's name as the trail has it: in lower case, so that it is found however it was written, without control
-/// characters, which not every engine can keep, and not endless.
+/// Normalizes a user's name for the audit log: lower case, so that it is found in any spelling, without control
+/// characters, which not every engine can store, and cut to a maximum length.
 #[must_use]
 pub fn named(name: &str) -> String {
     name.trim().to_lowercase().chars().filter(|c| !c.is_control()).take(NAME_MAX).collect()

@@ -1,4 +1,4 @@
-//! What an app waits for: somebody's authentication, named by service and uaid.
+//! Authentications that apps wait for, identified by service and uaid.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::event::text_enum;
 use super::{EventId, EventType, Invalid, RawJson, ServiceName, Trust, Uaid, iso_millis};
 
-/// What an authentication is called. The same uaid at another service is another authentication.
+/// Identity of an authentication. The same uaid at another service is another authentication.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AuthenticationName {
     /// The service.
@@ -19,24 +19,24 @@ pub struct AuthenticationName {
 }
 
 text_enum! {
-    /// How far an authentication has come.
+    /// Status of an authentication.
     AuthenticationStatus, "a status" {
-        /// It is expected and has not come.
+        /// Expected, without a callback so far.
         Pending = "pending",
-        /// It has come.
+        /// The callback was stored.
         Completed = "completed",
-        /// It did not come in time.
+        /// No callback came within the expectation's time.
         Expired = "expired",
     }
 }
 
-/// Who is expected to authenticate, in the app's own words: 1 to 320 characters without control characters.
+/// User who is expected to authenticate, as the app names them: 1 to 320 characters without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Subject(String);
 
 impl Subject {
-    /// How many characters it may have: as many as an e-mail address.
+    /// Maximum length in characters: that of an e-mail address.
     pub const MAX: usize = 320;
 
     /// Its text.
@@ -89,7 +89,7 @@ impl From<AppState> for RawJson {
     }
 }
 
-/// How long an authentication is waited for, in seconds: 1 to 86400, 300 unless somebody says otherwise.
+/// Time for which an authentication is expected, in seconds: 1 to 86400, by default 300.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct ExpiresIn(Duration);
@@ -120,27 +120,27 @@ impl TryFrom<u64> for ExpiresIn {
     }
 }
 
-/// What an app says of an authentication that it expects.
+/// Expectation of an authentication, as the app states it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expectation {
-    /// Who is to authenticate.
+    /// User who is to authenticate.
     pub subject: Option<Subject>,
-    /// What the app wants to find again.
+    /// Value that the app finds again with the event.
     pub state: Option<AppState>,
     /// For how long it is expected.
     pub expires_in: ExpiresIn,
 }
 
-/// How an event met what was expected of it, when it was stored. It never changes.
+/// Match of an event with its expectation, fixed when the event is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExpectationMatch {
-    /// Whether somebody expected it.
+    /// True if the authentication was expected.
     pub expected: bool,
-    /// Who was to authenticate.
+    /// User who was to authenticate.
     pub subject: Option<String>,
-    /// What the app wanted to find again.
+    /// Value of the app.
     pub state: Option<RawJson>,
-    /// Whether the expectation had run out, and had been said to have.
+    /// True if the expectation had expired before.
     pub late: bool,
 }
 
@@ -151,18 +151,18 @@ pub struct Authentication {
     pub uaid: Uaid,
     /// The service.
     pub service: ServiceName,
-    /// How far it has come.
+    /// Status.
     pub status: AuthenticationStatus,
-    /// What completed it.
+    /// Type of the event that completed it.
     #[serde(rename = "type")]
     pub event_type: Option<EventType>,
-    /// How far that can be believed.
+    /// Trust of that event.
     pub trust: Option<Trust>,
-    /// Whether somebody expects it.
+    /// True if it is expected.
     pub expected: bool,
-    /// Who is to authenticate.
+    /// User who is to authenticate.
     pub subject: Option<String>,
-    /// What the app wants to find again.
+    /// Value of the app.
     pub state: Option<RawJson>,
     /// Since when it is expected.
     #[serde(with = "iso_millis::option")]
@@ -170,26 +170,26 @@ pub struct Authentication {
     /// Until when.
     #[serde(with = "iso_millis::option")]
     pub expires_at: Option<Timestamp>,
-    /// When it came.
+    /// Time of the callback.
     #[serde(with = "iso_millis::option")]
     pub completed_at: Option<Timestamp>,
-    /// When somebody took it.
+    /// Time of the claim.
     #[serde(with = "iso_millis::option")]
     pub claimed_at: Option<Timestamp>,
-    /// Whether it came after it had been said to have run out.
+    /// True if the callback came after the expectation had expired.
     pub late: bool,
     /// The event that completed it.
     pub event: Option<EventId>,
 }
 
 impl Authentication {
-    /// What it is called.
+    /// Identity of the authentication.
     #[must_use]
     pub fn name(&self) -> AuthenticationName {
         AuthenticationName { service: self.service.clone(), uaid: self.uaid }
     }
 
-    /// Whether there is nothing more to wait for.
+    /// Returns whether the status is final.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.status != AuthenticationStatus::Pending

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-/// Where the time comes from.
+/// Source of the current time.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock, truncated to whole milliseconds: what is stored and what is shown are then the same.
     fn now(&self) -> Timestamp;
@@ -16,8 +16,7 @@ pub trait Clock: Send + Sync + 'static {
     /// A point on the monotonic clock, for measuring how long something took.
     fn instant(&self) -> Instant;
 
-    /// How far the clock has run, from a point that is its own business: never back, whatever the wall clock does. For
-    /// keeping a pace.
+    /// Monotonic time since an arbitrary start. Unaffected by changes of the wall clock; for rate limits.
     fn ticks(&self) -> Duration;
 
     /// Ends when the wall clock has advanced by `wait`.
@@ -66,10 +65,11 @@ impl ManualClock {
         Self(watch::Sender::new(truncated(now)))
     }
 
-    /// Moves the clock forward and wakes whoever slept until then.
+    /// Moves the clock forward and wakes all sleepers whose time has come.
     ///
     /// # Panics
-    /// When that would pass the year 9999.
+    ///
+    /// When the time would pass the year 9999.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.checked_add(by).expect("tests stay in this millennium"));
     }

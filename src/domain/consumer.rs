@@ -46,29 +46,29 @@ impl fmt::Display for ConsumerName {
     }
 }
 
-/// Which consumer: two owners may use the same name.
+/// Identity of a consumer. Two owners may use the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerId {
     /// The service whose key made it; none for a key that sees every service.
     pub owner: Option<ServiceName>,
-    /// What its reader calls it.
+    /// Name, chosen by the reader.
     pub name: ConsumerName,
 }
 
 /// A reader's place, kept for it, and how far behind it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
-    /// What its reader calls it.
+    /// Name, chosen by the reader.
     pub name: ConsumerName,
-    /// It has acknowledged this one and all before it.
+    /// Cursor of the last acknowledged event. All earlier ones are acknowledged too.
     pub place: Cursor,
-    /// When it was first used.
+    /// Time of its first use.
     pub created_at: Timestamp,
-    /// When it last moved.
+    /// Time of its last change.
     pub updated_at: Timestamp,
     /// The events after its place, counted as far as [`EXACT_LAG_LIMIT`].
     pub counted: u64,
-    /// What the store holds.
+    /// Range of the stored events.
     pub kept: RetainedRange,
 }
 
@@ -76,8 +76,8 @@ pub struct Consumer {
 pub const EXACT_LAG_LIMIT: u64 = 1_000;
 
 impl Consumer {
-    /// How many events are after its place. Beyond [`EXACT_LAG_LIMIT`] it is the distance of the cursors, which is never too
-    /// small, and too large where numbers were used up by what is no event of its own.
+    /// Number of events after the cursor. Beyond [`EXACT_LAG_LIMIT`] the difference of the cursors, which is never
+    /// too small, and too large where numbers were skipped.
     #[must_use]
     pub fn lag(&self) -> u64 {
         if self.counted <= EXACT_LAG_LIMIT {
@@ -87,14 +87,14 @@ impl Consumer {
         self.counted.max(u64::try_from(self.kept.newest.0 - before).unwrap_or_default())
     }
 
-    /// Whether something was pruned that it had not acknowledged.
+    /// Returns whether an event was pruned that the consumer had not acknowledged.
     #[must_use]
     pub fn missed(&self) -> bool {
         !self.kept.holds_all_after(self.place)
     }
 }
 
-/// Where a consumer is to be moved.
+/// Target of a seek.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
     /// Forward to this cursor. Where it has passed that already it stays.
@@ -137,7 +137,8 @@ mod tests {
         let kept =
             RetainedRange { oldest: oldest.map(Cursor), newest: Cursor(newest), given: Cursor(newest) };
         let name = "a".parse().unwrap();
-        let it = Consumer { name, place: Cursor(place), created_at: time, updated_at: time, counted, kept };
-        assert_eq!(it.lag(), lag);
+        let consumer =
+            Consumer { name, place: Cursor(place), created_at: time, updated_at: time, counted, kept };
+        assert_eq!(consumer.lag(), lag);
     }
 }

@@ -9,23 +9,23 @@ use super::event::text_enum;
 use super::{DeliveryId, EndpointId, Event, EventId, LeaseToken, Limit, NewEvent, Order, iso_millis};
 
 text_enum! {
-    /// How far a delivery has come.
+    /// State of a delivery.
     DeliveryState, "a delivery's state" {
         /// Waits for its next attempt.
         Pending = "pending",
-        /// Somebody holds a lease and tries.
+        /// A worker holds the lease and makes an attempt.
         Sending = "sending",
         /// Accepted.
         Succeeded = "succeeded",
         /// Given up after the last attempt of its schedule.
         Exhausted = "exhausted",
-        /// Withdrawn by somebody.
+        /// Cancelled by request.
         Cancelled = "cancelled",
     }
 }
 
 text_enum! {
-    /// Why an attempt got no answer.
+    /// Reason why an attempt got no answer.
     AttemptError, "an attempt's error" {
         /// The name could not be resolved.
         Dns = "dns",
@@ -47,17 +47,17 @@ text_enum! {
 pub struct Lease {
     /// Proves that the delivery is still ours.
     pub token: LeaseToken,
-    /// What is to be delivered.
+    /// Delivery.
     pub delivery: DeliveryId,
-    /// To whom.
+    /// Endpoint.
     pub endpoint: EndpointId,
-    /// What it says.
+    /// Event.
     pub event: Event,
-    /// How many attempts have been made before this one.
+    /// Number of earlier attempts.
     pub attempt_count: u32,
-    /// How many of them were made before its schedule was begun anew.
+    /// Number of them before the schedule began anew.
     pub attempts_before: u32,
-    /// Whether somebody asked for it again.
+    /// True if the delivery was requested again.
     pub replay: bool,
 }
 
@@ -66,15 +66,15 @@ pub struct Lease {
 pub struct Delivery {
     /// Its name.
     pub id: DeliveryId,
-    /// What is delivered.
+    /// Event.
     pub event: EventId,
-    /// To whom.
+    /// Endpoint.
     pub endpoint: EndpointId,
-    /// How far it has come.
+    /// State.
     pub state: DeliveryState,
-    /// How many attempts have ended.
+    /// Number of completed attempts.
     pub attempt_count: i64,
-    /// When the next one is due; nothing while one is under way, and when there will be none.
+    /// Time of the next attempt; `None` while one is under way, and when there is none.
     #[serde(with = "iso_millis::option")]
     pub next_attempt_at: Option<Timestamp>,
     /// Since when it has been owed.
@@ -83,30 +83,30 @@ pub struct Delivery {
     /// Since when it has been over.
     #[serde(with = "iso_millis::option")]
     pub settled_at: Option<Timestamp>,
-    /// Whether somebody asked for it again.
+    /// True if the delivery was requested again.
     pub replay: bool,
 }
 
 /// An attempt as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attempt {
-    /// When it began.
+    /// Begin of the attempt.
     #[serde(with = "iso_millis")]
     pub at: Timestamp,
     /// The status of the answer, when there was one.
     pub status: Option<i64>,
-    /// Why there was none.
+    /// Reason why there was no answer.
     pub error: Option<AttemptError>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub elapsed_ms: i64,
     /// The first bytes of the answer, or what the error said.
     pub response: String,
 }
 
-/// Which deliveries somebody asks for. Nothing means all.
+/// Filter of deliveries. `None` admits all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryFilter {
-    /// Which way, and from where.
+    /// Direction and start.
     pub order: Order,
     /// At most so many.
     pub limit: Limit,
@@ -118,25 +118,25 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
 }
 
-/// What one attempt saw.
+/// Result of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptReport {
-    /// When it began.
+    /// Begin of the attempt.
     pub at: Timestamp,
     /// The status of the answer, when there was one.
     pub status: Option<u16>,
-    /// Why there was none.
+    /// Reason why there was no answer.
     pub error: Option<AttemptError>,
-    /// How long it took.
+    /// Duration.
     pub elapsed: Duration,
     /// The first bytes of the answer, or what the error said.
     pub response: String,
-    /// How long the receiver asked us to wait, by `Retry-After`.
+    /// Wait that the receiver asked for by `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
 impl AttemptReport {
-    /// Whether the receiver took it: any 2xx, whatever its body.
+    /// Returns whether the receiver accepted the delivery: any 2xx, whatever its body.
     #[must_use]
     pub fn accepted(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
@@ -157,60 +157,61 @@ impl AttemptReport {
     }
 }
 
-/// What an attempt makes of its delivery.
+/// Consequence of an attempt for its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The receiver took it.
     Succeeded,
-    /// It is to be tried again then.
+    /// Time of the next attempt.
     RetryAt(Timestamp),
     /// Its schedule is used up.
     Exhausted,
     /// The receiver asked for no more, ever. Its endpoint is disabled; this is due then, should it be enabled again.
     Gone(Timestamp),
-    /// It was not tried to the end, as when remgate stops; it is due again at once and has used up no schedule.
+    /// The attempt was not completed, as when remgate stops. The delivery is due again at once, and its schedule is
+    /// unchanged.
     Released,
 }
 
-/// How a lease ends: what was seen, and what follows.
+/// End of a lease: result of the attempt and its consequence.
 #[derive(Debug, Clone)]
 pub struct Settlement {
-    /// Which delivery.
+    /// Delivery.
     pub delivery: DeliveryId,
     /// By which right.
     pub token: LeaseToken,
-    /// What follows.
+    /// Consequence.
     pub verdict: Verdict,
-    /// When it was decided.
+    /// Time of the decision.
     pub at: Timestamp,
-    /// What was seen; nothing for [`Verdict::Released`].
+    /// Result of the attempt; `None` for [`Verdict::Released`].
     pub report: Option<AttemptReport>,
-    /// What remgate says of it, if the lease was still ours.
+    /// Event about the end of the delivery, stored if the lease was still held.
     pub notice: Option<NewEvent>,
 }
 
-/// What attempts of one batch say about their endpoint: perhaps that one succeeded, and how many failed after that.
+/// Attempts of one batch at an endpoint: whether one succeeded, and the number of failures after it.
 #[derive(Debug, Clone)]
 pub struct EndpointOutcome {
-    /// Which endpoint.
+    /// Endpoint.
     pub endpoint: EndpointId,
-    /// When that was.
+    /// Time of the batch.
     pub at: Timestamp,
-    /// There was a success, and this is said when it ends a time of holding back.
+    /// After a success: the event that is stored if deliveries had been held back.
     pub succeeded: Option<NewEvent>,
-    /// How many failed since.
+    /// Number of failures since.
     pub failures: u64,
-    /// It is to be disabled, at once.
+    /// Disables the endpoint at once.
     pub gone: Option<DisableRequest>,
-    /// It is to be disabled when it had been failing by then already.
+    /// Disables the endpoint if it has been failing since before this time.
     pub given_up: Option<(Timestamp, DisableRequest)>,
 }
 
 /// An endpoint is disabled by a rule.
 #[derive(Debug, Clone)]
 pub struct DisableRequest {
-    /// Why, for people.
+    /// Reason, for people.
     pub reason: String,
-    /// What remgate says of it, if it was enabled until now.
+    /// Event that is stored if the endpoint was enabled.
     pub notice: NewEvent,
 }

@@ -1,4 +1,4 @@
-//! What can be done to an endpoint by request, and what cannot because it stands in the configuration.
+//! Changes of an endpoint by request, and refusals for endpoints of the configuration.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -9,30 +9,30 @@ use super::{
     Headers, Health, Invalid, MaxInFlight, PreviousSecret, RateLimit, Schedule, ServiceName, SigningSecret,
 };
 
-/// Something that somebody wants to be done to an endpoint.
+/// Requested change of an endpoint.
 #[derive(Debug)]
 pub enum EndpointEdit {
     /// Other settings.
     FieldPatch(Box<EndpointChange>),
-    /// It gets events again, and its past failures are forgotten.
+    /// Enables it and resets its failures.
     Enable,
-    /// It gets nothing until it is enabled. Without a reason it says that a request did this.
+    /// Disables it, with a reason.
     Disable(Option<String>),
     /// Another secret signs from now on, and the present one beside it until then.
     Rotate(SigningSecret, Timestamp),
-    /// It goes.
+    /// Removes it.
     Remove,
 }
 
-/// What is to become of a setting that need not be set.
+/// Change of an optional setting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum FieldPatch<T> {
-    /// It stays.
+    /// Unchanged.
     #[default]
     Keep,
-    /// It is as if nobody had ever set it.
+    /// Back to the default.
     Reset,
-    /// It is this.
+    /// New value.
     Set(T),
 }
 
@@ -46,7 +46,7 @@ impl<T> FieldPatch<T> {
         }
     }
 
-    /// What it is to be, where `default` is what it was before anybody set it; nothing when it stays.
+    /// New value of a setting with this default; `None` if it is unchanged.
     pub fn or_default(self, default: impl FnOnce() -> T) -> Option<T> {
         match self {
             Self::Keep => None,
@@ -66,20 +66,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for FieldPatch<T> {
 /// Headers by their names, as [`Headers::merged`] takes them.
 pub type HeaderChanges = Vec<(String, Option<SecretString>)>;
 
-/// What is to be different about an endpoint's settings. What is not there stays as it is.
+/// Changes of an endpoint's settings. A field that is absent is unchanged.
 #[derive(Debug, Default)]
 pub struct EndpointChange {
     /// Its name.
     pub name: Option<EndpointName>,
-    /// Where it is reached. Another place makes a fresh start: past failures are forgotten.
+    /// URL. Another one resets the failures.
     pub url: Option<EndpointUrl>,
     /// The types it wants.
     pub types: Option<Vec<EventType>>,
     /// The services it wants.
     pub services: Option<Vec<ServiceName>>,
-    /// How events are written for it.
+    /// Format of events.
     pub format: Option<Format>,
-    /// Whether it only wants what was expected.
+    /// True if only events of expected authentications are delivered.
     pub expected_only: Option<bool>,
     /// Its headers, some of them or all.
     pub headers: FieldPatch<HeaderChanges>,
@@ -95,16 +95,16 @@ pub struct EndpointChange {
     pub signing_key: FieldPatch<AsymmetricKey>,
 }
 
-/// Why nothing was done.
+/// Reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditRefusal {
-    /// It stands in the configuration.
+    /// The endpoint is declared in the configuration.
     #[error("it is declared in the configuration")]
     Declared,
-    /// It stood there once.
+    /// The endpoint was declared in the configuration before.
     #[error("it is no longer declared in the configuration")]
     Undeclared,
-    /// It stands in the configuration and gets events already.
+    /// The endpoint is declared in the configuration and is enabled.
     #[error("it is enabled")]
     Enabled,
     /// The settings would break a rule.
@@ -112,7 +112,7 @@ pub enum EditRefusal {
     Invalid(#[from] Invalid),
 }
 
-/// Why an endpoint is disabled by request when nobody says why.
+/// Reason of a disabled endpoint when the request gave none.
 const BY_REQUEST: &str = "disabled by request";
 
 impl Endpoint {
@@ -208,7 +208,8 @@ mod tests {
     use crate::domain::{EndpointId, RandomSource, Sending};
 
     fn endpoint() -> Endpoint {
-        let (rng, now) = (RandomSource::seeded(1), Timestamp::UNIX_EPOCH);
+        let rng = RandomSource::seeded(1);
+        let now = Timestamp::UNIX_EPOCH;
         let settings = EndpointSettings {
             name: "crm".to_owned().try_into().unwrap(),
             url: "https://a.example/".parse().unwrap(),
@@ -246,8 +247,8 @@ mod tests {
     #[test]
     fn a_declared_endpoint_can_be_enabled_and_nothing_else() {
         let outcome = |edit: &EndpointEdit, declared, undeclared| {
-            let mut it = Endpoint { declared, undeclared, enabled: false, ..endpoint() };
-            it.edit(edit).err()
+            let mut endpoint = Endpoint { declared, undeclared, enabled: false, ..endpoint() };
+            endpoint.edit(edit).err()
         };
         let declared: Vec<_> = edits().iter().map(|edit| outcome(edit, true, false)).collect();
         let no = Some(EditRefusal::Declared);
@@ -267,45 +268,56 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays_unless_another_is_given() {
-        let mut it = endpoint();
+        let mut endpoint = endpoint();
         for (given, kept) in [(None, BY_REQUEST), (Some("moving"), "moving"), (None, "moving")] {
-            it.edit(&EndpointEdit::Disable(given.map(str::to_owned))).unwrap();
-            assert_eq!((it.enabled, it.disabled_reason.as_deref()), (false, Some(kept)));
+            endpoint.edit(&EndpointEdit::Disable(given.map(str::to_owned))).unwrap();
+            assert_eq!((endpoint.enabled, endpoint.disabled_reason.as_deref()), (false, Some(kept)));
         }
-        it.edit(&EndpointEdit::Enable).unwrap();
-        assert_eq!((it.enabled, it.disabled_reason, it.health), (true, None, Health::GOOD));
+        endpoint.edit(&EndpointEdit::Enable).unwrap();
+        assert_eq!((endpoint.enabled, endpoint.disabled_reason, endpoint.health), (true, None, Health::GOOD));
     }
 
     #[test]
     fn another_rotation_replaces_the_previous_secret() {
-        let (mut it, rng) = (endpoint(), RandomSource::seeded(3));
+        let mut endpoint = endpoint();
+        let rng = RandomSource::seeded(3);
         let text = |secret: &SigningSecret| secret.reveal().expose_secret().to_owned();
         for _ in 0..2 {
-            let before = text(&it.settings.secret);
-            it.edit(&EndpointEdit::Rotate(SigningSecret::generate(&rng), Timestamp::MAX)).unwrap();
-            assert_eq!(text(&it.previous_secret.as_ref().unwrap().secret), before);
-            assert_ne!(text(&it.settings.secret), before);
+            let before = text(&endpoint.settings.secret);
+            endpoint.edit(&EndpointEdit::Rotate(SigningSecret::generate(&rng), Timestamp::MAX)).unwrap();
+            assert_eq!(text(&endpoint.previous_secret.as_ref().unwrap().secret), before);
+            assert_ne!(text(&endpoint.settings.secret), before);
         }
     }
 
     #[test]
     fn a_change_is_whole_or_nothing_and_leaves_the_rest_alone() {
-        let mut it = endpoint();
+        let mut endpoint = endpoint();
         let url: EndpointUrl = "https://b.example/".parse().unwrap();
         let bad = EndpointChange {
             url: Some(url.clone()),
             headers: FieldPatch::Set(vec![("host".to_owned(), Some("a".into()))]),
             ..EndpointChange::default()
         };
-        assert!(it.edit(&EndpointEdit::FieldPatch(Box::new(bad))).is_err());
-        assert_eq!(it.settings.url.to_string(), "https://a.example/");
+        assert!(endpoint.edit(&EndpointEdit::FieldPatch(Box::new(bad))).is_err());
+        assert_eq!(endpoint.settings.url.to_string(), "https://a.example/");
         let keyed = |seed| FieldPatch::Set(AsymmetricKey::generate(&RandomSource::seeded(seed)));
         let good = EndpointChange { url: Some(url), signing_key: keyed(4), ..EndpointChange::default() };
-        it.edit(&EndpointEdit::FieldPatch(Box::new(good))).unwrap();
-        assert_eq!((it.settings.url.to_string(), it.health), ("https://b.example/".to_owned(), Health::GOOD));
-        let public = it.settings.sending.signing_key.clone().unwrap().public();
-        it.settings.change(&EndpointChange { signing_key: keyed(5), ..EndpointChange::default() }).unwrap();
-        assert_eq!(it.settings.sending.signing_key.unwrap().public(), public, "a key that is there stays");
-        assert_eq!(it.settings.name.as_str(), "crm");
+        endpoint.edit(&EndpointEdit::FieldPatch(Box::new(good))).unwrap();
+        assert_eq!(
+            (endpoint.settings.url.to_string(), endpoint.health),
+            ("https://b.example/".to_owned(), Health::GOOD)
+        );
+        let public = endpoint.settings.sending.signing_key.clone().unwrap().public();
+        endpoint
+            .settings
+            .change(&EndpointChange { signing_key: keyed(5), ..EndpointChange::default() })
+            .unwrap();
+        assert_eq!(
+            endpoint.settings.sending.signing_key.unwrap().public(),
+            public,
+            "a key that is there stays"
+        );
+        assert_eq!(endpoint.settings.name.as_str(), "crm");
     }
 }

@@ -1,4 +1,4 @@
-//! What passes for an e-mail address. Whether anybody reads it is upstream's business.
+//! Syntax of e-mail addresses. Their existence is upstream's concern.
 
 /// In octets, of the part before the `@` (RFC 5321, 4.5.3.1.1).
 const LOCAL_MAX: usize = 64;
@@ -7,11 +7,11 @@ const ADDRESS_MAX: usize = 254;
 /// In octets, of one label of the domain (RFC 1035, 2.3.4).
 const LABEL_MAX: usize = 63;
 
-/// Whether `text` has the shape of an address that mail can be sent to over the internet.
+/// Returns whether `text` has the syntax of an internet e-mail address.
 ///
-/// Letters beyond ASCII are accepted on both sides (RFC 6531), and so are dots at any place of the local part: Japanese
-/// carriers have given out `a..b@docomo.ne.jp` and `abc.@docomo.ne.jp`. Comments, address literals and domains of one
-/// label are refused, as is a pasted `Jane <jane@example.com>`.
+/// Letters beyond ASCII are accepted on both sides (RFC 6531), and so are dots at any position of the local part:
+/// Japanese carriers have given out `a..b@docomo.ne.jp` and `abc.@docomo.ne.jp`. Comments, address literals, domains
+/// of one label, and a pasted `Jane <jane@example.com>` are refused.
 #[must_use]
 pub fn is_email_address(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
@@ -42,7 +42,8 @@ fn is_label(label: &str) -> bool {
         && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || (!c.is_ascii() && is_atom_char(c)))
 }
 
-/// Characters that are neither space nor control by their class, but that nobody sees: they come with a paste.
+/// Returns whether a character is invisible although its class is neither space nor control: such characters come
+/// with pasted text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -12,7 +12,7 @@ use super::service::{NAME_RULE, is_name};
 use super::{EndpointId, EventType, Health, Invalid, Sending, ServiceName, SigningSecret};
 
 text_enum! {
-    /// How an event is written into a request.
+    /// Format of an event in a request.
     Format, "a format" {
         /// Standard Webhooks 1.0.0.
         Standard = "standard",
@@ -23,7 +23,7 @@ text_enum! {
     }
 }
 
-/// What an operator calls an endpoint: 1 to 64 of `a-z A-Z 0-9 - _ .`.
+/// Name of an endpoint: 1 to 64 of `a-z A-Z 0-9 - _ .`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointName(String);
@@ -68,9 +68,9 @@ impl fmt::Display for EndpointName {
     }
 }
 
-/// Where an endpoint is reached: absolute, `http` or `https`, with a host and without user information or fragment.
+/// URL of an endpoint: absolute, `http` or `https`, with a host and without user information or fragment.
 ///
-/// Its query may hold a secret of the receiver's: `Display` leaves it out, [`EndpointUrl::as_url`] has it.
+/// The query may hold a secret of the receiver: `Display` leaves it out, [`EndpointUrl::as_url`] has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointUrl(Url);
@@ -133,24 +133,24 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// What somebody decides about an endpoint: in the configuration, for one.
+/// Settings of an endpoint, by request or in the configuration.
 #[derive(Debug, Clone)]
 pub struct EndpointSettings {
     /// Its name for people; unique.
     pub name: EndpointName,
-    /// Where it is reached.
+    /// URL.
     pub url: EndpointUrl,
-    /// What its requests are signed with.
+    /// Secret that requests are signed with.
     pub secret: SigningSecret,
     /// The types it wants; empty = all of `remauth.*`.
     pub types: Vec<EventType>,
     /// The services it wants; empty = all.
     pub services: Vec<ServiceName>,
-    /// How events are written for it.
+    /// Format of events.
     pub format: Format,
-    /// Whether it only wants events whose authentication was expected.
+    /// True if only events of expected authentications are delivered.
     pub expected_only: bool,
-    /// How it wants to be sent to.
+    /// Limits, headers and schedule of its own.
     pub sending: Sending,
 }
 
@@ -168,19 +168,19 @@ pub struct PreviousSecret {
 pub struct Endpoint {
     /// Its name for programs.
     pub id: EndpointId,
-    /// What was decided about it.
+    /// Settings.
     pub settings: EndpointSettings,
-    /// What signs too, until receivers know the new secret.
+    /// Previous secret, which also signs until receivers know the new one.
     pub previous_secret: Option<PreviousSecret>,
-    /// How it has been answering.
+    /// Failure state.
     pub health: Health,
-    /// Whether it gets anything at all.
+    /// True if it gets deliveries.
     pub enabled: bool,
-    /// Why it does not.
+    /// Reason why it is disabled.
     pub disabled_reason: Option<String>,
-    /// Whether it stands in the configuration, where alone it can be changed.
+    /// True if it is declared in the configuration, where alone it can be changed.
     pub declared: bool,
-    /// Whether it stood there once and does not any more: it can be removed, and nothing else.
+    /// True if it was declared in the configuration before. It can be removed, and nothing else.
     pub undeclared: bool,
     /// Since when it has been known.
     pub created_at: Timestamp,

@@ -1,4 +1,4 @@
-//! What remgate keeps of a callback.
+//! Events: stored callbacks, and events of remgate's own.
 
 use std::net::IpAddr;
 
@@ -37,8 +37,8 @@ macro_rules! text_enum {
             type Err = $crate::domain::Invalid;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL.iter().copied().find(|it| it.as_str() == text).ok_or_else(|| {
-                    let all: Vec<_> = Self::ALL.iter().map(|it| it.as_str()).collect();
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    let all: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
                     $crate::domain::Invalid::new(format_args!(concat!($what, " is one of {}"), all.join(", ")))
                 })
             }
@@ -53,8 +53,8 @@ macro_rules! text_enum {
         }
 
         impl From<$name> for &'static str {
-            fn from(it: $name) -> Self {
-                it.as_str()
+            fn from(value: $name) -> Self {
+                value.as_str()
             }
         }
 
@@ -80,7 +80,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What an event says.
+    /// Type of an event.
     EventType, "an event's type" {
         /// A user authenticated.
         Authenticated = "remauth.authenticated",
@@ -104,19 +104,19 @@ text_enum! {
         UserFailed = "remotepc.user.failed",
     }
     unread {
-        /// Somebody wants to see whether an endpoint answers. It is never stored, and nobody can ask for it.
+        /// Test of an endpoint. Never stored, and not available as a filter.
         Test = "remgate.test",
     }
 }
 
 impl EventType {
-    /// Whether an endpoint that names no types gets it.
+    /// Returns whether an endpoint without a list of types gets it.
     #[must_use]
     pub fn is_remauth(self) -> bool {
         self.as_str().starts_with("remauth.")
     }
 
-    /// Whether it tells of endpoints and deliveries themselves.
+    /// Returns whether it is about endpoints and deliveries themselves.
     #[must_use]
     pub fn is_about_delivery(self) -> bool {
         matches!(self, Self::EndpointDisabled | Self::EndpointRecovered | Self::DeliveryExhausted)
@@ -145,13 +145,13 @@ impl From<CallbackType> for EventType {
 }
 
 text_enum! {
-    /// How far an event can be believed: RemAuth does not sign its callbacks.
+    /// Trust in the origin of an event: RemAuth does not sign its callbacks.
     Trust, "an event's trust" {
         /// The caller knew the service's secret token.
         Token = "token",
         /// The caller's address was on the service's list.
         Address = "address",
-        /// Anybody may have sent it.
+        /// Any client may have sent it.
         None = "none",
         /// remgate itself said it.
         Own = "self",
@@ -173,7 +173,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, Invalid> {
 }
 
 impl Trust {
-    /// Whether it is at least as much as `minimum`.
+    /// Returns whether the trust is at least `minimum`.
     #[must_use]
     pub fn reaches(self, minimum: Self) -> bool {
         let rank = |trust| match trust {
@@ -220,17 +220,17 @@ impl MinTrust {
 pub struct NewEvent {
     /// The id it gets if it has not been seen before.
     pub id: EventId,
-    /// What it says.
+    /// Type.
     pub event_type: EventType,
     /// The service it is about.
     pub service: Option<ServiceName>,
     /// The authentication it is about.
     pub uaid: Option<Uaid>,
-    /// How far it can be believed.
+    /// Trust.
     pub trust: Trust,
-    /// Who called.
+    /// Address of the sender.
     pub source_ip: Option<IpAddr>,
-    /// When.
+    /// Time of the request.
     pub received_at: Timestamp,
     /// The facts of an event that remgate itself made: an object.
     pub detail: Option<Value>,
@@ -246,7 +246,7 @@ impl NewEvent {
         Some(AuthenticationName { service, uaid })
     }
 
-    /// What it is once it is stored there, having met an expectation or not.
+    /// Event as it is stored at `cursor`, with the match of its expectation.
     #[must_use]
     pub fn stored_at(&self, cursor: Cursor, met: ExpectationMatch) -> Event {
         Event {
@@ -275,32 +275,32 @@ pub struct Event {
     pub id: EventId,
     /// Its place in the order of all events.
     pub cursor: Cursor,
-    /// What it says.
+    /// Type.
     #[serde(rename = "type")]
     pub event_type: EventType,
     /// The service it is about.
     pub service: Option<ServiceName>,
     /// The authentication it is about.
     pub uaid: Option<Uaid>,
-    /// How far it can be believed.
+    /// Trust.
     pub trust: Trust,
-    /// Who called.
+    /// Address of the sender.
     pub source_ip: Option<IpAddr>,
-    /// When.
+    /// Time of the request.
     #[serde(with = "iso_millis")]
     pub received_at: Timestamp,
-    /// How often it came again.
+    /// Number of repetitions.
     pub duplicates: i64,
-    /// Whether somebody expected the authentication that it is about; nothing when it is about none.
+    /// True if its authentication was expected; `None` for an event without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<bool>,
-    /// Who was to authenticate, as the app had said.
+    /// User who was to authenticate, as the app named them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// What the app wanted to find again.
+    /// Value of the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<RawJson>,
-    /// Whether it came after the expectation had run out.
+    /// True if it came after the expectation had expired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
     /// The facts of an event that remgate itself made.

@@ -19,10 +19,10 @@ const MAX_HEADERS: usize = 32;
 /// The longest value, in bytes.
 const MAX_HEADER_VALUE: usize = 4096;
 
-/// What is shown in place of a value.
+/// Text in the place of a value.
 const MASK: &str = "***";
 
-/// What the HTTP library, the signature or the format decides.
+/// Headers that the HTTP library, the signature or the format sets.
 const RESERVED: &[&str] = &[
     "connection",
     "content-encoding",
@@ -68,14 +68,15 @@ impl Headers {
         Self(headers).bounded()
     }
 
-    /// These with others over them: a value takes the place of the old one, none removes it, and `***`, which is what is
-    /// shown of a value, leaves it as it is.
+    /// Returns these headers with others merged over them: a value replaces the old one, `None` removes the header,
+    /// and `***`, the text that is shown for a value, leaves it unchanged.
     pub fn merged(
         &self,
         changes: impl IntoIterator<Item = (String, Option<SecretString>)>,
     ) -> Result<Self, Invalid> {
         let mut merged = self.0.clone();
-        let (mut set, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut set = Vec::new();
+        let mut seen = BTreeSet::new();
         for (name, value) in changes {
             let plain = name.to_ascii_lowercase();
             if !seen.insert(plain.clone()) {
@@ -112,7 +113,8 @@ impl Headers {
     /// Names and values, for the request itself; the values are marked as secret.
     pub fn for_request(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.0.iter().filter_map(|(name, value)| {
-            let (name, mut value) = (HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?);
+            let name = HeaderName::from_str(name).ok()?;
+            let mut value = HeaderValue::from_str(value).ok()?;
             value.set_sensitive(true);
             Some((name, value))
         })

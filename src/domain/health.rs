@@ -1,4 +1,4 @@
-//! How an endpoint has been answering of late, and when a dead one is only probed.
+//! Failure state of an endpoint, and the rules for probes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 /// After so many failures in a row an endpoint's deliveries are held back.
 pub const HELD_BACK_AFTER: u64 = 50;
 
-/// How often one delivery goes out all the same, to see whether the endpoint is back.
+/// Time between two probes of an endpoint that is held back.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 /// Returns the time before which a last failure is too long ago to belong to the same stretch of failures as one at `now`: the
@@ -19,12 +19,12 @@ pub fn stretch_ends(now: Timestamp, disable_by: Timestamp) -> Timestamp {
     now.checked_sub(half).unwrap_or(Timestamp::MIN)
 }
 
-/// What the last attempts say about an endpoint. One success makes it [`Health::GOOD`].
+/// Failure state by the last attempts. One success makes it [`Health::GOOD`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
-    /// How many attempts in a row have failed.
+    /// Number of consecutive failures.
     pub failures: u64,
-    /// When the first of them was made.
+    /// Time of the first of them.
     pub failing_since: Option<Timestamp>,
     /// Before this nothing is sent, and then one delivery; there only while deliveries are held back.
     pub probe_at: Option<Timestamp>,
@@ -34,7 +34,7 @@ impl Health {
     /// No failure since the last success.
     pub const GOOD: Self = Self { failures: 0, failing_since: None, probe_at: None };
 
-    /// Whether deliveries are held back, and one is sent now and then as a probe.
+    /// Returns whether deliveries are held back and single ones are sent as probes.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.probe_at.is_some()

@@ -72,7 +72,7 @@ uuid_id! {
     EndpointId, "ep"
 }
 uuid_id! {
-    /// Names a key to the internal door: `key_...`. It is no secret; the key itself begins with `rgk_`.
+    /// Names an API key: `key_...`. It is no secret; the key itself begins with `rgk_`.
     KeyId, "key"
 }
 uuid_id! {
@@ -92,7 +92,7 @@ uuid_id! {
 
 /// Names a delivery: `dlv_` and its number in the store.
 ///
-/// A number suffices, since a delivery's name never leaves the internal door; an event's does, hence its UUID.
+/// A number suffices, since a delivery's name never leaves the internal listener; an event's does, hence its UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeliveryId(pub i64);

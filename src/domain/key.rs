@@ -1,4 +1,4 @@
-//! Keys to the internal door: what each may do, for which service, and until when.
+//! API keys: what each may do, for which service, and until when.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::event::text_enum;
 use super::{EventFilter, Invalid, KeyId, RandomSource, ServiceName};
 
 text_enum! {
-    /// What a key may do.
+    /// Scope of an API key.
     Scope, "a scope" {
         /// Read events.
         EventsRead = "events:read",
@@ -38,7 +38,7 @@ text_enum! {
 }
 
 impl Scope {
-    /// Whether having this scope is having the `wanted` one: who may write may read.
+    /// Returns whether this scope includes `wanted`: a write scope includes the read scope.
     #[must_use]
     pub fn includes(self, wanted: Self) -> bool {
         let reads = match self {
@@ -50,13 +50,13 @@ impl Scope {
         self == wanted || reads == wanted || self == Self::Admin
     }
 
-    /// Whether a key that sees only one service may have it: what it opens is divided by service.
+    /// Returns whether a key of one service may have the scope: its resources belong to services.
     fn goes_with_a_service(self) -> bool {
         matches!(self, Self::EventsRead | Self::AuthenticationsRead | Self::AuthenticationsWrite)
     }
 }
 
-/// What somebody may do, and the only service they see if there is such a limit.
+/// Scopes of a key, and the only service that it sees, if it is limited to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     scopes: Vec<Scope>,
@@ -64,7 +64,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// These scopes, each once; with a `service` only those that are divided by service.
+    /// Builds a grant with each scope once. With a `service` only scopes whose resources belong to services are
+    /// allowed.
     pub fn new(given: &[Scope], service: Option<ServiceName>) -> Result<Self, Invalid> {
         let mut scopes = Vec::new();
         for scope in given {
@@ -76,8 +77,8 @@ impl Grant {
             return Err(Invalid::new("a key has at least one scope"));
         }
         if service.is_some() && !scopes.iter().all(|scope| scope.goes_with_a_service()) {
-            let allowed: Vec<_> = Scope::ALL.iter().filter(|it| it.goes_with_a_service()).collect();
-            let allowed: Vec<_> = allowed.into_iter().map(|it| it.as_str()).collect();
+            let allowed: Vec<_> = Scope::ALL.iter().filter(|scope| scope.goes_with_a_service()).collect();
+            let allowed: Vec<_> = allowed.into_iter().map(|scope| scope.as_str()).collect();
             return Err(Invalid::new(format_args!(
                 "a key for one service has no other scopes than {}",
                 allowed.join(", ")
@@ -104,13 +105,14 @@ impl Grant {
         self.service.as_ref()
     }
 
-    /// Whether it allows this.
+    /// Returns whether the grant includes a scope.
     #[must_use]
     pub fn allows(&self, wanted: Scope) -> bool {
         self.scopes.iter().any(|scope| scope.includes(wanted))
     }
 
-    /// Whether a thing of this service is seen. What belongs to no service is seen only without a limit.
+    /// Returns whether a resource of this service is visible. A resource without a service is visible without a limit
+    /// only.
     #[must_use]
     pub fn sees(&self, service: Option<&ServiceName>) -> bool {
         self.service.is_none() || self.service.as_ref() == service
@@ -127,7 +129,7 @@ impl Grant {
     }
 }
 
-/// What an operator calls a key: 1 to 100 characters, of which none steers a terminal.
+/// Name of a key: 1 to 100 characters without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
@@ -172,20 +174,20 @@ impl std::str::FromStr for KeyName {
 pub struct ApiKey {
     /// Its id.
     pub id: KeyId,
-    /// What it is called.
+    /// Name.
     pub name: KeyName,
-    /// What it may do.
+    /// Scopes and service.
     pub grant: Grant,
     /// From then on it opens nothing.
     pub expires_at: Option<Timestamp>,
-    /// When it was made.
+    /// Time of its creation.
     pub created_at: Timestamp,
-    /// When it was last used, to the minute.
+    /// Time of its last use, to the minute.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl ApiKey {
-    /// Whether its time is over.
+    /// Returns whether the key has expired.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         is_over(self.expires_at, now)
@@ -196,7 +198,7 @@ fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
     expires_at.is_some_and(|end| end <= now)
 }
 
-/// What every key begins with, so that one that went astray can be recognised and searched for.
+/// Prefix of every key, by which a leaked one can be recognised and searched for.
 pub const KEY_PREFIX: &str = "rgk_";
 
 /// Makes a key of 256 random bits.
@@ -217,7 +219,7 @@ impl KeyDigest {
         Self(Sha256::digest(key).into())
     }
 
-    /// Whether it is the same, in constant time.
+    /// Compares in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -236,14 +238,14 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// Whether the stored keys lock the internal door.
+/// State of the stored admin keys, by which the internal listener requires a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdminKeys {
-    /// There is none.
+    /// No admin key is stored.
     None,
-    /// There are some, all of them too old. The door stays locked: that nobody has a good key opens it to nobody.
+    /// All stored admin keys have expired. The listener still requires a key.
     Expired,
-    /// There is one that can be used.
+    /// A stored admin key is valid.
     Valid,
 }
 

@@ -1,7 +1,7 @@
-//! What is true without any I/O: the words of the house and their rules.
+//! Types and rules without I/O.
 //!
-//! Nothing here opens a socket, a file or a connection, reads the environment, or asks the machine for the time
-//! or for chance except through [`Clock`] and [`RandomSource`]. Nothing here imports another room.
+//! Nothing here opens a socket, a file or a connection or reads the environment. Time and randomness come through
+//! [`Clock`] and [`RandomSource`] alone. Nothing here imports another module of the crate.
 
 mod assertion;
 mod asymmetric;

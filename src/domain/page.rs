@@ -1,4 +1,4 @@
-//! How long lists are read: by cursor, a page at a time.
+//! Pages of long lists, by cursor.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventType, Invalid, ServiceName, Uaid};
 
-/// Where a reader stands in the order of all events: it has seen this one and all before it.
+/// Position of a reader in the order of all events: this event and all earlier ones are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor(pub i64);
@@ -45,7 +45,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// How many items a page may hold: 1 to 1000.
+/// Maximum number of items on a page: 1 to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(u16);
 
@@ -72,7 +72,7 @@ impl FromStr for Limit {
     }
 }
 
-/// Which way a list runs, and from where.
+/// Direction and start of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Oldest first, those after the cursor.
@@ -87,10 +87,10 @@ pub enum Order {
     },
 }
 
-/// Which events a reader asks for. An empty list of types or services means all.
+/// Filter of events. An empty list of types or services admits all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Which way, and from where.
+    /// Direction and start.
     pub order: Order,
     /// At most so many.
     pub limit: Limit,
@@ -127,13 +127,13 @@ impl EventFilter {
 pub struct Page<T> {
     /// The items.
     pub data: Vec<T>,
-    /// Where to go on; there on an empty page too.
+    /// Cursor to continue from, also on an empty page.
     pub cursor: Cursor,
-    /// Whether another page can be read at once.
+    /// True if another page is available at once.
     pub has_more: bool,
 }
 
-/// What a store holds of all the events there ever were in it.
+/// Range of the events that a store still holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetainedRange {
     /// The oldest event.
@@ -145,20 +145,20 @@ pub struct RetainedRange {
     pub given: Cursor,
 }
 
-/// What became of the place that a reader asks for.
+/// Status of a cursor in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorStatus {
     /// Everything after it is there.
     Good,
     /// Events after it may have been pruned.
     Pruned,
-    /// This store has never come so far: it is another one, or was put back to an earlier time.
+    /// Never given by this store: it is another one, or was restored to an earlier time.
     Foreign,
 }
 
 impl RetainedRange {
-    /// What became of a place. Numbers may be missing between events, so one that lies before the oldest event is taken
-    /// for pruned, even if nothing was between the two. [`Cursor::default`] asks for whatever is kept, and is always good.
+    /// Status of a cursor. Numbers may be missing between events, so a cursor before the oldest event counts as
+    /// pruned, even if no event was between the two. [`Cursor::default`] is always valid.
     #[must_use]
     pub fn standing(&self, place: Cursor) -> CursorStatus {
         if place.0 == 0 {
@@ -172,7 +172,7 @@ impl RetainedRange {
         }
     }
 
-    /// Whether nothing after this place can have been pruned, as far as the numbers tell.
+    /// Returns whether no event after this cursor can have been pruned, as far as the numbers tell.
     #[must_use]
     pub fn holds_all_after(&self, place: Cursor) -> bool {
         match self.oldest {
@@ -197,7 +197,7 @@ mod tests {
     // Nothing was ever stored.
     #[case(None, 0, 0, 0, CursorStatus::Good)]
     #[case(None, 0, 0, 1, CursorStatus::Foreign)]
-    // Everything was pruned: whoever had seen all has missed nothing.
+    // All events were pruned. A reader at the newest cursor has missed none.
     #[case(None, 0, 9, 0, CursorStatus::Good)]
     #[case(None, 0, 9, 8, CursorStatus::Pruned)]
     #[case(None, 0, 9, 9, CursorStatus::Good)]

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::form_urlencoded::{Serializer, parse};
 
-/// How a database is reached: one or several servers, one of which takes writes.
+/// Address of a database: one or several servers, one of which takes writes.
 ///
 /// The text is libpq's: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?NAME=VALUE`.
 #[derive(Debug, Clone)]

@@ -8,69 +8,69 @@ use super::event::text_enum;
 use super::{AuthenticationName, Event, EventId, EventType, NewEvent, ServiceName, Trust, is_email_address};
 
 text_enum! {
-    /// Whether the rule acts.
+    /// Mode of the provisioning rule.
     ProvisioningMode, "a mode" {
-        /// It does not look at events.
+        /// Events are ignored.
         Off = "off",
-        /// It only says whom it would invite.
+        /// Invitations are only logged.
         DryRun = "dry_run",
-        /// It invites.
+        /// Invitations are sent.
         On = "on",
     }
 }
 
-/// Whom the rule invites, and to what.
+/// Settings of the provisioning rule.
 #[derive(Debug, Clone)]
 pub struct InvitationRule {
-    /// Whether it only says what it would do.
+    /// True if invitations are only logged.
     pub dry_run: bool,
     /// Only who signed up at these; empty = at any.
     pub services: Vec<ServiceName>,
-    /// How many computers each may set up.
+    /// Number of computers that each invited user may set up.
     pub computers: u32,
 }
 
-/// A wish that somebody be invited. `Debug` does not show whom.
+/// Request to invite a user. `Debug` does not show the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvitationRequest {
     /// The authentication that asks for it. It is acted on once, however many events it has.
     pub name: AuthenticationName,
     /// The event that asks for it.
     pub event: EventId,
-    /// Whom to invite.
+    /// Address to invite.
     pub email: String,
-    /// How many computers they may set up.
+    /// Number of computers that the user may set up.
     pub computers: u32,
-    /// Whether it is only to be said what would be done.
+    /// True if the invitation is only logged.
     pub dry_run: bool,
 }
 
-/// A wish that somebody is acting on.
+/// Invitation request under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisioningAttempt {
-    /// The wish.
+    /// Invitation request.
     pub invitation: InvitationRequest,
-    /// Which attempt it is, from 1.
+    /// Number of the attempt, from 1.
     pub number: u32,
-    /// Whether an earlier one may have reached `RemotePC` without anybody knowing.
+    /// True if an earlier attempt may have reached `RemotePC` with an unknown result.
     pub in_doubt: bool,
 }
 
-/// What follows an attempt.
+/// Next step after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProvisioningEnd {
     /// Nothing more is to be done.
     Settled {
-        /// What came of it, in one word.
+        /// Outcome in one word.
         outcome: &'static str,
-        /// What is said of it.
+        /// Event about the outcome.
         event: Option<NewEvent>,
     },
     /// Another attempt.
     Again {
         /// Not before then.
         at: Timestamp,
-        /// Whether this one may have reached `RemotePC` without anybody knowing.
+        /// True if this attempt may have reached `RemotePC` with an unknown result.
         in_doubt: bool,
     },
 }
@@ -79,8 +79,8 @@ impl InvitationRule {
     /// The events that it looks at.
     pub const TYPES: [EventType; 2] = [EventType::Registricated, EventType::Subscribed];
 
-    /// What an event asks for: it has to be one of those that say that somebody signed up, nobody can have forged it, and
-    /// the app had said whose address it is.
+    /// Returns the invitation request of an event: a registration that cannot be forged, with an address that the app
+    /// had named.
     #[must_use]
     pub fn invitation(&self, event: &Event) -> Option<InvitationRequest> {
         let (service, uaid) = event.service.clone().zip(event.uaid)?;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn rule(services: &[&str]) -> InvitationRule {
-        let services = services.iter().map(|it| it.parse().unwrap()).collect();
+        let services = services.iter().map(|name| name.parse().unwrap()).collect();
         InvitationRule { dry_run: false, services, computers: 2 }
     }
 

@@ -40,8 +40,10 @@ impl RawJson {
 
 /// The value without white space between its tokens; nothing when it is nested too deeply.
 fn compact(text: &str) -> Option<String> {
-    let (mut compact, mut depth) = (String::with_capacity(text.len()), 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
+    let mut compact = String::with_capacity(text.len());
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
     for character in text.chars() {
         match character {
             _ if escaped => escaped = false,

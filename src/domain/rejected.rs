@@ -17,7 +17,7 @@ pub struct RejectedCallback {
     pub trust: Trust,
     /// Address of the client.
     pub source_ip: Option<IpAddr>,
-    /// When remgate received it.
+    /// Time of the request.
     pub received_at: Timestamp,
     /// First parameter that was missing or malformed, or `path`.
     pub reason: String,

@@ -1,10 +1,10 @@
-//! When to try again: pure, so that a table can say all there is to say.
+//! Retry schedule, as a pure function.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// What follows a failed attempt.
+/// Next step after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Another attempt, not before then.
@@ -25,13 +25,12 @@ const MAX_JITTER: f64 = 0.2;
 /// The longest that a receiver can put us off by `Retry-After`.
 const MAX_HINT: Duration = Duration::from_hours(24);
 
-/// How long a `Retry-After` asks to wait (RFC 9110): seconds or a date, and no time at all for one that has passed; nothing when it
-/// cannot be read.
+/// Reads a `Retry-After` (RFC 9110): seconds or a date, zero for a date in the past; `None` if it cannot be read.
 #[must_use]
 pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let hint = text.trim();
     if !hint.is_empty() && hint.bytes().all(|b| b.is_ascii_digit()) {
-        // More than that many seconds is longer than anybody waits.
+        // More seconds than any schedule waits.
         return Some(Duration::from_secs(hint.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
     let then = httpdate::parse_http_date(hint).ok()?;
@@ -45,9 +44,10 @@ impl RetryPolicy {
         Self { schedule }
     }
 
-    /// What follows when attempt number `attempts` (from 1) failed at `now`.
+    /// Returns the next step after attempt number `attempts` (from 1) failed at `now`.
     ///
-    /// `hint` is what the receiver asked for; the longer of both waits counts. `rng` in `0.0..1.0` decides the jitter.
+    /// `hint` is the receiver's `Retry-After`; the longer of both waits counts. `rng` in `0.0..1.0` decides the
+    /// jitter.
     #[must_use]
     pub fn next(&self, attempts: u32, now: Timestamp, hint: Option<Duration>, rng: f64) -> Retry {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -57,7 +57,7 @@ impl RetryPolicy {
         Retry::At(now.checked_add(wait).unwrap_or(Timestamp::MAX))
     }
 
-    /// How long a delivery is tried at the least: the sum of all waits, without jitter.
+    /// Minimum time for which a delivery is tried: the sum of all waits, without jitter.
     #[must_use]
     pub fn horizon(&self) -> Duration {
         self.schedule.iter().sum()
@@ -150,7 +150,7 @@ mod tests {
             prop_assert!(waited >= horizon && waited <= horizon.mul_f64(1.2) + Duration::from_micros(1));
         }
 
-        /// Where the schedule's waits grow, so do those that follow from it; and a hint never makes one shorter.
+        /// A longer schedule gives longer waits, and a hint never makes one shorter.
         #[test]
         fn longer_waits_follow_from_longer_ones(
             mut schedule in prop::collection::vec(0_u64..100_000, 2..20), rng in 0.0..1.0_f64, hint in 0_u64..200_000,

@@ -1,4 +1,4 @@
-//! How one endpoint wants to be sent to, where that is not as everybody else.
+//! Settings of an endpoint that differ from the configured defaults.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{AsymmetricKey, Headers, HumanDuration, Invalid};
 
-/// What is set for one endpoint alone. What is not set is as the configuration's `[delivery]` says.
+/// Settings of one endpoint. A field that is not set has the value of the configuration's `[delivery]`.
 #[derive(Debug, Clone, Default)]
 pub struct Sending {
     /// Further headers of each request.
     pub headers: Headers,
     /// The waits after attempt 1, 2, ...
     pub schedule: Option<Schedule>,
-    /// How long a whole attempt may take.
+    /// Maximum time for an attempt.
     pub timeout: Option<AttemptTimeout>,
-    /// How many attempts may be under way at once.
+    /// Maximum number of concurrent attempts.
     pub max_in_flight: Option<MaxInFlight>,
-    /// How many attempts may be begun in a time.
+    /// Maximum rate of attempts.
     pub rate_limit: Option<RateLimit>,
-    /// What requests are signed with besides the secret, so that a receiver needs to know only the public half.
+    /// Key that requests are signed with besides the secret. Receivers need its public half only.
     pub signing_key: Option<AsymmetricKey>,
 }
 
@@ -59,7 +59,7 @@ impl From<Schedule> for Vec<HumanDuration> {
     }
 }
 
-/// How long a whole attempt may take: longer than nothing and at most 10 minutes.
+/// Maximum time for an attempt: more than zero and at most 10 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "HumanDuration", into = "HumanDuration")]
 pub struct AttemptTimeout(Duration);
@@ -92,7 +92,7 @@ impl From<AttemptTimeout> for HumanDuration {
     }
 }
 
-/// How many attempts may be under way at once: 1 to 10,000.
+/// Maximum number of concurrent attempts: 1 to 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct MaxInFlight(u32);
@@ -122,7 +122,7 @@ impl From<MaxInFlight> for u32 {
     }
 }
 
-/// How many attempts may be begun in a time, written `"50/s"`, `"1000/m"` or `"10/h"`; at most 10,000 a second.
+/// Maximum rate of attempts, written `"50/s"`, `"1000/m"` or `"10/h"`; at most 10,000 a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RateLimit {

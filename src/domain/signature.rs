@@ -31,7 +31,7 @@ impl SigningSecret {
         format!("v1,{}", STANDARD.encode(self.mac(id, timestamp, body).finalize().into_bytes()))
     }
 
-    /// Whether these are the bytes of such a signature; compared in constant time.
+    /// Returns whether the bytes are such a signature. Compares in constant time.
     #[must_use]
     pub fn fits(&self, id: &str, timestamp: i64, body: &[u8], signature: &[u8]) -> bool {
         self.mac(id, timestamp, body).verify_slice(signature).is_ok()

@@ -1,7 +1,8 @@
 //! Cells of tables that people open in a spreadsheet.
 //!
-//! A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@` as a formula, whoever wrote the cell. It may also split a
-//! cell at another separator than the one that was meant. An apostrophe at such a place makes it text.
+//! A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@` as a formula, regardless of its author. It may
+//! also split a cell at another separator than the one that was meant. An apostrophe at such a position makes the
+//! cell text.
 
 /// Characters that begin a formula, with their full-width forms; a tabulator or a carriage return may hide one.
 const STARTS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
@@ -34,12 +35,12 @@ pub fn restored(cell: &str) -> String {
     text
 }
 
-/// Whether a cell may begin here, for a spreadsheet that splits at any separator.
+/// Returns whether a cell may begin here, for a spreadsheet that splits at any separator.
 fn is_start(cell: &str, position: usize) -> bool {
     cell[..position].chars().next_back().is_none_or(|before| SEPARATORS.contains(&before))
 }
 
-/// Whether a formula begins here, after apostrophes and spaces.
+/// Returns whether a formula begins here, after apostrophes and spaces.
 fn begins_formula(text: &str) -> bool {
     let text = text.trim_start_matches('\'');
     let is_space = |c: char| c.is_whitespace() && !SEPARATORS.contains(&c);

@@ -15,7 +15,7 @@ use super::{Authentication, AuthenticationName, RandomSource, Uaid};
 #[derive(Clone)]
 pub struct TicketKey(SecretString);
 
-/// Which authentication may be watched, and until when.
+/// Authentication that may be watched, and the end of the permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The authentication.
@@ -40,10 +40,10 @@ impl Ticket {
     }
 }
 
-/// Why a ticket is none.
+/// Reason why a ticket is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadTicket {
-    /// Nobody could have made such a thing.
+    /// Not a ticket of this service.
     #[error("this is no ticket")]
     Malformed,
     /// We have not made it.
@@ -51,7 +51,7 @@ pub enum BadTicket {
     Forged,
 }
 
-/// Which way of writing tickets this is.
+/// Version of the ticket format.
 const VERSION: u8 = 1;
 
 /// The version, the time, the uaid.

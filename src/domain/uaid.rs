@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// An authentication id: 128 bits, written as 32 lower-case hexadecimal digits.
+/// Authentication id: 128 bits, written as 32 lower-case hexadecimal digits.
 ///
-/// `Display` writes it whole, for bodies and URLs. Logs get [`Uaid::brief`]: whoever reads a log must not be able to
-/// finish somebody's authentication.
+/// `Display` writes all digits, for bodies and URLs. Logs get [`Uaid::brief`], from which an authentication cannot be
+/// completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Uaid([u8; 16]);

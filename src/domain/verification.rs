@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{HumanDuration, PublicKey, SigningSecret};
 
-/// What a receiver knows of the sender.
+/// Key of the sender that a receiver knows.
 #[derive(Debug, Clone)]
 pub enum Known {
     /// A secret that both share, for `v1`.
@@ -41,9 +41,9 @@ pub struct Verifier {
 /// A request that is the sender's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// When it was signed.
+    /// Time of the signature.
     pub at: Timestamp,
-    /// Which of the known fits, by its place among them.
+    /// Index of the key that fits.
     pub by: usize,
 }
 
@@ -59,23 +59,23 @@ pub enum Fault {
     Id,
     /// The timestamp is no whole number of seconds.
     Timestamp,
-    /// It was signed too long ago.
+    /// The timestamp is too old.
     Old {
-        /// How long.
+        /// Age.
         age: Duration,
-        /// How long would have been well.
+        /// Maximum age.
         tolerance: Duration,
     },
-    /// It was signed in what is the future here.
+    /// The timestamp is in the future.
     Early {
-        /// How far.
+        /// Distance to the present.
         ahead: Duration,
-        /// How far would have been well.
+        /// Maximum distance.
         tolerance: Duration,
     },
     /// Nothing in the signature's header looks like a signature.
     NoSignature,
-    /// There are signatures, but none of the kind that can be checked with what is known.
+    /// No signature is of a kind that can be checked with the known keys.
     OtherKind,
     /// No signature fits.
     Misfit,
@@ -127,7 +127,7 @@ impl fmt::Display for Fault {
 }
 
 impl Verifier {
-    /// What the specification advises: five minutes, before and after.
+    /// Tolerance that the specification recommends: five minutes before and after.
     pub const TOLERANCE: Duration = Duration::from_mins(5);
 
     /// With everything that is known of the sender; a timestamp may be `tolerance` off, or anything when that is not
@@ -137,8 +137,8 @@ impl Verifier {
         Self { known, tolerance }
     }
 
-    /// Whether a request that arrives `now` is the sender's. It looks at all there is, so that the answer names all
-    /// that is wrong.
+    /// Checks whether a request that arrives at `now` is the sender's. All checks are made, so that the error names
+    /// every fault.
     pub fn verify(&self, signed: &Signed<'_>, now: Timestamp) -> Result<Verified, Unverified> {
         let mut faults = Vec::new();
         if signed.id.is_empty() || signed.id.contains('.') {
@@ -156,7 +156,7 @@ impl Verifier {
         }
     }
 
-    /// Which of the known fits one of the signatures.
+    /// Returns the index of the key that fits one of the signatures.
     fn fitting(&self, signed: &Signed<'_>, at: i64) -> Result<usize, Fault> {
         let given: Vec<_> = signed.signature.split_ascii_whitespace().filter_map(Given::read).collect();
         if given.is_empty() {

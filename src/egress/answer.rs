@@ -40,8 +40,8 @@ impl ReceivedResponse {
                 && let Some(Ok(frame)) = response.frame().await
             {
                 if let Some(chunk) = frame.data_ref() {
-                    let room = MAX_KEPT - kept.len();
-                    kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    let space = MAX_KEPT - kept.len();
+                    kept.extend_from_slice(&chunk[..chunk.len().min(space)]);
                 }
                 // Or a body of many small pieces, each there at once, would not let the timer look.
                 consume_budget().await;

@@ -1,4 +1,4 @@
-//! How many attempts may be under way: to one endpoint, and altogether.
+//! Limits of concurrent attempts: to one endpoint, and altogether.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,27 +23,27 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Counts {
     by_endpoint: HashMap<EndpointId, Taken>,
-    /// What is due for these is only ever claimed from the store, since more than a free place decides there.
+    /// Endpoints whose deliveries are leased from the store alone, because more than a free permit decides there.
     fast_path_closed: HashSet<EndpointId>,
-    /// Whose turn it is to be served first.
+    /// Index of the endpoint that is served first.
     next_index: usize,
 }
 
-/// How many places an endpoint has, of how many at the most.
+/// Number of permits of an endpoint, and its limit.
 #[derive(Debug, Clone, Copy)]
 struct Taken {
     count: usize,
     limit: usize,
 }
 
-/// Somebody who wants places.
+/// Request for permits of one endpoint.
 #[derive(Debug, Clone)]
 pub struct PermitRequest {
     /// For which endpoint.
     pub endpoint: EndpointId,
     /// At most so many.
     pub count: usize,
-    /// How many it may have at once, where that is its own.
+    /// Limit of the endpoint, if it has its own.
     pub limit: Option<usize>,
 }
 
@@ -55,8 +55,8 @@ impl ConcurrencyLimiter {
         Self(Arc::new(Shared { counts, freed: Notify::new(), total_capacity, per_endpoint }))
     }
 
-    /// Gives places to those who want some, one each in turn until nobody wants or can have more. Who got none is left
-    /// out.
+    /// Acquires permits for several endpoints, one for each in turn, until all requests are met or no permit is left.
+    /// Endpoints without a permit are left out.
     #[must_use]
     pub fn acquire(&self, wanting: &[PermitRequest]) -> Vec<EndpointPermits> {
         let mut counts = self.0.lock();
@@ -86,7 +86,7 @@ impl ConcurrencyLimiter {
         grants.map(|(want, count)| self.permits(&want.endpoint, count)).collect()
     }
 
-    /// How many places an endpoint could have now, if nobody else wanted any.
+    /// Number of permits that an endpoint could acquire now.
     #[must_use]
     pub fn available(&self, endpoint: &EndpointId, limit: Option<usize>) -> usize {
         let counts = self.0.lock();
@@ -129,7 +129,7 @@ impl ConcurrencyLimiter {
     }
 }
 
-/// Whether an endpoint with so many places can have another, when so many of the stock are left.
+/// Returns whether an endpoint with so many places can have another, when so many of the stock are left.
 fn has_capacity(taken: Taken, left: usize) -> bool {
     taken.count < taken.limit && (taken.count == 0 || left > 0)
 }
@@ -141,7 +141,7 @@ impl Shared {
 }
 
 impl Counts {
-    /// How many places of the shared stock are taken.
+    /// Number of shared permits in use.
     fn shared(&self) -> usize {
         self.by_endpoint.values().map(|taken| taken.count.saturating_sub(1)).sum()
     }
@@ -150,7 +150,7 @@ impl Counts {
 /// Places for one endpoint.
 #[derive(Debug)]
 pub struct EndpointPermits {
-    /// Which.
+    /// Endpoint.
     pub endpoint: EndpointId,
     /// One for each attempt; dropped ones go back.
     pub permits: Vec<Permit>,

@@ -1,8 +1,8 @@
-//! From intake straight to dispatch: deliveries that were leased in the very commit that stored their events.
+//! Fast path from intake to dispatch: deliveries that were leased in the commit that stored their events.
 //!
-//! Most deliveries are accepted at the first attempt. Leased by whoever stores them, they cost no claim and no second
-//! commit before they are sent. It is a short cut and nothing more: what does not fit through is due like
-//! everything else and comes by the store.
+//! Most deliveries succeed at the first attempt. Leased with their events they need neither a claim nor a second
+//! commit before they are sent. Deliveries that do not fit through are due like all others and are leased from the
+//! store.
 
 mod limiter;
 
@@ -12,7 +12,7 @@ use crate::domain::{EndpointId, Lease};
 
 pub use limiter::{ConcurrencyLimiter, EndpointPermits, Permit, PermitRequest};
 
-/// How many commits' leases may be on their way. When dispatch is that far behind, it has better things to do.
+/// Maximum number of commits whose leases are on their way.
 const QUEUE: usize = 64;
 
 /// Intake's end.
@@ -26,7 +26,7 @@ pub struct LeaseSender {
 #[derive(Debug)]
 pub struct LeaseReceiver(mpsc::Receiver<Vec<Lease>>);
 
-/// Room for the leases of one commit.
+/// Reservation for the leases of one commit.
 #[derive(Debug)]
 pub struct Reservation<'g>(mpsc::Permit<'g, Vec<Lease>>);
 
@@ -38,7 +38,7 @@ pub fn fast_path(limiter: ConcurrencyLimiter) -> (LeaseSender, LeaseReceiver) {
 }
 
 impl LeaseSender {
-    /// Room for one commit's leases, if dispatch takes any now, and the endpoints that it takes none for.
+    /// Reserves a slot for one commit's leases, with the endpoints whose deliveries are leased from the store; `None` when dispatch is busy.
     #[must_use]
     pub fn reserve(&self) -> Option<(Reservation<'_>, Vec<EndpointId>)> {
         let reserve = self.leases.try_reserve().ok()?;
@@ -59,7 +59,7 @@ impl LeaseReceiver {
         self.0.recv().await
     }
 
-    /// Takes no more than what was promised room already.
+    /// Accepts no further reservations.
     pub fn close(&mut self) {
         self.0.close();
     }

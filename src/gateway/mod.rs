@@ -93,7 +93,7 @@ impl Gateway {
     /// Opens the store, brings its schema up to date, declares the endpoints and binds both listeners. `declared_in` says
     /// to people where the configuration stands. The lock rule is the caller's to check.
     pub async fn build(config: &Config, declared_in: &str, environment: Environment) -> anyhow::Result<Self> {
-        // Doors first: where a port is taken, nothing else has happened yet.
+        // Listeners first: where a port is taken, nothing else has happened yet.
         let public = bind("public", config.public.listen).await?;
         let internal = bind("internal", config.internal.listen).await?;
         let process = format!("{:016x}", u64::from_le_bytes(environment.rng.bytes()));

@@ -18,7 +18,7 @@ impl<S: Sync> FromRequestParts<S> for RequestActor {
     }
 }
 
-/// Whose key it is. The one place that knows where that is told.
+/// Actor of the request: id and name of the caller's key, and the request id.
 fn caller(parts: &Parts) -> Actor {
     match parts.extensions.get::<Caller>() {
         Some(caller) => Actor { id: caller.id().to_owned(), name: caller.name().to_owned() },

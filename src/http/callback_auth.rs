@@ -1,4 +1,4 @@
-//! Who may say that a user has authenticated: tokens and addresses, service by service.
+//! Authentication of callbacks: tokens and address lists of each service.
 
 use std::net::IpAddr;
 
@@ -73,9 +73,9 @@ impl CallbackAuth {
         Self { services: services.collect() }
     }
 
-    /// Which service a caller speaks for, and how far it can be believed; `None` when for none.
+    /// Returns the service that a sender may speak for, and the trust of its callbacks; `None` for no service.
     ///
-    /// A token that was presented must be right, also where none is asked for. Without one only the service `default`
+    /// A token that was sent must be right, also where none is required. Without a token only the service `default`
     /// can be meant. A client whose address is not certain is on no list.
     #[must_use]
     pub fn admit(&self, token: Option<&str>, client: Option<IpAddr>) -> Option<Admission<'_>> {

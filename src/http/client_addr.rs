@@ -1,4 +1,4 @@
-//! Whose request it is, when proxies stand in front.
+//! Address of the client behind trusted proxies.
 
 use std::net::IpAddr;
 #[cfg(test)]
@@ -15,18 +15,18 @@ use super::listener::Peer;
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// These, and no others.
+    /// Trusts these networks, and no others.
     #[must_use]
     pub fn new(nets: Vec<IpNet>) -> Self {
         Self(nets)
     }
 
-    /// The address of the client.
+    /// Returns the address of the client.
     ///
-    /// A chain is walked from the right: each trusted hop vouches for the one before it, and the first that is not
-    /// trusted is the client, whatever stands further left, which anybody may have written. Where a chain breaks off
-    /// in something that is no address, nobody knows who called. Nor where a proxy, which fills either
-    /// `X-Forwarded-For` or `Forwarded`, seems to have filled both and they disagree: one was forged past it.
+    /// The chain of hops is read from the right: each trusted hop vouches for the one before it, and the first hop
+    /// that is not trusted is the client. Elements further left may have been written by any client. The address is
+    /// not certain where the chain breaks off in an element that is no address, and where `X-Forwarded-For` and
+    /// `Forwarded` are both present and disagree: a proxy fills one of them, so the other was forged.
     #[must_use]
     pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
         let peer = peer.0.ip().to_canonical();
@@ -65,12 +65,12 @@ impl TrustedProxies {
     }
 }
 
-/// Whose request it is, as far as that can be known.
+/// Address of the client, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
-    /// The last address that somebody trusted vouched for; for logs and for the event.
+    /// Last address that a trusted hop reported; for logs and the event.
     pub seen: IpAddr,
-    /// Whether that is the client. If not, it is on nobody's list.
+    /// True if it is the client's. An uncertain address is on no list.
     pub certain: bool,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    // Nobody in front: headers count for nothing.
+    // Without a trusted proxy headers are ignored.
     #[case("198.51.100.7", &[("x-forwarded-for", "203.0.113.9")], "198.51.100.7")]
     // One proxy.
     #[case("10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], "203.0.113.9")]

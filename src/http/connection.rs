@@ -27,7 +27,7 @@ pub(super) struct Connection {
     reader: Mutex<Option<Waker>>,
 }
 
-/// What a connection is waiting for.
+/// Event that a connection waits for.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// The first byte of a request: until then.

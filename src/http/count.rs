@@ -24,7 +24,7 @@ pub struct Count {
     pub metrics: Metrics,
     /// Limits the log lines about refused requests.
     pub refusals: LogLimiter,
-    /// Whether refused requests are logged here. On the public listener its handlers do so, with what they know.
+    /// True if refused requests are logged here. On the public listener its handlers do so, with what they know.
     pub logs: bool,
 }
 
@@ -126,7 +126,7 @@ impl Count {
     }
 }
 
-/// Whether a status tells of a caller that may not ask this, or asked at the wrong place.
+/// Returns whether a status tells of a caller that may not ask this, or asked at the wrong place.
 fn is_refusal(status: StatusCode, matched: bool) -> bool {
     match status {
         StatusCode::UNAUTHORIZED

@@ -1,4 +1,4 @@
-//! RemAuth's own envelope, in which the public door answers everything.
+//! RemAuth's own envelope, in which the public listener answers everything.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -42,7 +42,7 @@ impl Envelope {
         Self::plain(StatusCode::FORBIDDEN, "Forbidden access")
     }
 
-    /// 404: this door has nothing else.
+    /// 404: no other path exists.
     pub(super) fn not_found() -> Self {
         Self::plain(StatusCode::NOT_FOUND, "Unknown endpoint")
     }

@@ -147,7 +147,7 @@ impl Cursor<'_> {
     }
 }
 
-/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+/// Returns whether a byte may stand in a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -170,7 +170,7 @@ fn node(text: &str) -> Option<IpAddr> {
     is_port(port).then_some(IpAddr::V4(address))
 }
 
-/// Whether a text is a port: a number, or an obfuscated name.
+/// Returns whether a text is a port: a number, or an obfuscated name.
 fn is_port(text: &str) -> bool {
     match text.strip_prefix('_') {
         Some(name) => {

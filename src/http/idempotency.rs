@@ -33,11 +33,11 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Remembers what was asked under a key, and how it was answered.
 #[derive(Clone)]
 pub struct Idempotency {
-    /// Where.
+    /// Store of the answers.
     pub store: Arc<dyn Store>,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Who waits for work that its caller no longer waits for.
+    /// Tracker of requests whose client has left.
     pub lifecycle: Lifecycle,
 }
 
@@ -65,7 +65,7 @@ impl Idempotency {
     ) -> Result<Response, Problem> {
         let (head, body) = request.into_parts();
         let body = whole(body).await?;
-        let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         let fingerprint = fingerprint(&head.method, target, &body);
         let request = Request::from_parts(head, Body::from(body));
         let scope = scope.to_owned();
@@ -82,14 +82,15 @@ impl Idempotency {
         }
     }
 
-    /// Does the work to its end, also when nobody waits for the answer any more: whoever asks again shall have it.
+    /// Completes the request, also after its client has left, so that a repetition gets the answer.
     async fn first(&self, ticket: IdempotencyLease, request: Request, next: Next) -> Response {
         let (tell, told) = oneshot::channel();
-        let (this, hard) = (self.clone(), self.lifecycle.hard().clone());
+        let this = self.clone();
+        let hard = self.lifecycle.hard().clone();
         let running = ticket.clone();
         let work = async move {
             let response = this.kept(&running, next.run(request).await).await;
-            // Nobody may be there to be told.
+            // The client may have left.
             let _ = tell.send(response);
         };
         self.lifecycle.spawn(
@@ -214,7 +215,7 @@ mod tests {
             fingerprint(&Method::POST, "/v1/a?b", b"{}"),
             fingerprint(&Method::POST, "/v1/a", b"{ }"),
         ];
-        assert!(all.iter().all(|it| it.len() == 44));
+        assert!(all.iter().all(|text| text.len() == 44));
         assert_eq!(std::collections::BTreeSet::from(all).len(), 5);
     }
 }

@@ -1,4 +1,4 @@
-//! What stands around every route of a door: request id, span, limits, and an answer even after a panic.
+//! Layers around every route of a listener: request id, span, limits, and an answer after a panic.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::count::Count;
 use super::reject::RejectLayer;
 use crate::domain::{Clock, RandomSource};
 
-/// How long the path and query of a request may be, in bytes.
+/// Maximum length of path and query in bytes.
 const MAX_URI: usize = 8 * 1024;
 
 /// Maximum size of a request's head, in bytes.
@@ -29,7 +29,7 @@ pub(super) const MAX_HEADERS: usize = 64;
 
 pub(super) const URI_LIMIT_TEXT: &str = "path and query may be 8 KiB long";
 
-/// How a door refuses what no route answers for.
+/// Form of the answers of a listener for requests without a route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refusals {
     /// Answer to a request with two `Host` lines.
@@ -42,7 +42,7 @@ pub(super) struct Refusals {
     pub(super) panicked: fn() -> Response,
 }
 
-/// Puts the layers around a door's routes; what is done with the request id that a caller brings comes first. They are one
+/// Puts the layers around a listener's routes; what is done with the request id that a caller brings comes first. They are one
 /// to the router, which makes a box for each: they are around those who wait, too.
 pub(super) fn around(
     router: Router,
@@ -67,7 +67,7 @@ pub(super) fn around(
 
 /// Two `Host` lines are two opinions about who is meant: RFC 9112 asks for 400.
 fn unfit(request: &Request, refusals: Refusals) -> Option<Response> {
-    let length = request.uri().path_and_query().map_or(0, |it| it.as_str().len());
+    let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let hosts = request.headers().get_all(http::header::HOST).iter().count();
     if hosts > 1 {
         Some((refusals.two_hosts)(request))
@@ -80,7 +80,7 @@ fn unfit(request: &Request, refusals: Refusals) -> Option<Response> {
     }
 }
 
-/// Whether a head is larger than 16 KiB or has more than 64 header lines. hyper reads a little more than that, so that
+/// Returns whether a head is larger than 16 KiB or has more than 64 header lines. hyper reads a little more than that, so that
 /// the answer is in the words of the path.
 fn is_head_too_large(request: &Request, length: usize) -> bool {
     let lines = request.headers();

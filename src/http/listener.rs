@@ -1,4 +1,4 @@
-//! A door: a listener that no slow, silent or crowding caller can hold.
+//! Listener that slow, silent or numerous clients cannot block.
 //!
 //! hyper's HTTP/1 server is driven by hand because the ready-made accept loops give a connection no deadline for its
 //! first line. HTTP/2 is the business of the proxy that ends TLS.
@@ -40,22 +40,22 @@ const HARD_MAX_HEAD: usize = 2 * MAX_HEAD;
 /// Number of header lines at which hyper itself refuses a request.
 const HARD_MAX_HEADERS: usize = 2 * MAX_HEADERS;
 
-/// How many connections a door holds at once: ten thousand waiters and some room.
+/// Maximum number of connections of a listener: ten thousand waiting requests and a reserve.
 const MAX_CONNECTIONS: usize = 12_000;
 
-/// How long to wait when the system has no more files to give.
+/// Pause after the system had no file descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Who is at the other end of the connection: a client, or a proxy in front of it.
+/// Address at the other end of the connection: a client, or a proxy in front of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// What a door does when a caller hangs up before it was answered.
+/// Handling of a request whose client disconnects before the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisconnectPolicy {
     /// Does what was asked all the same: RemAuth says a thing but once.
     Finish,
-    /// Forgets it: nobody waits any more.
+    /// The request is dropped.
     Forget,
 }
 
@@ -65,42 +65,42 @@ pub struct Listening {
     pub router: Router,
     /// Counts requests.
     pub count: Count,
-    /// What happens to the request of a client that disconnects.
+    /// Handling of a request whose client disconnects.
     pub hung_up: DisconnectPolicy,
     /// Time limit between two requests on a connection.
     pub idle_timeout: Duration,
     /// Time limit for a client to take any of an answer.
     pub clock: Arc<dyn Clock>,
-    /// When to stop.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
 }
 
 /// Accepts connections until the listeners are to close, each in a task of its own. What the system has accepted until then is
 /// served, too.
 pub async fn serve(listener: TcpListener, listening: Listening) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let closing = listening.lifecycle.closing().clone();
     let listening = Arc::new(listening);
     while let Some(accepted) =
-        closing.run_until_cancelled(accept(&listener, &room, listening.count.listener)).await
+        closing.run_until_cancelled(accept(&listener, &permits, listening.count.listener)).await
     {
         listening.begin(accepted);
     }
-    while let Some(accepted) = accept(&listener, &room, listening.count.listener).now_or_never() {
+    while let Some(accepted) = accept(&listener, &permits, listening.count.listener).now_or_never() {
         listening.begin(accepted);
     }
 }
 
 type Accepted = (TcpStream, Peer, OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, name: &'static str) -> Accepted {
-    let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, name: &'static str) -> Accepted {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Answers are small and waited for; a refusal costs only some speed.
                 let _ = stream.set_nodelay(true);
-                return (stream, Peer(peer), place);
+                return (stream, Peer(peer), permit);
             }
             Err(e) => {
                 tracing::warn!(listener = name, error = %e, "failed to accept a connection; trying again");
@@ -111,11 +111,11 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, name: &'static st
 }
 
 impl Listening {
-    fn begin(self: &Arc<Self>, (stream, peer, place): Accepted) {
+    fn begin(self: &Arc<Self>, (stream, peer, permit): Accepted) {
         let this = Arc::clone(self);
         self.lifecycle.spawn_connection(async move {
             this.serve_connection(stream, peer).await;
-            drop(place);
+            drop(permit);
         });
     }
 
@@ -163,7 +163,7 @@ struct Requests {
     peer: Peer,
     connection: Arc<Connection>,
     lifecycle: Lifecycle,
-    /// Whether a stop waits for requests under way before the listeners close. Callbacks never end while they are sent.
+    /// True if a stop waits for requests under way before the listeners close. Callbacks never end while they are sent.
     holds_up_the_end: bool,
 }
 

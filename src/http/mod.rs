@@ -1,7 +1,7 @@
-//! The two doors: what can be asked for, by whom, and how refusals look.
+//! HTTP API on both listeners: routes, authentication of callers, problem documents.
 //!
-//! A handler extracts, makes one call, and responds. Nothing here knows how events are sent on: that meets us only in
-//! the store and in the wake-ups.
+//! A handler extracts, makes one call, and responds. Nothing here knows how events are delivered: the store and the
+//! notifier are the only connection.
 
 mod actor;
 mod auth;
@@ -65,13 +65,13 @@ use routes::{
     remotepc, remotepc_sessions, remotepc_users, wait,
 };
 
-/// How long a browser need not ask again whether it may.
+/// Time for which a browser caches a preflight answer.
 const PREFLIGHT_LASTS: Duration = Duration::from_hours(1);
 
-/// How long a body on the internal door may pause.
+/// Maximum pause between two pieces of a body on the internal listener.
 const BODY_PAUSE: Duration = Duration::from_secs(10);
 
-/// The door to the outside: RemAuth's callback, browsers that wait with a ticket, and nothing else.
+/// The public listener: RemAuth's callback, browsers that wait with a ticket, and nothing else.
 pub fn public(
     callback: CallbackState,
     authentications: Arc<Authentications>,
@@ -120,9 +120,9 @@ fn waiting(authentications: Arc<Authentications>, cors_origins: &[String]) -> Ro
     router.layer(cors)
 }
 
-/// What the internal door's routes need.
+/// States of the internal listener's routes.
 pub struct InternalStates {
-    /// Who may come in.
+    /// API keys.
     pub keys: Keys,
     /// For `/v1/keys`.
     pub api_keys: KeysState,
@@ -150,7 +150,7 @@ pub struct InternalStates {
     pub remotepc_sessions: RemotePcSessionsState,
 }
 
-/// The door to our own apps and people.
+/// The internal listener, for apps and operators.
 pub fn internal(states: InternalStates, ids: RequestIds, count: Count) -> Router {
     let sessions = Arc::new(states.remotepc_sessions);
     let key_set = authentications::key_set(Arc::clone(&states.authentications.authentications));
@@ -208,7 +208,7 @@ fn refusal_at(request: &Request, problem: Problem, description: &str) -> Respons
     }
 }
 
-/// What asks for no key.
+/// Routes that require no key.
 fn open(health: HealthState, key_set: Router) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
@@ -242,5 +242,5 @@ async fn method_not_allowed(method: http::Method) -> Problem {
 }
 
 async fn nothing_here() -> Problem {
-    Problem::not_found("the internal door serves nothing at this path")
+    Problem::not_found("the internal listener has no route at this path")
 }

@@ -1,4 +1,4 @@
-//! Errors of the internal door, as RFC 9457 problem documents.
+//! Errors of the internal listener, as RFC 9457 problem documents.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use super::respond::with_json;
 use crate::domain::{Cursor, Scope};
 use crate::store::StoreError;
 
-/// How a key is asked for.
+/// Challenge of a 401.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="remgate""#);
 
 /// An error that a program can tell by its `type` and a person can read.
@@ -45,7 +45,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail)
     }
 
-    /// 401: no key, or one that does not open this door.
+    /// 401: no key, or an unknown one.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail)
             .with(header::WWW_AUTHENTICATE, CHALLENGE)
@@ -140,7 +140,7 @@ impl Problem {
         Self::new(StatusCode::GONE, "ticket-expired", "The ticket has run out", detail)
     }
 
-    /// 429: more at once than anybody needs.
+    /// 429: too many at once.
     pub fn too_many(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many at once", detail)
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
@@ -157,7 +157,7 @@ impl Problem {
         .with(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// 413: more than anybody needs.
+    /// 413: too large.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
@@ -182,7 +182,7 @@ impl Problem {
         )
     }
 
-    /// 414: a request line that nobody needs.
+    /// 414: request line too long.
     pub fn uri_too_long() -> Self {
         Self::new(
             StatusCode::URI_TOO_LONG,
@@ -267,7 +267,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What the store said is for the log; the caller learns whether coming back makes sense.
+/// The store's error is logged. The client learns whether a repetition makes sense.
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Self {
         tracing::error!(error = %e, "the store did not do what a request needed");

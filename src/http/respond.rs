@@ -1,4 +1,4 @@
-//! The one way in which a door makes a body: with its type, and kept by nobody.
+//! Bodies of answers, with their type and `Cache-Control: no-store`.
 
 use axum::body::Body;
 use axum::response::Response;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::respond::with_body;
 
-/// Where a reader that comes back says what it has heard last.
+/// Header with the id of the last event that a returning client has received.
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Id of the last event that a reader has received: the header `Last-Event-ID`, else the parameter `lastEventId`, which
@@ -72,7 +72,7 @@ impl SseChunk {
         self.event(id, "cursor", &cursor)
     }
 
-    /// How long to wait before coming back when the connection ends.
+    /// Delay before the client connects again.
     #[must_use]
     pub(super) fn retry(mut self, wait: Duration) -> Self {
         self.line("retry", wait.as_millis());

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::domain::Clock;
 
-/// How long the other side may take nothing at all.
+/// Connections on which no byte could be written for this long are closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection that breaks when the other side has taken nothing for [`WRITE_TIMEOUT`] although there was something to take.

@@ -1,6 +1,6 @@
-//! How callbacks become durable: many at once, in one commit.
+//! Durable storage of callbacks: many of them in one commit.
 //!
-//! Nothing here knows HTTP, and nothing here answers before the store's COMMIT has returned.
+//! Nothing here knows HTTP, and no call returns before the store's COMMIT has returned.
 
 mod recorder;
 

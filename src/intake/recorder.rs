@@ -13,18 +13,17 @@ use crate::notifier::Notifier;
 use crate::store::{Appended, EventStore, InitialLease, Recorded, StoreError};
 use crate::telemetry::Metrics;
 
-/// How many callbacks may wait for the writer, unless somebody wants it otherwise. Beyond that they are told to come
-/// back.
+/// Default maximum number of callbacks that wait for the writer. Further ones are refused.
 pub const QUEUE: usize = 4096;
 
-/// How many callbacks one commit may hold.
+/// Maximum number of callbacks of one commit.
 const MAX_BATCH: usize = 512;
 
-/// How many events one commit holds, unless a single callback brings more.
+/// Maximum number of events of one commit, unless a single callback brings more.
 const MAX_EVENTS: usize = 2048;
 
-/// How long a callback waits for its commit before it is told to come back. The commit may still happen: then the
-/// callback that comes back is a duplicate.
+/// Maximum time that a callback waits for its commit before it is refused. The commit may still happen: the repeated
+/// callback is then a duplicate.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes events and says when they are on disk.
@@ -33,7 +32,7 @@ pub struct Recorder {
     queue: mpsc::Sender<Waiting>,
 }
 
-/// Why events were not recorded. The caller is asked to come back in each case.
+/// Reason why events were not recorded. The sender may repeat the callback in each case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
     /// More wait than can be held.
@@ -50,7 +49,7 @@ pub enum RecordError {
     Stopping,
 }
 
-/// One callback's events, and whoever waits for them.
+/// Events of one callback, with the channel for their result.
 #[derive(Debug)]
 struct Waiting {
     events: Vec<NewEvent>,
@@ -58,16 +57,16 @@ struct Waiting {
 }
 
 impl Recorder {
-    /// Starts the writer, with room for so many callbacks before it. It ends when the last recorder is gone.
+    /// Starts the writer, with a queue of so many callbacks. It ends when the last recorder is gone.
     #[must_use]
-    pub fn start(writer: Writer, lifecycle: &Lifecycle, room: usize) -> Self {
-        let (queue, waiting) = mpsc::channel(room);
+    pub fn start(writer: Writer, lifecycle: &Lifecycle, capacity: usize) -> Self {
+        let (queue, waiting) = mpsc::channel(capacity);
         // The queue closes when the last connection has ended.
         lifecycle.spawn_connection(writer.run(waiting));
         Self { queue }
     }
 
-    /// Whether somebody is there to write what is recorded.
+    /// Returns whether the writer runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !self.queue.is_closed()
@@ -87,7 +86,7 @@ impl Recorder {
     }
 }
 
-/// How many of those that wait fit into one commit; at least one.
+/// Number of waiting callbacks that fit into one commit; at least one.
 fn fitting(group: &[Waiting]) -> usize {
     let mut events = 0;
     let fits = group.iter().take_while(|waiting| {
@@ -97,21 +96,21 @@ fn fitting(group: &[Waiting]) -> usize {
     fits.count().max(1)
 }
 
-/// What the writer behind the queue works with.
+/// Dependencies of the writer behind the queue.
 pub struct Writer {
-    /// Where events become durable.
+    /// Store of events.
     pub store: Arc<dyn EventStore>,
-    /// Who is told of them.
+    /// Notifier of new events.
     pub notifier: Notifier,
     /// The short cut to dispatch.
     pub fast_path: LeaseSender,
-    /// How long what goes through it is leased.
+    /// Duration of leases on the fast path.
     pub lease: Duration,
-    /// When it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes leases unique.
+    /// Source of randomness, for lease tokens.
     pub rng: RandomSource,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
 }
 
@@ -134,21 +133,22 @@ impl Writer {
         let sizes: Vec<_> = group.iter().map(|waiting| waiting.events.len()).collect();
         let events: Vec<_> =
             group.iter_mut().flat_map(|waiting| std::mem::take(&mut waiting.events)).collect();
-        let (begun, now) = (self.clock.instant(), self.clock.now());
-        let (room, lease) =
-            self.fast_path.reserve().map(|(room, full)| (room, self.first_lease(now, full))).unzip();
+        let begun = self.clock.instant();
+        let now = self.clock.now();
+        let (capacity, lease) =
+            self.fast_path.reserve().map(|(capacity, full)| (capacity, self.first_lease(now, full))).unzip();
         let outcome = self.store.append(&events, now, lease.as_ref()).await;
         self.metrics.batch(group.len(), begun.elapsed());
         match outcome {
             Ok(mut appended) => {
                 let leases = std::mem::take(&mut appended.leases);
                 self.announce(&events, &appended, appended.deliveries > leases.len());
-                if let Some(room) = room.filter(|_| !leases.is_empty()) {
-                    room.send(leases);
+                if let Some(capacity) = capacity.filter(|_| !leases.is_empty()) {
+                    capacity.send(leases);
                 }
                 let mut recorded = appended.events.into_iter();
                 for (waiting, size) in group.drain(..).zip(sizes) {
-                    // Whoever no longer listens lost nothing: the events are stored.
+                    // A receiver that has gone lost nothing: the events are stored.
                     let _ = waiting.answer.send(Ok(recorded.by_ref().take(size).collect()));
                 }
             }
@@ -168,7 +168,8 @@ impl Writer {
     }
 
     fn announce(&self, events: &[NewEvent], appended: &Appended, due: bool) {
-        let (mut any_new, somebody_waits) = (false, self.notifier.is_anybody_waiting());
+        let mut any_new = false;
+        let somebody_waits = self.notifier.is_anybody_waiting();
         for (event, recorded) in events.iter().zip(&appended.events) {
             if recorded.new {
                 any_new = true;

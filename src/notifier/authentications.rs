@@ -1,4 +1,4 @@
-//! Wakes those who wait for one authentication, and nobody else.
+//! Notifications about single authentications.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,42 +7,43 @@ use tokio::sync::watch;
 
 use crate::domain::AuthenticationName;
 
-/// Who waits for which authentication.
+/// Waiting requests by authentication.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AuthenticationNotifier(Arc<Mutex<HashMap<AuthenticationName, Signal>>>);
 
 #[derive(Debug)]
 struct Signal {
-    ring: watch::Sender<()>,
+    sender: watch::Sender<()>,
     waiting: usize,
 }
 
 impl AuthenticationNotifier {
     pub(super) fn watch(&self, name: &AuthenticationName) -> AuthenticationSubscriber {
-        let mut bells = self.bells();
-        let bell =
-            bells.entry(name.clone()).or_insert_with(|| Signal { ring: watch::Sender::new(()), waiting: 0 });
-        bell.waiting += 1;
-        AuthenticationSubscriber { heard: bell.ring.subscribe(), name: name.clone(), of: self.clone() }
+        let mut signals = self.signals();
+        let signal = signals
+            .entry(name.clone())
+            .or_insert_with(|| Signal { sender: watch::Sender::new(()), waiting: 0 });
+        signal.waiting += 1;
+        AuthenticationSubscriber { receiver: signal.sender.subscribe(), name: name.clone(), of: self.clone() }
     }
 
     pub(super) fn wake(&self, name: &AuthenticationName) {
-        if let Some(bell) = self.bells().get(name) {
-            bell.ring.send_replace(());
+        if let Some(signal) = self.signals().get(name) {
+            signal.sender.send_replace(());
         }
     }
 
     pub(super) fn wake_all(&self) {
-        for bell in self.bells().values() {
-            bell.ring.send_replace(());
+        for signal in self.signals().values() {
+            signal.sender.send_replace(());
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bells().is_empty()
+        self.signals().is_empty()
     }
 
-    fn bells(&self) -> MutexGuard<'_, HashMap<AuthenticationName, Signal>> {
+    fn signals(&self) -> MutexGuard<'_, HashMap<AuthenticationName, Signal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,7 +51,7 @@ impl AuthenticationNotifier {
 /// Sees every wake-up for one authentication since it was made or last asked.
 #[derive(Debug)]
 pub struct AuthenticationSubscriber {
-    heard: watch::Receiver<()>,
+    receiver: watch::Receiver<()>,
     name: AuthenticationName,
     of: AuthenticationNotifier,
 }
@@ -58,18 +59,18 @@ pub struct AuthenticationSubscriber {
 impl AuthenticationSubscriber {
     /// Ends at the next wake-up, or at once when one came since the last time.
     pub async fn woken(&mut self) {
-        // Its bell hangs as long as somebody waits, so that it cannot be gone.
-        let _ = self.heard.changed().await;
+        // The signal exists as long as a request waits on it.
+        let _ = self.receiver.changed().await;
     }
 }
 
 impl Drop for AuthenticationSubscriber {
     fn drop(&mut self) {
-        let mut bells = self.of.bells();
-        if let Some(bell) = bells.get_mut(&self.name) {
-            bell.waiting -= 1;
-            if bell.waiting == 0 {
-                bells.remove(&self.name);
+        let mut signals = self.of.signals();
+        if let Some(signal) = signals.get_mut(&self.name) {
+            signal.waiting -= 1;
+            if signal.waiting == 0 {
+                signals.remove(&self.name);
             }
         }
     }
@@ -102,7 +103,8 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_those_who_have_gone() {
         let named = AuthenticationNotifier::default();
-        let (one, same) = (named.watch(&name('a')), named.watch(&name('a')));
+        let one = named.watch(&name('a'));
+        let same = named.watch(&name('a'));
         drop(one);
         assert!(!named.is_empty());
         drop(same);

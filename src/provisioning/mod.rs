@@ -112,7 +112,7 @@ impl Provisioner {
             };
             self.act(&attempt, &token).await?;
         }
-        Ok(self.parts.store.next_wish(self.acts()).await?.unwrap_or(Timestamp::MAX))
+        Ok(self.parts.store.next_invitation(self.acts()).await?.unwrap_or(Timestamp::MAX))
     }
 
     fn acts(&self) -> bool {

@@ -27,7 +27,7 @@ pub(super) enum InvitationOutcome {
     Failed(Facts),
     /// The attempt failed for now.
     Again {
-        /// Whether upstream may have invited the user all the same.
+        /// True if upstream may have invited the user all the same.
         in_doubt: bool,
         /// Time of upstream's `Retry-After`.
         hint: Option<Duration>,

@@ -61,7 +61,7 @@ pub struct NewUser {
     pub password: SecretString,
     /// Number of computers that they may set up; upstream's default is 0.
     pub computers: Option<u64>,
-    /// Whether upstream tells them by e-mail.
+    /// True if upstream tells them by e-mail.
     pub send_email: Option<bool>,
 }
 

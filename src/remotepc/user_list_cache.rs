@@ -35,7 +35,7 @@ struct Last {
 pub struct User {
     /// Their name at `RemotePC`, as a rule their e-mail address.
     pub username: String,
-    /// Whether they may sign in.
+    /// True if they may sign in.
     pub active: bool,
     /// Number of computers that they may set up.
     pub allotted_computers: u64,

@@ -100,7 +100,7 @@ pub struct ResellerUser {
     /// Since when they have been there, if upstream says so in a way that can be read; `MM-DD-YYYY` on the wire, without a time zone.
     #[serde(default, deserialize_with = "read_date", serialize_with = "write_date")]
     pub created_date: Option<Date>,
-    /// Whether they may sign in.
+    /// True if they may sign in.
     #[serde(rename = "isActive", default, deserialize_with = "read_flag")]
     pub is_active: bool,
 }

@@ -10,7 +10,8 @@ use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::audit::{AUDIT_HEAD, FORGET_ENTRIES};
 use crate::domain::{Actor, AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page};
 
-/// What was done, by whom. An entry is begun before the deed: where a process dies over it, its outcome is `unknown`.
+/// Audit log. An entry is begun before the action: if the process ends during the action, its outcome stays
+/// `unknown`.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
     /// Begins entries, all or none. They are on disk when this returns.
@@ -29,9 +30,9 @@ pub trait AuditLog: Send + Sync {
 #[async_trait]
 impl<B: Backend> AuditLog for SqlStore<B> {
     async fn begin_entries(&self, entries: &[NewAuditEntry]) -> Result<(), StoreError> {
-        let rows = entries.iter().map(|it| {
-            let at = it.at.as_millisecond();
-            json!([it.id, at, it.who.id, it.who.name, it.action, it.whom, it.request_id])
+        let rows = entries.iter().map(|entry| {
+            let at = entry.at.as_millisecond();
+            json!([entry.id, at, entry.who.id, entry.who.name, entry.action, entry.whom, entry.request_id])
         });
         let rows: Vec<_> = rows.collect();
         let record = statement!(B, B::DIALECT.audit.record, json!(rows).to_string());
@@ -39,9 +40,9 @@ impl<B: Backend> AuditLog for SqlStore<B> {
     }
 
     async fn end_entries(&self, ends: &[AuditEnd]) -> Result<(), StoreError> {
-        let rows = ends.iter().map(|it| {
-            let detail = it.detail.as_ref().map(ToString::to_string);
-            json!([it.id, it.outcome, detail, it.at.as_millisecond()])
+        let rows = ends.iter().map(|end| {
+            let detail = end.detail.as_ref().map(ToString::to_string);
+            json!([end.id, end.outcome, detail, end.at.as_millisecond()])
         });
         let rows: Vec<_> = rows.collect();
         let end = statement!(B, B::DIALECT.audit.end, json!(rows).to_string());
@@ -98,7 +99,7 @@ impl<B: Backend> SqlStore<B> {
         let mut data = rows.iter().map(entry::<B>).collect::<Result<Vec<_>, _>>()?;
         let has_more = data.len() > limit;
         data.truncate(limit);
-        let last = data.last().map(|it| it.cursor);
+        let last = data.last().map(|entry| entry.cursor);
         let cursor = match filter.order {
             Order::Ascending { after } if !has_more => after.max(Cursor(head)),
             Order::Ascending { after } => last.unwrap_or(after),

@@ -21,26 +21,26 @@ use crate::domain::{
     Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, RawJson, Trust,
 };
 
-/// What became of an expectation that was said.
+/// Result of an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// The authentication now.
     pub authentication: Authentication,
-    /// Whether nobody had expected it before.
+    /// True if it was not expected before.
     pub new: bool,
     /// Events that had come before, and are offered now to endpoints that want only expected ones: the number of
     /// deliveries that this made. Nothing when no event had come before.
     pub offered: Option<u64>,
 }
 
-/// What a claim asks of an authentication.
+/// Conditions of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimTerms {
     /// Maximum time since its completion.
     pub within: Duration,
     /// Minimum trust of the event that completed it.
     pub min_trust: Trust,
-    /// Whether it has to have been expected.
+    /// True if it has to have been expected.
     pub expected: bool,
 }
 
@@ -59,22 +59,22 @@ impl EarlyExpectation {
     }
 }
 
-/// What became of a claim.
+/// Result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// This caller has it, and nobody else ever will.
+    /// Claimed by this caller. No other claim succeeds.
     Won(Box<Authentication>),
-    /// Somebody had it before.
+    /// Claimed before.
     Taken,
-    /// It was completed too long ago.
+    /// Completed too long ago.
     TooLate,
-    /// It has not come.
+    /// Not completed.
     Pending,
-    /// It did not come in time.
+    /// Expired.
     Expired,
     /// The event that completed it has less trust than is asked for, or it was not expected.
     InsufficientTrust,
-    /// Nobody has ever heard of it.
+    /// Neither expected nor seen.
     Unknown,
 }
 
@@ -83,7 +83,7 @@ pub enum Claimed {
 pub struct ExpiredBatch {
     /// The authentications.
     pub names: Vec<AuthenticationName>,
-    /// How many deliveries are owed for them.
+    /// Number of deliveries that are owed for them.
     pub deliveries: usize,
 }
 
@@ -102,7 +102,7 @@ pub trait AuthenticationStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Expected, StoreError>;
 
-    /// An authentication, if anybody expected it or it came.
+    /// Returns an authentication that is expected or has a callback.
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError>;
 
     /// Takes a completed authentication. Of all who ever try, on whatever replica, one wins.
@@ -113,7 +113,7 @@ pub trait AuthenticationStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
 
-    /// When the next expectation runs out, as far as nobody has looked at it yet.
+    /// Returns the time at which the next expectation expires.
     async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Ends expectations whose time is over, at most `most` of them, and stores the events that say so, in one
@@ -125,7 +125,7 @@ pub trait AuthenticationStore: Send + Sync {
         now: Timestamp,
     ) -> Result<ExpiredBatch, StoreError>;
 
-    /// The secret of that name: `made`, unless somebody has kept one before.
+    /// Returns the secret of that name; stores `made` if there is none.
     async fn shared_secret(&self, name: &'static str, made: SecretString)
     -> Result<SecretString, StoreError>;
 }
@@ -282,7 +282,7 @@ async fn find<B: Backend>(
     rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
 }
 
-/// Whether an authentication meets the terms of a claim about trust.
+/// Returns whether an authentication meets the terms of a claim about trust.
 fn is_trusted(found: &Authentication, terms: ClaimTerms) -> bool {
     found.trust.is_some_and(|trust| trust.reaches(terms.min_trust)) && (found.expected || !terms.expected)
 }
@@ -353,7 +353,7 @@ fn name_of<B: Backend>(row: &B::Row) -> Result<AuthenticationName, sqlx::Error> 
     })
 }
 
-/// Reads the row of [`AUTHENTICATION`]: nothing when nobody expected it and it did not come.
+/// Reads the row of [`AUTHENTICATION`]; `None` if it is neither expected nor has a callback.
 fn authentication<B: Backend>(
     row: &B::Row,
     name: &AuthenticationName,

@@ -1,4 +1,4 @@
-//! What differs between the engines, and the little that lets everything else be written once.
+//! Differences of the engines, and helpers for the code that is the same on both.
 
 use std::time::Duration;
 
@@ -54,15 +54,15 @@ pub trait Backend:
 {
     /// The statements whose text differs.
     const DIALECT: Dialect;
-    /// How a transaction begins that will write.
+    /// Begin of a transaction that writes.
     const BEGIN: &'static str;
-    /// How a transaction begins whose loss in a power cut would only mean that something is done twice.
+    /// Begin of a transaction whose loss in a power cut only repeats work.
     const BEGIN_ASYNC_COMMIT: &'static str;
 
-    /// Whether only one process can own a store, so that leases found at its start belong to nobody.
+    /// True if a store belongs to one process at a time, so that leases found at its start are stale.
     const SOLE_OWNER: bool;
 
-    /// What this engine must remember besides its connections.
+    /// State of the engine besides its connections.
     type Target: Send + Sync + std::fmt::Debug + 'static;
 
     /// Runs a command that has no parameters and gives no rows.
@@ -74,7 +74,7 @@ pub trait Backend:
     /// Makes a connection for writing.
     fn connect(target: &Self::Target) -> BoxFuture<'_, sqlx::Result<Self::Connection>>;
 
-    /// Whether a connection of this age may lead to a server that is no longer the one to use.
+    /// Returns whether a connection of this age may lead to a server that is no longer the one to use.
     fn is_outdated(target: &Self::Target, age: Duration) -> bool;
 
     /// Ends when all connections become outdated.
@@ -113,10 +113,10 @@ pub trait Backend:
     ) -> BoxFuture<'a, ()>;
 }
 
-/// How long one operation may take altogether. A store that is slower is away as far as callers are concerned.
+/// Maximum time for one operation. A slower store counts as unavailable.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What took longer than it may.
+/// Error of an operation that exceeded its time limit.
 pub(super) fn late(patience: Duration) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::TimedOut,

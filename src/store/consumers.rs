@@ -16,25 +16,25 @@ use crate::domain::{
     Consumer, ConsumerId, ConsumerName, Cursor, EXACT_LAG_LIMIT, Limit, RetainedRange, Seek, ServiceName,
 };
 
-/// How many consumers one owner may have.
+/// Maximum number of consumers of one owner.
 pub const MAX_CONSUMERS: i64 = 1_000;
 
 /// By how much the clocks of replicas may differ where a place is looked for by its time.
 const SKEW: Duration = Duration::from_mins(1);
 
-/// Why a consumer is where it was, or is not there.
+/// Reason why a consumer was not moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsumerError {
     /// Its owner has [`MAX_CONSUMERS`] already.
     TooMany,
-    /// There is no event at that cursor yet; this is the newest.
+    /// The cursor is beyond the newest event, which is this one.
     Beyond(Cursor),
 }
 
 /// Readers whose place is kept. They come to be when they are first used, before the oldest event.
 #[async_trait]
 pub trait ConsumerStore: Send + Sync {
-    /// Where a consumer stands.
+    /// Returns the cursor of a consumer.
     async fn consumer_place(
         &self,
         id: &ConsumerId,
@@ -124,7 +124,8 @@ impl<B: Backend> ConsumerStore for SqlStore<B> {
         let kept = self.kept().await?;
         with_deadline("read consumers", async {
             let read = || {
-                let (owner, after) = (text(owner), text(after));
+                let owner = text(owner);
+                let after = text(after);
                 statement!(B, CONSUMERS, owner, after, counted(), number(limit.get() + 1))
             };
             let rows = self.read(read).await?;
@@ -183,7 +184,8 @@ impl<B: Backend> SqlStore<B> {
     /// but for what the clocks of replicas differ by: so the neighbourhood is found by halving, and then read through.
     async fn before(&self, since: Timestamp, kept: RetainedRange) -> sqlx::Result<Cursor> {
         let early = since.checked_sub(SKEW).unwrap_or(Timestamp::MIN).as_millisecond();
-        let (mut low, mut high) = (kept.before_oldest().0, kept.newest.0.saturating_add(1));
+        let mut low = kept.before_oldest().0;
+        let mut high = kept.newest.0.saturating_add(1);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             let rows = self.read(|| statement!(B, EVENT_FROM, middle)).await?;
@@ -223,7 +225,15 @@ fn place<B: Backend>(id: &ConsumerId) -> Statement<B> {
 
 fn create<B: Backend>(id: &ConsumerId, at: Option<Cursor>, now: Timestamp) -> Statement<B> {
     let (owner, name) = key(id);
-    statement!(B, CREATE_CONSUMER, owner, name, at.map(|it| it.0), now.as_millisecond(), MAX_CONSUMERS)
+    statement!(
+        B,
+        CREATE_CONSUMER,
+        owner,
+        name,
+        at.map(|cursor| cursor.0),
+        now.as_millisecond(),
+        MAX_CONSUMERS
+    )
 }
 
 fn consumer<B: Backend>(row: &B::Row, kept: RetainedRange) -> sqlx::Result<Consumer> {

@@ -86,16 +86,17 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
         let rows = Value::Array(settlements.iter().map(settlement_row).collect()).to_string();
-        let telling = !observed.is_empty() || settlements.iter().any(|it| it.notice.is_some());
+        let telling =
+            !observed.is_empty() || settlements.iter().any(|settlement| settlement.notice.is_some());
         with_deadline("settle deliveries", async {
             // What is told to others has to be on disk; that an attempt was made need not be.
             let begin = if telling { B::BEGIN } else { B::BEGIN_ASYNC_COMMIT };
             let mut tx = self.db.dispatch.begin(begin).await?;
             let mut settled = Settled::default();
             let mut notices = Vec::new();
-            // Endpoints before deliveries, as everybody does who touches both; whoever appends comes last.
-            for it in observed {
-                note::<B>(&mut tx, it, &mut settled, &mut notices).await?;
+            // Rows of endpoints are locked before rows of deliveries everywhere; appends come last.
+            for outcome in observed {
+                note::<B>(&mut tx, outcome, &mut settled, &mut notices).await?;
             }
             let kept =
                 B::rows(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
@@ -106,8 +107,8 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
                 B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.count_attempts, rows)).await?;
             }
             B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.record_attempts, rows)).await?;
-            let ours = settlements.iter().filter(|it| kept.contains(&it.delivery));
-            notices.extend(ours.filter_map(|it| it.notice.clone()));
+            let ours = settlements.iter().filter(|settlement| kept.contains(&settlement.delivery));
+            notices.extend(ours.filter_map(|settlement| settlement.notice.clone()));
             if !notices.is_empty() {
                 settled.owed = self.append_within(&mut tx, &notices, now).await?.deliveries;
             }
@@ -132,43 +133,43 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
 /// Keeps what was observed of an endpoint, and does what follows from it.
 async fn note<B: Backend>(
     tx: &mut Transaction<'_, B>,
-    it: &EndpointOutcome,
+    outcome: &EndpointOutcome,
     settled: &mut Settled,
     notices: &mut Vec<NewEvent>,
 ) -> Result<(), sqlx::Error> {
-    let id = || it.endpoint.to_string();
-    if let Some(notice) = &it.succeeded {
+    let id = || outcome.endpoint.to_string();
+    if let Some(notice) = &outcome.succeeded {
         if B::run(tx.connection(), statement!(B, END_HOLD, id())).await? > 0 {
-            settled.released.push(it.endpoint.clone());
+            settled.released.push(outcome.endpoint.clone());
             notices.push(notice.clone());
         } else {
             B::run(tx.connection(), statement!(B, RESET_FAILURES, id())).await?;
         }
     }
-    let mut disabling = it.gone.as_ref();
-    if it.failures > 0 {
-        let disable_by = it.given_up.as_ref().map_or(Timestamp::MIN, |(by, _)| *by);
-        let probe_at = it.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
+    let mut disabling = outcome.gone.as_ref();
+    if outcome.failures > 0 {
+        let disable_by = outcome.given_up.as_ref().map_or(Timestamp::MIN, |(by, _)| *by);
+        let probe_at = outcome.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
         let blame = statement!(
             B,
             RECORD_FAILURES,
             id(),
-            i64::try_from(it.failures).unwrap_or(i64::MAX),
-            it.at.as_millisecond(),
+            i64::try_from(outcome.failures).unwrap_or(i64::MAX),
+            outcome.at.as_millisecond(),
             i64::try_from(HELD_BACK_AFTER).unwrap_or(i64::MAX),
             probe_at.as_millisecond(),
-            stretch_ends(it.at, disable_by).as_millisecond(),
+            stretch_ends(outcome.at, disable_by).as_millisecond(),
         );
         let rows = B::rows(tx.connection(), blame).await?;
         let since = rows.first().map(|row| column::<B, i64>(row, "failing_since")).transpose()?;
-        let given_up = it.given_up.as_ref();
+        let given_up = outcome.given_up.as_ref();
         let given_up = given_up.filter(|(by, _)| since.is_some_and(|since| since <= by.as_millisecond()));
         disabling = disabling.or(given_up.map(|(_, disabling)| disabling));
     }
     if let Some(DisableRequest { reason, notice }) = disabling {
         let disable = statement!(B, DISABLE_BY_RULE, id(), reason.clone());
         if B::run(tx.connection(), disable).await? > 0 {
-            settled.disabled.push(it.endpoint.clone());
+            settled.disabled.push(outcome.endpoint.clone());
             notices.push(notice.clone());
         }
     }
@@ -217,22 +218,22 @@ fn leases(
     leases.collect()
 }
 
-/// Those settlements whose leases had ended otherwise.
+/// Settlements whose lease was lost, as JSON.
 fn lost_rows(settlements: &[Settlement], kept: &HashSet<DeliveryId>) -> String {
-    let lost = settlements.iter().filter(|it| !kept.contains(&it.delivery));
+    let lost = settlements.iter().filter(|settlement| !kept.contains(&settlement.delivery));
     Value::Array(lost.map(settlement_row).collect()).to_string()
 }
 
 /// The columns that `settle` and `record_attempts` read, in their order.
-fn settlement_row(it: &Settlement) -> Value {
-    let (state, due, settled) = match it.verdict {
-        Verdict::Succeeded => (DeliveryState::Succeeded, None, Some(it.at)),
-        Verdict::Exhausted => (DeliveryState::Exhausted, None, Some(it.at)),
+fn settlement_row(settlement: &Settlement) -> Value {
+    let (state, due, settled) = match settlement.verdict {
+        Verdict::Succeeded => (DeliveryState::Succeeded, None, Some(settlement.at)),
+        Verdict::Exhausted => (DeliveryState::Exhausted, None, Some(settlement.at)),
         Verdict::RetryAt(then) | Verdict::Gone(then) => (DeliveryState::Pending, Some(then), None),
-        Verdict::Released => (DeliveryState::Pending, Some(it.at), None),
+        Verdict::Released => (DeliveryState::Pending, Some(settlement.at), None),
     };
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
-    let (seen_at, status, error, elapsed, response) = match &it.report {
+    let (seen_at, status, error, elapsed, response) = match &settlement.report {
         Some(AttemptReport { at, status, error, elapsed, response, .. }) => {
             // PostgreSQL's text holds no NUL, and a receiver may send one.
             let response = response.replace('\0', "\u{fffd}");
@@ -241,7 +242,20 @@ fn settlement_row(it: &Settlement) -> Value {
         None => (None, None, None, None, None),
     };
     let elapsed = elapsed.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
-    let counts = u8::from(it.report.is_some());
-    let (due, settled) = (millis(due), millis(settled));
-    json!([it.delivery.0, it.token, state, counts, due, settled, seen_at, status, error, elapsed, response])
+    let counts = u8::from(settlement.report.is_some());
+    let due = millis(due);
+    let settled = millis(settled);
+    json!([
+        settlement.delivery.0,
+        settlement.token,
+        state,
+        counts,
+        due,
+        settled,
+        seen_at,
+        status,
+        error,
+        elapsed,
+        response
+    ])
 }

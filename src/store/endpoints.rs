@@ -14,7 +14,7 @@ use crate::domain::{
     Sending,
 };
 
-/// Why an endpoint is disabled whose declaration is gone; when it comes back it is enabled again.
+/// Reason of an endpoint whose declaration is gone. It is enabled again when the declaration returns.
 const UNDECLARED: &str = "no longer declared in the configuration";
 
 #[async_trait]
@@ -22,12 +22,12 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
     async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError> {
         with_deadline("store the declared endpoints", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
-            for Declaration { id, settings: it } in declared {
-                let upsert = settings(statement!(B, DECLARE, id.to_string()), it);
+            for Declaration { id, settings: declared_settings } in declared {
+                let upsert = settings(statement!(B, DECLARE, id.to_string()), declared_settings);
                 let upsert = bind!(B, upsert, now.as_millisecond(), UNDECLARED.to_owned());
                 B::run(tx.connection(), upsert).await?;
             }
-            let names: Vec<_> = declared.iter().map(|it| &it.settings.name).collect();
+            let names: Vec<_> = declared.iter().map(|declaration| &declaration.settings.name).collect();
             let gone = statement!(
                 B,
                 B::DIALECT.endpoints.undeclare,
@@ -61,21 +61,21 @@ impl<B: Backend> EndpointStore for SqlStore<B> {
     }
 }
 
-/// Adds all that somebody decides about an endpoint, in the order of [`settings_columns!`].
+/// Binds all settings of an endpoint, in the order of [`settings_columns!`].
 ///
 /// [`settings_columns!`]: super::statements::endpoints
-pub(super) fn settings<B: Backend>(query: Statement<B>, it: &EndpointSettings) -> Statement<B> {
-    let sending = &it.sending;
+pub(super) fn settings<B: Backend>(query: Statement<B>, endpoint: &EndpointSettings) -> Statement<B> {
+    let sending = &endpoint.sending;
     bind!(
         B,
         query,
-        it.name.to_string(),
-        String::from(it.url.clone()),
-        it.secret.reveal().expose_secret().to_owned(),
-        json!(it.types).to_string(),
-        json!(it.services).to_string(),
-        it.format.as_str().to_owned(),
-        it.expected_only,
+        endpoint.name.to_string(),
+        String::from(endpoint.url.clone()),
+        endpoint.secret.reveal().expose_secret().to_owned(),
+        json!(endpoint.types).to_string(),
+        json!(endpoint.services).to_string(),
+        endpoint.format.as_str().to_owned(),
+        endpoint.expected_only,
         sending.headers.reveal().expose_secret().to_owned(),
         sending.schedule.as_ref().map(|schedule| json!(schedule).to_string()),
         sending.timeout.map(|timeout| HumanDuration::from(timeout).to_string()),

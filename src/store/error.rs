@@ -1,17 +1,17 @@
-//! What can go wrong with a store, told so that an operator knows what to do.
+//! Errors of a store, with advice for operators.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a store did not do what it was asked.
+/// Error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, read or written now; later it may.
+    /// The store cannot be reached, read or written now.
     #[error("failed to {doing}: {source}")]
     Unavailable {
-        /// What was tried.
+        /// Operation.
         doing: &'static str,
-        /// What the engine said.
+        /// Error of the engine.
         source: Engine,
     },
     /// Another process has the SQLite file.
@@ -26,7 +26,7 @@ pub enum StoreError {
         /// The other process.
         owner: String,
     },
-    /// It cannot be opened.
+    /// The store cannot be opened.
     #[error("failed to {what} {place}: {cause}; {remedy}")]
     Unopened {
         /// The operation.
@@ -38,7 +38,7 @@ pub enum StoreError {
         /// The thing to do.
         remedy: String,
     },
-    /// It holds something that this program cannot have written.
+    /// The store holds a value that this program cannot have written.
     #[error("failed to read the store: {0}")]
     Corrupt(String),
     /// Its schema was made by a newer program.
@@ -47,9 +47,9 @@ pub enum StoreError {
          run the newer remgate that made it, or restore a backup from before"
     )]
     NewerSchema {
-        /// What was found.
+        /// Version of the schema.
         found: i64,
-        /// What is known.
+        /// Newest version that this program knows.
         known: i64,
     },
     /// A migration failed; nothing of it remains.
@@ -69,7 +69,7 @@ impl StoreError {
     }
 }
 
-/// What an engine said. Wraps its error so that no other room depends on the SQL library.
+/// Error of an engine. Wraps the error of the SQL library, so that no other module depends on it.
 #[derive(Debug)]
 pub struct Engine(pub(super) sqlx::Error);
 

@@ -18,7 +18,7 @@ use crate::domain::{
     Order, Page, RetainedRange, ServiceName, Uaid,
 };
 
-/// What makes two new events the same.
+/// Key by which two new events are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     /// About an authentication: said once.
@@ -153,7 +153,7 @@ impl<B: Backend> SqlStore<B> {
     }
 }
 
-/// What the rows of an append say.
+/// Reads the rows of an append.
 fn appended<B: Backend>(
     rows: &[B::Row],
     events: &[NewEvent],
@@ -161,7 +161,8 @@ fn appended<B: Backend>(
     distinct: &[(&NewEvent, i64)],
     lease: Option<&InitialLease>,
 ) -> Result<Appended, sqlx::Error> {
-    let (mut known, mut owed) = (HashMap::new(), Vec::new());
+    let mut known = HashMap::new();
+    let mut owed = Vec::new();
     for row in rows {
         match column::<B, Option<i64>>(row, "delivery")? {
             None => known.extend([stored_row::<B>(row)?]),
@@ -172,8 +173,8 @@ fn appended<B: Backend>(
     Ok(Appended { events: answers(events, keys, &known)?, deliveries: owed.len(), leases })
 }
 
-/// Where the reader stands after this page. Read to the end forwards, it has seen all that there was when it asked,
-/// also what the filter left out: so the next look need not go through that again.
+/// Returns the cursor after a page. At the end of an ascending list it is the newest cursor at the time of the read,
+/// so that events which the filter left out are not read again.
 fn place_after(order: Order, last: Option<&Event>, has_more: bool, head: Cursor) -> Cursor {
     match (order, last) {
         (Order::Ascending { after }, _) if !has_more => after.max(head),

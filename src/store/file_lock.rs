@@ -27,7 +27,7 @@ pub(super) struct FileLock(File);
 pub(super) enum LockError {
     /// Another process has it.
     Held {
-        /// What that process has written into the lock file.
+        /// Text of the other process in the lock file.
         owner: String,
     },
     /// The lock file cannot be used.
@@ -64,7 +64,8 @@ impl FileLock {
     /// Writes into the file which process has the lock.
     fn signed(mut file: File) -> io::Result<Self> {
         let node = rustix::system::uname();
-        let (process, host) = (std::process::id(), node.nodename().to_string_lossy());
+        let process = std::process::id();
+        let host = node.nodename().to_string_lossy();
         file.set_len(0)?;
         write!(file, "process {process} on {host}")?;
         Ok(Self(file))

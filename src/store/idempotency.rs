@@ -12,17 +12,17 @@ use super::statements::idempotency::{
     BEGIN_REQUEST, BEGUN_REQUEST, FINISH_REQUEST, FORGET_OLD_REQUESTS, FORGET_REQUEST,
 };
 
-/// How long an answer is kept.
+/// Time for which an answer is stored.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// A request that names itself, so that its repetition can be told.
 #[derive(Debug, Clone)]
 pub struct IdempotentRequest {
-    /// Whose names these are: two callers may use the same.
+    /// Owner of the key. Two callers may use the same key.
     pub scope: String,
     /// The name that the caller gave it.
     pub key: String,
-    /// What it asks for. Made by whoever knows which parts of it matter and which must not be kept.
+    /// Fingerprint of the request, made of the parts that matter and may be stored.
     pub fingerprint: String,
     /// After so long without an answer the process that began is taken for dead, and the same request may begin again.
     pub dead_after: Duration,
@@ -45,23 +45,23 @@ pub struct StoredResponse {
     pub body: String,
 }
 
-/// Whether a request is to be done.
+/// True if a request is to be done.
 #[derive(Debug)]
 pub enum BeginOutcome {
-    /// It is the first of its name.
+    /// First request with the key.
     First(IdempotencyLease),
-    /// It was answered.
+    /// Answered before.
     Answered(StoredResponse),
-    /// It is being done.
+    /// Under way.
     Running,
     /// Its name belongs to another request.
     Different,
 }
 
-/// Requests that must not be done twice. A name is remembered for 24 hours.
+/// Requests that must not be made twice. A key is remembered for 24 hours.
 ///
-/// Whoever begins and then dies leaves a request without an answer. After a while the same request may begin again: it
-/// cannot be known how far it came.
+/// A process that ends during a request leaves it without an answer. After a while the same request may begin again:
+/// its progress is unknown.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync {
     /// Begins a request, unless there is one of that name.
@@ -97,7 +97,7 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
             }
             let rows = B::rows(tx.connection(), statement!(B, BEGUN_REQUEST, scope, key)).await?;
             tx.commit().await?;
-            // It was forgotten in this very moment: whoever asks again will begin it.
+            // The row was pruned at this moment; a repetition begins anew.
             rows.first().map_or(Ok(BeginOutcome::Running), |row| begun::<B>(row, &fingerprint))
         })
         .await?;
@@ -109,7 +109,8 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
 
     async fn finish(&self, ticket: &IdempotencyLease, answer: &StoredResponse) -> Result<(), StoreError> {
         let IdempotencyLease { scope, key, begun } = ticket.clone();
-        let (begun, status) = (begun.as_millisecond(), i64::from(answer.status));
+        let begun = begun.as_millisecond();
+        let status = i64::from(answer.status);
         let finish = statement!(B, FINISH_REQUEST, scope, key, begun, status, answer.body.clone());
         self.run_alone("keep an answer", finish).await
     }
@@ -133,7 +134,7 @@ fn begun<B: Backend>(row: &B::Row, fingerprint: &str) -> Result<BeginOutcome, sq
 }
 
 impl<B: Backend> SqlStore<B> {
-    /// A few at a time, whenever somebody begins: that is as often as they come to be.
+    /// Prunes a few rows whenever a request begins, which is as often as rows are added.
     async fn forget_old(&self, before: i64) {
         let forget = statement!(B, FORGET_OLD_REQUESTS, before);
         if let Err(e) = self.run_alone("forget old requests", forget).await {

@@ -1,4 +1,4 @@
-//! Keys to the internal door: recognised by their digest, asked for with every request.
+//! API keys: recognised by their digest, asked for with every request.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -113,7 +113,8 @@ impl<B: Backend> KeyStore for SqlStore<B> {
 }
 
 impl LastAdminKey {
-    /// Whether a removal may leave these admin keys. What is left must not be a door that nobody can open any more.
+    /// Returns whether a removal may leave these admin keys. An internal listener that no key opens any more is
+    /// refused.
     fn may_leave(self, rest: AdminKeys) -> bool {
         match rest {
             AdminKeys::Valid => true,
@@ -145,7 +146,7 @@ fn lacks_table(e: &sqlx::Error) -> bool {
     e.code().as_deref() == Some("42P01") || e.message().starts_with("no such table")
 }
 
-/// What the rows of `ADMIN_KEYS` mean, but for the one of `without`.
+/// State of the admin keys by the rows of `ADMIN_KEYS`, without the key `without`.
 fn judged<B: Backend>(
     rows: &[B::Row],
     without: Option<&KeyId>,

@@ -14,14 +14,14 @@ use crate::domain::{
     EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointName, EndpointSettings, Health,
 };
 
-/// Why an endpoint is as it was.
+/// Reason why an endpoint was not changed.
 #[derive(Debug)]
 pub enum EditError {
-    /// There is none of that id.
+    /// No endpoint has the id.
     Missing,
     /// Another has that name.
     NameTaken(EndpointName),
-    /// It does not allow this.
+    /// The endpoint does not allow the change.
     Refused(EndpointName, EditRefusal),
 }
 
@@ -46,7 +46,7 @@ pub trait EndpointManagement: Send + Sync {
     ) -> Result<Result<Endpoint, EditError>, StoreError>;
 }
 
-/// Why an endpoint is disabled that has much to cancel before it goes.
+/// Reason of an endpoint that is disabled while its many deliveries are cancelled before its removal.
 const GOING: &str = "it is being removed";
 
 #[async_trait]
@@ -54,16 +54,16 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
     async fn create_endpoint(
         &self,
         id: &EndpointId,
-        it: &EndpointSettings,
+        new: &EndpointSettings,
         now: Timestamp,
     ) -> Result<Result<Endpoint, EditError>, StoreError> {
         with_deadline("make an endpoint", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
-            let insert = settings(statement!(B, CREATE, id.to_string()), it);
+            let insert = settings(statement!(B, CREATE, id.to_string()), new);
             let insert = bind!(B, insert, now.as_millisecond());
             if B::run(tx.connection(), insert).await? == 0 {
                 tx.commit().await?;
-                return Ok(Err(EditError::NameTaken(it.name.clone())));
+                return Ok(Err(EditError::NameTaken(new.name.clone())));
             }
             let made = hold(&mut tx, id).await?.ok_or(sqlx::Error::RowNotFound)?;
             tx.commit().await?;
@@ -83,16 +83,16 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
         }
         with_deadline("change an endpoint", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
-            let it = match permitted(&mut tx, id, edit).await? {
-                Ok(it) => it,
+            let endpoint = match permitted(&mut tx, id, edit).await? {
+                Ok(endpoint) => endpoint,
                 Err(unedited) => {
                     tx.commit().await?;
                     return Ok(Err(unedited));
                 }
             };
-            match rewrite(&mut tx, &it).await {
-                Ok(()) => tx.commit().await.map(|()| Ok(it)),
-                Err(e) if is_taken(&e) => Ok(Err(EditError::NameTaken(it.settings.name))),
+            match rewrite(&mut tx, &endpoint).await {
+                Ok(()) => tx.commit().await.map(|()| Ok(endpoint)),
+                Err(e) if is_taken(&e) => Ok(Err(EditError::NameTaken(endpoint.settings.name))),
                 Err(e) => Err(e),
             }
         })
@@ -108,7 +108,7 @@ impl<B: Backend> SqlStore<B> {
     ) -> Result<Result<Endpoint, EditError>, StoreError> {
         let removed = loop {
             match with_deadline("remove an endpoint", self.remove_some(id, now)).await? {
-                Ok((it, true)) => break it,
+                Ok((endpoint, true)) => break endpoint,
                 Ok((_, false)) => {}
                 Err(unedited) => return Ok(Err(unedited)),
             }
@@ -134,8 +134,8 @@ impl<B: Backend> SqlStore<B> {
         now: Timestamp,
     ) -> sqlx::Result<Result<(Endpoint, bool), EditError>> {
         let mut tx = self.db.rest.begin(B::BEGIN).await?;
-        let mut it = match permitted(&mut tx, id, &EndpointEdit::Remove).await? {
-            Ok(it) => it,
+        let mut endpoint = match permitted(&mut tx, id, &EndpointEdit::Remove).await? {
+            Ok(endpoint) => endpoint,
             Err(unedited) => {
                 tx.commit().await?;
                 return Ok(Err(unedited));
@@ -143,12 +143,12 @@ impl<B: Backend> SqlStore<B> {
         };
         cancel(&mut tx, id, now).await?;
         let removed = B::run(tx.connection(), statement!(B, REMOVE, id.to_string())).await? > 0;
-        if !removed && it.enabled {
-            (it.enabled, it.disabled_reason) = (false, Some(GOING.to_owned()));
-            rewrite(&mut tx, &it).await?;
+        if !removed && endpoint.enabled {
+            (endpoint.enabled, endpoint.disabled_reason) = (false, Some(GOING.to_owned()));
+            rewrite(&mut tx, &endpoint).await?;
         }
         tx.commit().await?;
-        Ok(Ok((it, removed)))
+        Ok(Ok((endpoint, removed)))
     }
 }
 
@@ -163,27 +163,27 @@ async fn permitted<B: Backend>(
     id: &EndpointId,
     edit: &EndpointEdit,
 ) -> sqlx::Result<Result<Endpoint, EditError>> {
-    let Some(mut it) = hold(tx, id).await? else { return Ok(Err(EditError::Missing)) };
-    Ok(match it.edit(edit) {
-        Ok(()) => Ok(it),
-        Err(refusal) => Err(EditError::Refused(it.settings.name, refusal)),
+    let Some(mut endpoint) = hold(tx, id).await? else { return Ok(Err(EditError::Missing)) };
+    Ok(match endpoint.edit(edit) {
+        Ok(()) => Ok(endpoint),
+        Err(refusal) => Err(EditError::Refused(endpoint.settings.name, refusal)),
     })
 }
 
-async fn rewrite<B: Backend>(tx: &mut Transaction<'_, B>, it: &Endpoint) -> sqlx::Result<()> {
-    let Health { failures, failing_since, probe_at } = it.health;
-    let update = settings(statement!(B, UPDATE_ENDPOINT, it.id.to_string()), &it.settings);
-    let previous = it.previous_secret.as_ref();
+async fn rewrite<B: Backend>(tx: &mut Transaction<'_, B>, endpoint: &Endpoint) -> sqlx::Result<()> {
+    let Health { failures, failing_since, probe_at } = endpoint.health;
+    let update = settings(statement!(B, UPDATE_ENDPOINT, endpoint.id.to_string()), &endpoint.settings);
+    let previous = endpoint.previous_secret.as_ref();
     let update = bind!(
         B,
         update,
-        previous.map(|it| it.secret.reveal().expose_secret().to_owned()),
-        previous.map(|it| it.until.as_millisecond()),
+        previous.map(|previous| previous.secret.reveal().expose_secret().to_owned()),
+        previous.map(|previous| previous.until.as_millisecond()),
         i64::try_from(failures).unwrap_or(i64::MAX),
         failing_since.map(Timestamp::as_millisecond),
         probe_at.map(Timestamp::as_millisecond),
-        it.enabled,
-        it.disabled_reason.clone(),
+        endpoint.enabled,
+        endpoint.disabled_reason.clone(),
     );
     B::run(tx.connection(), update).await.map(drop)
 }
@@ -197,7 +197,7 @@ async fn cancel<B: Backend>(
     B::run(tx.connection(), cancel).await
 }
 
-/// Whether a name was taken, which is the only thing that has to be unique here.
+/// Returns whether a name was taken, which is the only thing that has to be unique here.
 fn is_taken(e: &sqlx::Error) -> bool {
     matches!(e, sqlx::Error::Database(e) if e.is_unique_violation())
 }

@@ -24,7 +24,7 @@ pub(super) async fn is_current<C: Migrate + Connection>(
     Ok(current)
 }
 
-/// What a failed run means to an operator.
+/// Turns the failure of a migration into an error for operators.
 pub(super) fn failed(migrator: &Migrator) -> impl Fn(MigrateError) -> StoreError {
     let known = migrator.iter().map(|m| m.version).max().unwrap_or_default();
     move |e| match e {

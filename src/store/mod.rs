@@ -1,7 +1,7 @@
 //! Everything at rest: events, endpoints, deliveries, keys, on SQLite or PostgreSQL.
 //!
-//! A method is one operation of the domain and one transaction; no transaction leaves this room. The rest of the
-//! house sees the traits below and never learns which engine answers. Nothing here calls another service or decides
+//! A method is one operation of the domain and one transaction; no transaction leaves this module. The rest of the
+//! crate sees the traits below and never learns which engine answers. Nothing here calls another service or decides
 //! when to try again.
 
 mod audit;
@@ -92,20 +92,20 @@ impl<T> Store for T where
 pub struct InitialLease {
     /// Proves it.
     pub token: LeaseToken,
-    /// How long.
+    /// End of the lease.
     pub until: Timestamp,
     /// For these endpoints nothing is leased.
     pub except: Vec<EndpointId>,
 }
 
-/// What became of the events that one commit was asked to store.
+/// Result of an append.
 #[derive(Debug, Clone)]
 pub struct Appended {
     /// For each event that was given, in order: the id under which it is known.
     pub events: Vec<Recorded>,
-    /// How many deliveries are now owed for them.
+    /// Number of deliveries that are owed for them.
     pub deliveries: usize,
-    /// Those of them that were leased at once.
+    /// Deliveries that were leased in the same commit.
     pub leases: Vec<Lease>,
 }
 
@@ -114,7 +114,7 @@ pub struct Appended {
 pub struct Recorded {
     /// Its id.
     pub id: EventId,
-    /// Whether it had not been seen before.
+    /// True if it had not been seen before.
     pub new: bool,
 }
 
@@ -134,7 +134,7 @@ pub trait EventStore: Send + Sync {
     /// One page. A reader that follows its cursors sees every event once and in order.
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
 
-    /// What is kept of all the events there ever were.
+    /// Range of the stored events.
     async fn kept(&self) -> Result<KeptEvents, StoreError>;
 
     /// One event, if it is there.
@@ -146,7 +146,7 @@ pub trait EventStore: Send + Sync {
 pub struct Declaration {
     /// The id it gets when its name is new.
     pub id: EndpointId,
-    /// What the configuration says of it.
+    /// Settings in the configuration.
     pub settings: EndpointSettings,
 }
 
@@ -159,7 +159,7 @@ pub trait EndpointStore: Send + Sync {
     /// All endpoints, by name.
     async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;
 
-    /// Those of these endpoints that are there.
+    /// Returns the endpoints with these ids that exist.
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
 }
 
@@ -167,33 +167,33 @@ pub trait EndpointStore: Send + Sync {
 /// may be probed if its deliveries are held back.
 #[derive(Debug, Clone)]
 pub struct Due {
-    /// Which endpoint.
+    /// Endpoint.
     pub endpoint: Endpoint,
-    /// When something is due for it.
+    /// Time of the next due delivery.
     pub at: Timestamp,
 }
 
-/// How many deliveries of one endpoint are wanted.
+/// Request to lease deliveries of one endpoint.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Which endpoint.
+    /// Endpoint.
     pub endpoint: EndpointId,
     /// At most so many.
     pub count: u32,
     /// Until when they are ours.
     pub until: Timestamp,
-    /// What proves it.
+    /// Lease token.
     pub token: LeaseToken,
     /// As a probe of an endpoint that is held back, the next of which may come then: only one process gets it.
     pub probe: Option<Timestamp>,
 }
 
-/// What took effect.
+/// Effects of a batch of settlements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Those whose lease was still ours.
+    /// Number of settlements whose lease was held.
     pub kept: u64,
-    /// Those whose lease somebody else holds by now.
+    /// Number of settlements whose lease was lost.
     pub lost: u64,
     /// Endpoints whose deliveries are no longer held back.
     pub released: Vec<EndpointId>,
@@ -201,7 +201,7 @@ pub struct Settled {
     pub disabled: Vec<EndpointId>,
     /// The events of our own that were stored.
     pub announced: Vec<EventType>,
-    /// How many deliveries these owe.
+    /// Number of deliveries that are owed for the events.
     pub owed: usize,
 }
 
@@ -223,45 +223,45 @@ pub trait DeliveryStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Settled, StoreError>;
 
-    /// How many deliveries are open.
+    /// Number of open deliveries.
     async fn pending(&self) -> Result<i64, StoreError>;
 }
 
-/// What the store knows of a key that somebody presents.
+/// Stored key that a request presents.
 #[derive(Debug, Clone)]
 pub struct PresentedKey {
-    /// Whether there are admin keys, good or expired: then the door is locked.
+    /// True if there are admin keys, good or expired: then a key is required.
     pub locked: bool,
     /// The key, if there is such a one. It may have expired.
     pub key: Option<ApiKey>,
 }
 
-/// What the last stored admin key means where it is stored.
+/// Effect of removing the last stored admin key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdminKey {
-    /// There is another key, in the configuration.
+    /// Another admin key is in the configuration.
     IsNotAll,
-    /// Without it the door stands open, to this machine.
+    /// Without it the listener is open to this machine.
     Opens,
-    /// Without it nobody can come in.
+    /// No admin key is left, and the listener still requires one.
     LocksOut,
 }
 
-/// What became of a wish to remove a key.
+/// Result of removing a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It opens nothing any more.
+    /// Removed.
     Done {
-        /// Whether it was the last admin key in the store.
+        /// True if it was the last admin key in the store.
         last_admin: bool,
     },
-    /// There is none.
+    /// No key has the id.
     Unknown,
-    /// It stays: without it only these admin keys would be left, and nobody could come in.
+    /// Not removed: only these admin keys would be left, and no caller could authenticate.
     LastAdminKey(AdminKeys),
 }
 
-/// Keys to the internal door.
+/// API keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Stores a new key, which is recognised by its digest.
@@ -273,13 +273,13 @@ pub trait KeyStore: Send + Sync {
     /// One key, if it is there.
     async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
 
-    /// What is known of a key that is presented with a request, or of a request without one.
+    /// Returns the stored key of a request, or the state of the admin keys for a request without one.
     async fn presented_key(&self, digest: Option<&KeyDigest>) -> Result<PresentedKey, StoreError>;
 
-    /// Whether there are admin keys.
+    /// Returns whether there are admin keys.
     async fn admin_keys(&self, now: Timestamp) -> Result<AdminKeys, StoreError>;
 
-    /// Removes a key, unless that would leave a door that nobody can open.
+    /// Removes a key, unless no caller could authenticate any more.
     async fn remove_key(&self, id: &KeyId, now: Timestamp, last: LastAdminKey)
     -> Result<Removal, StoreError>;
 
@@ -303,7 +303,7 @@ pub trait Upkeep: Send + Sync {
     async fn close(&self);
 }
 
-/// Where a store is.
+/// Location of a store.
 #[derive(Debug, Clone)]
 pub enum Location {
     /// One file, made when it is not there.

@@ -138,7 +138,7 @@ async fn listen_until_lost(primary: &Primary, process: &str, notifier: &Notifier
     }
 }
 
-/// Whether the listener's server takes writes: only that one announces anything.
+/// Returns whether the listener's server takes writes: only that one announces anything.
 async fn is_primary(listener: &mut PgListener) -> sqlx::Result<bool> {
     let query =
         "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean)";
@@ -160,13 +160,13 @@ impl SqlStore<Postgres> {
         let what = "the schema to be brought up to date; another process may hold the lock of the migrations";
         log_waiting(what, migrating).await.map_err(migrations::failed(&migrations::POSTGRES))?;
         conn.close().await.map_err(&connecting)?;
-        let lane = || WriteConnection::new(Arc::clone(&primary));
+        let writer = || WriteConnection::new(Arc::clone(&primary));
         let db = Connections {
             readers: pool(READERS, &primary),
             dispatch_readers: pool(DISPATCH_READERS, &primary),
-            append: lane(),
-            dispatch: lane(),
-            rest: lane(),
+            append: writer(),
+            dispatch: writer(),
+            rest: writer(),
             target: Arc::clone(&primary),
         };
         Ok(Self::new(db, process))
@@ -217,9 +217,9 @@ pub(super) async fn connect_read_only(url: &PostgresUrl) -> Result<PgConnection,
 /// A connection for reading that lay idle for so long is asked first whether its server is the primary.
 const CHECK_AFTER: Duration = Duration::from_millis(500);
 const READERS: u32 = 8;
-/// How many may read for dispatch at once.
+/// Maximum number of reads for dispatch at once.
 const DISPATCH_READERS: u32 = 2;
-/// How long to wait for a connection.
+/// Maximum time to wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The payload by which a trigger announces that settings of an endpoint have changed.
 const ENDPOINTS: &str = "endpoints";

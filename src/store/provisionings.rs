@@ -1,4 +1,4 @@
-//! Whom the provisioning rule invites: who asked for it, who is acting on it, and what came of it.
+//! Invitation requests of the provisioning rule: their origin, lease and outcome.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,27 +9,28 @@ use super::backend::{Backend, Statement, bind, statement, with_deadline};
 use super::events::{event, uaid};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::provisionings::{
-    BEGIN_RULE, DROP_OFFERS, END_RULE, END_WISH, FORGET_WISHES, LEASE_WISH, MOVE_RULE, NEXT_WISH, OFFERS,
-    RULE_PLACE, WISH,
+    BEGIN_RULE, DROP_OFFERS, END_RULE, END_WISH, FORGET_WISHES, INVITATION, LEASE_WISH, MOVE_RULE, NEXT_WISH,
+    OFFERS, RULE_PLACE,
 };
 use super::write_connection::Transaction;
 use crate::domain::{
     AuthenticationName, Cursor, Event, InvitationRequest, LeaseToken, ProvisioningAttempt, ProvisioningEnd,
 };
 
-/// What the rule's place is kept under.
+/// Name of the rule's cursor.
 const RULE: &str = "provisioning";
 
-/// Wishes to invite somebody. Each authentication has one at most, and it is acted on by one process at a time.
+/// Invitation requests. Each authentication has at most one, and one process at a time acts on it.
 #[async_trait]
 pub trait ProvisioningStore: Send + Sync {
-    /// Where the rule has read the events to. The first time that is the newest: what came before is not its business.
+    /// Returns the cursor up to which the rule has read events. At its first start that is the newest event: earlier
+    /// ones do not concern the rule.
     async fn begin_provisioning(&self) -> Result<Cursor, StoreError>;
 
     /// Forgets where the rule stood, so that it begins anew at the newest event.
     async fn end_provisioning(&self) -> Result<(), StoreError>;
 
-    /// Keeps what the events up to a place have asked for. A wish that is there already stays as it is.
+    /// Stores the invitation requests of the events up to a cursor. An existing one stays as it is.
     async fn invitation(
         &self,
         invitations: &[InvitationRequest],
@@ -48,10 +49,10 @@ pub trait ProvisioningStore: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// When there is something to be done, by somebody who does `all` or only what is dry.
-    async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError>;
+    /// Returns the time of the next due request; without `all` only of dry runs.
+    async fn next_invitation(&self, all: bool) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Leases the wish that has been due the longest.
+    /// Leases the request that has been due the longest.
     async fn claim_wish(
         &self,
         all: bool,
@@ -99,7 +100,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         upto: Cursor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        with_deadline("keep wishes", async {
+        with_deadline("store invitation requests", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             insert_wishes(&mut tx, invitations, now).await?;
             B::run(tx.connection(), statement!(B, MOVE_RULE, RULE.to_owned(), upto.0)).await?;
@@ -123,7 +124,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let seqs: Vec<_> = events.iter().map(|cursor| cursor.0).collect();
-        with_deadline("keep wishes of early events", async {
+        with_deadline("store invitation requests of early events", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             insert_wishes(&mut tx, invitations, now).await?;
             let take = statement!(B, B::DIALECT.provisionings.take_offers, json!(seqs).to_string());
@@ -133,8 +134,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         .await
     }
 
-    async fn next_wish(&self, all: bool) -> Result<Option<Timestamp>, StoreError> {
-        with_deadline("look for wishes", async {
+    async fn next_invitation(&self, all: bool) -> Result<Option<Timestamp>, StoreError> {
+        with_deadline("read invitation requests", async {
             let rows = self.read_for_dispatch(|| statement!(B, NEXT_WISH, all)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
@@ -149,7 +150,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<ProvisioningAttempt>, StoreError> {
-        with_deadline("lease a wish", async {
+        with_deadline("lease an invitation request", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let claimable = statement!(B, B::DIALECT.provisionings.claimable, now.as_millisecond(), all);
             let rows = B::rows(tx.connection(), claimable).await?;
@@ -175,7 +176,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         let end_wish = bind!(B, of::<B>(END_WISH, name), token.to_string());
         let (end_wish, said) = match end {
             ProvisioningEnd::Settled { outcome, event } => {
-                let (at, outcome) = (Some(now.as_millisecond()), Some((*outcome).to_owned()));
+                let at = Some(now.as_millisecond());
+                let outcome = Some((*outcome).to_owned());
                 (bind!(B, end_wish, None::<i64>, false, at, outcome), event.as_slice())
             }
             ProvisioningEnd::Again { at, in_doubt } => {
@@ -183,7 +185,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
                 (bind!(B, end_wish, at, *in_doubt, None::<i64>, None::<String>), &[][..])
             }
         };
-        with_deadline("end a wish", async {
+        with_deadline("end an invitation request", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             if B::run(tx.connection(), end_wish).await? == 0 {
                 tx.commit().await?;
@@ -200,7 +202,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError> {
-        with_deadline("forget old wishes", async {
+        with_deadline("prune invitation requests", async {
             let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_WISHES, before.as_millisecond());
             let forgotten = B::run(writer.connection(), forget).await?;
@@ -211,7 +213,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 }
 
-/// A statement about the wish of an authentication, which is its first two parameters.
+/// Statement about the invitation request of an authentication, which is its first two parameters.
 fn of<B: Backend>(text: &'static str, name: &AuthenticationName) -> Statement<B> {
     statement!(B, text, name.uaid.as_bytes().to_vec(), name.service.to_string())
 }
@@ -242,8 +244,9 @@ async fn insert_wishes<B: Backend>(
 ) -> sqlx::Result<()> {
     for invitation in invitations {
         let InvitationRequest { event, email, computers, dry_run, .. } = invitation.clone();
-        let (event, computers) = (event.to_string(), i64::from(computers));
-        let insert = of::<B>(WISH, &invitation.name);
+        let event = event.to_string();
+        let computers = i64::from(computers);
+        let insert = of::<B>(INVITATION, &invitation.name);
         let insert = bind!(B, insert, event, email, computers, dry_run, now.as_millisecond());
         B::run(tx.connection(), insert).await?;
     }

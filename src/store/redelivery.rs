@@ -15,7 +15,7 @@ use crate::domain::{
     Attempt, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId, Order, Page,
 };
 
-/// Which events a recovery looks at.
+/// Time window of a recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Received then or later.
@@ -54,7 +54,7 @@ pub trait Redelivery: Send + Sync {
     /// Withdraws a delivery. Says whether it was open.
     async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Which of these endpoints cannot be sent the event at all.
+    /// Returns the endpoints that cannot get the event at all.
     async fn cannot_have(
         &self,
         event: &EventId,
@@ -69,10 +69,10 @@ pub trait Redelivery: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>, StoreError>;
 
-    /// Where the events of a window are.
+    /// Range of the events in a window.
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError>;
 
-    /// How many of the endpoint's events in a window are missing or were given up.
+    /// Number of the endpoint's events in a window that are missing or exhausted.
     async fn count_lost(
         &self,
         endpoint: &EndpointId,
@@ -90,7 +90,7 @@ pub trait Redelivery: Send + Sync {
     ) -> Result<u64, StoreError>;
 }
 
-/// How many attempts of a delivery are shown. No schedule has more, but it can be begun anew.
+/// Maximum number of attempts that are shown of a delivery. No schedule has more, but one can begin anew.
 const ATTEMPTS_SHOWN: i64 = 250;
 
 #[async_trait]
@@ -174,7 +174,9 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         to: Option<&[EndpointId]>,
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>, StoreError> {
-        let (event, at, dialect) = (event.to_string(), now.as_millisecond(), &B::DIALECT.redelivery);
+        let event = event.to_string();
+        let at = now.as_millisecond();
+        let dialect = &B::DIALECT.redelivery;
         let insert = if let Some(named) = to {
             statement!(B, dialect.replay_to_named, event, at, json!(named).to_string())
         } else {
@@ -191,7 +193,8 @@ impl<B: Backend> Redelivery for SqlStore<B> {
 
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError> {
         with_deadline("look where a window begins and ends", async {
-            let (since, until) = (window.since.as_millisecond(), window.until.as_millisecond());
+            let since = window.since.as_millisecond();
+            let until = window.until.as_millisecond();
             let rows = self.read(|| statement!(B, BOUNDS, since, until)).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
             let oldest: i64 = column::<B, _>(row, "oldest")?;
@@ -210,8 +213,10 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let query = || {
                 let text = B::DIALECT.redelivery.missing_or_given_up;
                 let Window { since, until } = window;
-                let (after, last) = (stretch.after.0, stretch.last.0);
-                let (since, until) = (since.as_millisecond(), until.as_millisecond());
+                let after = stretch.after.0;
+                let last = stretch.last.0;
+                let since = since.as_millisecond();
+                let until = until.as_millisecond();
                 statement!(B, text, endpoint.to_string(), after, last, since, until)
             };
             let rows = self.read(query).await?;
@@ -230,8 +235,10 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     ) -> Result<u64, StoreError> {
         let bound = |text: &'static str| {
             let Window { since, until } = window;
-            let (after, last) = (stretch.after.0, stretch.last.0);
-            let (since, until) = (since.as_millisecond(), until.as_millisecond());
+            let after = stretch.after.0;
+            let last = stretch.last.0;
+            let since = since.as_millisecond();
+            let until = until.as_millisecond();
             statement!(B, text, endpoint.to_string(), after, last, since, until, now.as_millisecond())
         };
         with_deadline("make deliveries that are missing", async {

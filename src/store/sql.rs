@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Scalar, Statement, late, statement, with_deadline};
 use super::statements::deliveries::RELEASE_ALL;
-use super::statements::provisionings::RELEASE_WISHES;
+use super::statements::provisionings::RELEASE_INVITATIONS;
 use super::statements::upkeep::PROBE;
 use super::write_connection::Connections;
 use super::{StoreError, Upkeep};
@@ -74,7 +74,7 @@ impl<B: Backend> SqlStore<B> {
     }
 }
 
-/// How long one statement that reads may take.
+/// Maximum time for one statement that reads.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Connections are not tested before they are used, which would double the way; one that the server closed while it lay
@@ -141,7 +141,7 @@ pub fn statements<B: Backend>() -> Vec<(&'static str, &'static str)> {
     B::DIALECT.all()
 }
 
-/// Whether a connection is no longer one.
+/// Returns whether a connection is no longer one.
 fn is_gone(e: &sqlx::Error) -> bool {
     match e {
         sqlx::Error::Io(_) => true,
@@ -172,7 +172,7 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         with_deadline("release old leases", async {
             let mut tx = self.db.dispatch.begin(B::BEGIN).await?;
             let released = B::run(tx.connection(), statement!(B, RELEASE_ALL, now.as_millisecond())).await?;
-            B::run(tx.connection(), statement!(B, RELEASE_WISHES, now.as_millisecond())).await?;
+            B::run(tx.connection(), statement!(B, RELEASE_INVITATIONS, now.as_millisecond())).await?;
             tx.commit().await?;
             Ok(released)
         })
@@ -186,8 +186,8 @@ impl<B: Backend> Upkeep for SqlStore<B> {
     async fn close(&self) {
         self.db.readers.close().await;
         self.db.dispatch_readers.close().await;
-        for lane in [&self.db.append, &self.db.dispatch, &self.db.rest] {
-            lane.close().await;
+        for writer in [&self.db.append, &self.db.dispatch, &self.db.rest] {
+            writer.close().await;
         }
         B::release(&self.db.target);
     }

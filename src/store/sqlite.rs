@@ -28,13 +28,13 @@ use super::{SqlStore, StoreError, migrations, unopened};
 use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
 
-/// Which file was opened: its path, and which file that was.
+/// Opened file: its path and identity.
 #[derive(Debug)]
 pub struct OpenedFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
     lock: Mutex<Option<Arc<FileLock>>>,
-    /// Whether a statement has met damage.
+    /// True if a statement has met damage.
     is_damaged: AtomicBool,
 }
 
@@ -178,13 +178,13 @@ pub(super) async fn connect_read_only(path: &Path) -> Result<Option<SqliteConnec
 /// The write-ahead log shrinks to this many bytes when it is begun anew: 16 MB.
 const JOURNAL_SIZE_LIMIT: &str = "16777216";
 
-/// How many may read at once.
+/// Maximum number of reads at once.
 const READERS: u32 = 4;
 
-/// How many may read for dispatch at once.
+/// Maximum number of reads for dispatch at once.
 const DISPATCH_READERS: u32 = 1;
 
-/// How long to wait for the writer, or for a reader.
+/// Maximum time to wait for the writer, or for a reader.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the file if it is not there, readable by us alone, since it holds the secrets of endpoints; says which file it

@@ -1,4 +1,4 @@
-//! Why a store cannot be opened, in one sentence: place, cause, and the thing to do about it.
+//! Errors of a store that cannot be opened, in one sentence: place, cause and remedy.
 
 use std::io;
 use std::path::Path;

@@ -1,10 +1,8 @@
-//! How a store is connected: a pool for reading, and lanes for writing.
+//! Connections of a store: a pool for reads, and single connections for writes.
 //!
-//! A lane is one connection for writing, and the order in which transactions use it.
-//!
-//! A pool would test a connection with a round trip whenever it takes it back, which every callback would pay for. A
-//! lane keeps its connection as long as transactions end well. One that failed, or was given up half-way, takes its
-//! connection with it: nothing of it can leak into the next.
+//! A pool would test a connection with a round trip whenever it returns, which every callback would pay for. A write
+//! connection is kept as long as transactions end well. One that failed or was dropped half-way takes its connection
+//! with it, so that none of its state reaches the next.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,14 +24,14 @@ pub(super) struct Connections<B: Backend> {
     pub(super) dispatch: WriteConnection<B>,
     /// For everything else.
     pub(super) rest: WriteConnection<B>,
-    /// Where it is.
+    /// State of the engine.
     pub(super) target: Arc<B::Target>,
 }
 
-/// How long a new connection may take.
+/// Maximum time for a new connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a connection is taken to be good after it was.
+/// Idle time after which a connection is checked before its use.
 const IDLE_CHECK_AFTER: Duration = Duration::from_millis(200);
 
 #[expect(
@@ -52,15 +50,15 @@ pub(super) struct WriteConnection<B: Backend> {
 
 struct Held<B: Backend> {
     connection: Option<B::Connection>,
-    /// Whether a transaction was begun and has not been seen to end well.
+    /// True if a transaction was begun and has not been seen to end well.
     open: bool,
-    /// When the last one ended well.
+    /// End of the last successful transaction.
     used: Instant,
     connected: Instant,
 }
 
 impl<B: Backend> WriteConnection<B> {
-    /// A lane that connects when it is first used.
+    /// A connection that is made at its first use.
     pub(super) fn new(target: Arc<B::Target>) -> Self {
         let now = instant();
         let held = Held { connection: None, open: false, used: now, connected: now };
@@ -74,10 +72,9 @@ impl<B: Backend> WriteConnection<B> {
         Ok(transaction)
     }
 
-    /// The connection for one statement that is a transaction by itself.
+    /// Returns the connection for one statement that is a transaction by itself.
     ///
-    /// A connection that lay idle is asked first whether it still is one: the server may have closed it, and that is no
-    /// reason to tell anybody to come back.
+    /// An idle connection is checked first: the server may have closed it, which is no reason to refuse a request.
     pub(super) async fn autocommit(&self) -> sqlx::Result<Transaction<'_, B>> {
         let mut held = self.held.lock().await;
         B::check_place(&self.target)?;
@@ -132,7 +129,7 @@ impl<B: Backend> Transaction<'_, B> {
         self.held.connection.as_mut().expect("a transaction begins with a connection")
     }
 
-    /// Makes it durable. When this fails nobody knows whether it is.
+    /// Commits. After an error it is unknown whether the transaction is durable.
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         B::command(self.connection(), "COMMIT").await?;
         self.finish();

@@ -15,13 +15,13 @@ const TOKEN: &str = "PLANTED-token-0123456789abc";
 const KEY: &str = "PLANTED-admin-key-0123456789";
 const UAID: &str = "b83ee873a9b44f2083c130db24dfbe91";
 
-/// A place whose internal door is the server; it listens everywhere, and is reached on loopback.
+/// A place whose internal listener is the server; it listens everywhere, and is reached on loopback.
 fn internal(server: &MockServer) -> Place {
     let port = server.address().port();
     Place::with(&format!("[internal]\nlisten = \"0.0.0.0:{port}\"\nadmin_key = \"{KEY}\"\n"))
 }
 
-/// A place whose public door is the server.
+/// A place whose public listener is the server.
 fn public(server: &MockServer) -> Place {
     let address = server.address();
     Place::with(&format!(

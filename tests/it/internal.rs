@@ -1,4 +1,4 @@
-//! The internal door: keys, problem documents, health, figures, and the limits that both doors share.
+//! The internal listener: keys, problem documents, health, figures, and the limits that both doors share.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Keys to the internal door: made, shown once, listed, revoked; what they are kept as, and whose requests are whose.
+//! API keys: made, shown once, listed, revoked; what they are kept as, and whose requests are whose.
 
 mod door;
 mod scopes;

@@ -28,7 +28,7 @@ pub(super) struct CsvFile {
     pub(super) rows: Vec<Row>,
     /// Rows of an earlier result whose people are not in the present file. They stay in the result.
     pub(super) kept: Vec<Row>,
-    /// Whether the file is the result of an earlier run.
+    /// True if the file is the result of an earlier run.
     is_result: bool,
 }
 

@@ -99,7 +99,7 @@ pub(super) struct Signin {
     username: String,
     #[command(flatten)]
     password: Password,
-    /// Print RemotePC's own link, which signs in as that user whoever opens it
+    /// Print RemotePC's own link, which signs in as that user and is a secret
     #[arg(long)]
     direct: bool,
 }

@@ -1,4 +1,4 @@
-//! What scopes include, what goes together, and what a digest shows.
+//! Inclusion of scopes, allowed combinations, and the text of a digest.
 
 use secrecy::ExposeSecret;
 
@@ -78,7 +78,8 @@ fn a_limit_hides_other_services_and_what_has_none() {
 #[test]
 fn keys_are_long_and_differ_and_their_digests_are_not_shown() {
     let rng = RandomSource::seeded(1);
-    let (one, other) = (new_key(&rng), new_key(&rng));
+    let one = new_key(&rng);
+    let other = new_key(&rng);
     assert_eq!(one.expose_secret().len(), KEY_PREFIX.len() + 43);
     assert_ne!(one.expose_secret(), other.expose_secret());
     let digest = KeyDigest::of(one.expose_secret());

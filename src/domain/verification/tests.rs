@@ -109,7 +109,8 @@ fn only_the_timestamp_that_was_signed_is_one(
 #[rstest::rstest]
 fn an_id_ends_where_it_ends(#[values("", "msg_1.1", ".")] id: &str) {
     let ours: SigningSecret = SECRET.parse().unwrap();
-    let (timestamp, signature) = (AT.to_string(), ours.sign(id, AT, BODY));
+    let timestamp = AT.to_string();
+    let signature = ours.sign(id, AT, BODY);
     let request = Signed { id, timestamp: &timestamp, signature: &signature, body: BODY };
     assert_eq!(
         verifier(vec![secret(SECRET)]).verify(&request, at(AT)),
@@ -135,11 +136,11 @@ fn any_signature_and_any_secret_will_do_and_the_answer_says_which() {
         (vec![Known::Key(other_key.public()), secret(OTHER)], Some(1)),
         (vec![], None),
     ] {
-        assert_eq!(verifier(known).verify(&request, at(AT)).ok().map(|it| it.by), by);
+        assert_eq!(verifier(known).verify(&request, at(AT)).ok().map(|verified| verified.by), by);
     }
 }
 
-/// What somebody on the way does to a request.
+/// Change of a request on its way.
 #[derive(Debug, Clone)]
 enum Change {
     Nothing,
@@ -179,7 +180,10 @@ proptest! {
         let now = Timestamp::now();
         let ours: SigningSecret = format!("whsec_{}", STANDARD.encode(bytes)).parse().unwrap();
         let time = now.as_second() + off;
-        let (mut id, mut time_said, mut body_said, mut known) = (id.clone(), time, body.clone(), ours.clone());
+        let mut id = id.clone();
+        let mut time_said = time;
+        let mut body_said = body.clone();
+        let mut known = ours.clone();
         let mut signature = ours.sign(&id, time, body.as_bytes());
         match change {
             Change::Nothing => {}

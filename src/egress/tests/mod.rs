@@ -153,7 +153,7 @@ impl Resolve for Names {
     }
 }
 
-/// Runs an ignored test of this room in a process of its own, with an environment of its own.
+/// Runs an ignored test of this module in a process of its own, with an environment of its own.
 fn in_a_child(test: &str, environment: &[(&str, &str)]) {
     let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
     let output = Command::new(std::env::current_exe().unwrap())

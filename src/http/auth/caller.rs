@@ -1,4 +1,4 @@
-//! Somebody who was let in: who they are, what they may do, what they see.
+//! Authenticated caller: identity, scopes and visible services.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::Keys;
 use crate::domain::{ApiKey, EventFilter, Grant, KeyDigest, KeyId, KeyName, Scope, ServiceName};
 use crate::http::problem::Problem;
 
-/// Who asks. Every request that comes through the internal door by a key, or needs none because the door stands open,
-/// has one; a handler takes it as a parameter.
+/// Authenticated caller of the internal listener. Each request has one, by a key or by an open listener; a handler
+/// takes it as a parameter.
 #[derive(Clone)]
 pub struct Caller {
     who: Identity,
@@ -19,12 +19,12 @@ pub struct Caller {
     proof: Proof,
 }
 
-/// What lets them in, as long as it does.
+/// Permission of the caller, as long as it is valid.
 #[derive(Clone)]
 enum Proof {
     /// The configuration, which does not change.
     Configured,
-    /// That there is no admin key.
+    /// The listener is open: no admin key exists.
     OpenDoor(Arc<Keys>),
     /// A stored key.
     Stored(KeyDigest, Arc<Keys>),
@@ -32,11 +32,11 @@ enum Proof {
 
 #[derive(Debug, Clone)]
 enum Identity {
-    /// Whoever has the configured key.
+    /// Caller with the configured key.
     AdminKey,
-    /// Anybody on this machine.
+    /// Caller on this machine, without a key.
     Anybody,
-    /// Whoever has a stored key.
+    /// Caller with a stored key.
     Key { id: KeyId, name: KeyName },
 }
 
@@ -57,8 +57,7 @@ impl Caller {
         }
     }
 
-    /// Who they are in logs and records: `key_...`, `admin_key` for the configured one, `open` for anybody. Two keys never
-    /// have the same.
+    /// Unique id in logs and records: `key_...`, `admin_key` for the configured key, `open` without a key.
     #[must_use]
     pub fn id(&self) -> &str {
         match &self.who {
@@ -68,7 +67,7 @@ impl Caller {
         }
     }
 
-    /// What people call them: the name of the key, or else the id. Two keys may have the same.
+    /// Name for people: the name of the key, else the id. Not unique.
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.who {
@@ -77,7 +76,7 @@ impl Caller {
         }
     }
 
-    /// What they may do.
+    /// Scopes and service.
     #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         self.grant.scopes()
@@ -94,7 +93,8 @@ impl Caller {
         if self.grant.allows(scope) { Ok(()) } else { Err(Problem::missing_scope(scope)) }
     }
 
-    /// Whether a thing of this service is there for them. What belongs to no service is so only for those who see all.
+    /// Returns whether a resource of this service is visible. A resource without a service is visible to callers
+    /// without a service limit.
     pub(in crate::http) fn sees(&self, service: Option<&ServiceName>) -> bool {
         self.grant.sees(service)
     }
@@ -116,7 +116,7 @@ impl Caller {
             Proof::Configured => Ok(()),
             Proof::OpenDoor(keys) if keys.is_open().await? => Ok(()),
             Proof::OpenDoor(_) => {
-                Err(Problem::unauthorized("the internal door was locked meanwhile; send a key"))
+                Err(Problem::unauthorized("the internal listener requires a key now; send one"))
             }
             Proof::Stored(digest, keys) => keys.still_good(digest).await,
         }
@@ -132,7 +132,7 @@ impl fmt::Debug for Caller {
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// A route that was put outside the layers that admit is our own fault, and lets nobody in.
+    /// A route outside the authentication layers is a fault of ours, and admits no request.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(Problem::internal)
     }

@@ -1,4 +1,4 @@
-//! What stands before everything that the internal door serves.
+//! Layers before every route of the internal listener.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{Caller, Keys, loopback_only};
 use crate::http::problem::Problem;
 use crate::http::routes::remotepc;
 
-/// Lets a request in, or says why not. The one layer of the whole door: a route cannot be put beside it.
+/// Lets a request in, or says why not. The one layer of the whole listener: a route cannot be put beside it.
 pub(in crate::http) async fn guard(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
@@ -37,7 +37,7 @@ async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<
     if asked == Access::Anybody {
         return Ok(None);
     }
-    // While the door stands open it is for this machine alone.
+    // While the listener is open it serves this machine alone.
     if let Err(foreign) = loopback_only::check(headers)
         && keys.is_open().await?
     {

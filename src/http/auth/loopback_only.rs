@@ -1,4 +1,4 @@
-//! Whether a request comes from this machine, as far as that shows.
+//! Check that a request comes from this machine, as far as it shows.
 
 use std::net::IpAddr;
 
@@ -6,19 +6,19 @@ use http::{HeaderMap, header};
 
 use crate::http::problem::Problem;
 
-/// An open door is on loopback, where other people's web pages can reach it through a browser: by a name of theirs
+/// An open listener is on loopback, where other people's web pages can reach it through a browser: by a name of theirs
 /// that resolves to loopback, which shows in `Host`, or by a plain cross-site request, which shows in `Origin`.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_this_machine(host) {
         return Err(Problem::misdirected(
-            "while the internal door has no admin key it answers only to localhost or a loopback address",
+            "while the internal listener has no admin key it answers only to localhost or a loopback address",
         ));
     }
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     match origin.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host)) {
         Some(host) if !is_this_machine(host) => Err(Problem::forbidden(
-            "while the internal door has no admin key it takes no requests from other sites' pages",
+            "while the internal listener has no admin key it takes no requests from other sites' pages",
         )),
         _ => Ok(()),
     }

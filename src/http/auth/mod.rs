@@ -1,8 +1,9 @@
-//! Who may come through the internal door, and what they may do there.
+//! Authentication of callers of the internal listener, and their scopes.
 //!
-//! Three questions, each in a place of its own: whether a door without keys is asked from this machine
-//! (`loopback_only.rs`), who asks (here), and whether they may ask that (`scopes.rs`). One layer around the whole door
-//! (`layers.rs`) puts them, so that no route can do without; one that no rule names needs the scope `admin`.
+//! Three checks in files of their own: that a request without a key comes from this machine if the listener is open
+//! (`loopback_only.rs`), the identity of the caller (here), and the scope of the route (`scopes.rs`). One layer
+//! around the whole listener (`layers.rs`) makes them, so that no route can be without. A route that no rule names
+//! requires the scope `admin`.
 
 mod caller;
 mod layers;
@@ -25,13 +26,13 @@ use crate::store::{PresentedKey, Store};
 pub use caller::Caller;
 pub(super) use layers::{guard, is_upstreams};
 
-/// How exactly it is noted when a key was last used.
+/// Resolution of the time of a key's last use.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
 
-/// The keys that open the internal door: one of the configuration, and those in the store.
+/// The keys of the internal listener: one of the configuration, and those in the store.
 ///
 /// The store is asked with every request that does not bring the configured key, so that a key that was revoked, or a
-/// door that was locked, is so at once and on all replicas.
+/// listener that was closed, is so at once and on all replicas.
 pub struct Keys {
     admin: Option<KeyDigest>,
     may_open: bool,
@@ -41,21 +42,21 @@ pub struct Keys {
     noted: Mutex<HashMap<KeyId, Timestamp>>,
 }
 
-/// What [`Keys`] is made of.
+/// Parts of [`Keys`].
 pub struct KeysParts<'a> {
     /// The configured admin key.
     pub admin: Option<&'a SecretString>,
-    /// Whether the door may stand open when there is no admin key at all: only where others cannot reach it.
+    /// True if the listener may be open without an admin key, because only this machine can reach it.
     pub may_open: bool,
-    /// Where the other keys are.
+    /// Store of the other keys.
     pub store: Arc<dyn Store>,
-    /// When it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Who waits for what is noted beside a request.
+    /// Tracker of notes about the use of keys.
     pub lifecycle: Lifecycle,
 }
 
-/// What a request says about who asks.
+/// Credentials of a request.
 enum Presented {
     EmptyBody,
     Malformed,
@@ -99,7 +100,7 @@ impl Keys {
         }
     }
 
-    /// Whether the door stands open to this machine.
+    /// Returns whether the listener is open to this machine.
     async fn is_open(&self) -> Result<bool, Problem> {
         let may_be = self.admin.is_none() && self.may_open;
         Ok(may_be && !self.store.presented_key(None).await?.locked)
@@ -122,7 +123,7 @@ impl Keys {
         }
     }
 
-    /// Notes now and then that a key is in use, beside the request and at nobody's cost.
+    /// Records the use of a key, at most once a minute, beside the request.
     fn note_use(&self, key: &ApiKey, now: Timestamp) {
         let Ok(lately) = now.checked_sub(NOTED_EVERY) else { return };
         if key.last_used_at.is_some_and(|used| used > lately) {
@@ -133,7 +134,8 @@ impl Keys {
         if noted.insert(key.id.clone(), now).is_some() {
             return;
         }
-        let (store, id) = (Arc::clone(&self.store), key.id.clone());
+        let store = Arc::clone(&self.store);
+        let id = key.id.clone();
         self.lifecycle.spawn(async move {
             if let Err(e) = store.use_key(&id, now).await {
                 tracing::debug!(key = %id, error = %e, "could not note that a key was used");
@@ -153,8 +155,8 @@ impl Presented {
         }
     }
 
-    /// Whether somebody means to be held to a key. Other things are no matter to an open door, such as the key that a
-    /// client of upstream's sends.
+    /// Returns whether the text has the form of an API key of ours. An open listener ignores other credentials, such
+    /// as the key of an upstream client.
     fn looks_like_ours(&self) -> bool {
         matches!(self, Self::Key { looks_like_ours: true, .. })
     }

@@ -1,16 +1,15 @@
-//! What each route of the internal door asks of whoever comes. One table, so that it can be read as a whole, and so that
-//! what nobody thought of is for admins only.
+//! Access of each route of the internal listener, in one table. Routes that are missing in it are for admins.
 
 use http::Method;
 
 use crate::domain::Scope;
 
-/// What a route asks.
+/// Access of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Nothing: whoever looks after the process.
+    /// No key is required.
     Anybody,
-    /// No key. An open door serves it to this machine alone, all the same.
+    /// No key. An open listener serves it to this machine alone, all the same.
     NoKey,
     /// A key with this scope.
     Scope(Scope),
@@ -19,10 +18,10 @@ pub(super) enum Access {
 /// A path that is served, and the scopes for reading and for everything else.
 type Rule = (&'static str, Scope, Scope);
 
-/// What watches over the process comes from anywhere and has no key.
+/// Routes of monitoring, which comes from other machines and has no key.
 const HEALTH: &[&str] = &["/livez", "/readyz", "/metrics"];
 
-/// What everybody may know, and the links whose code is the key.
+/// Public documents, and links whose code is the secret.
 const NO_KEY: &[&str] =
     &["/openapi.json", "/docs", "/docs/", "/.well-known/jwks.json", "/admin/remotepc/sessions/{code}"];
 
@@ -51,7 +50,7 @@ const RULES: &[Rule] = &[
     ("/admin/remotepc/", Scope::RemotePcWrite, Scope::RemotePcWrite),
 ];
 
-/// What a request to a route asks; `route` is its path as it is declared, none where nothing is served.
+/// Access of a request; `route` is its declared path, `None` without a route.
 pub(super) fn access(method: &Method, route: Option<&str>) -> Access {
     // That there is nothing at a path is no secret.
     let Some(route) = route else { return Access::NoKey };

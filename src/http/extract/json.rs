@@ -1,4 +1,4 @@
-//! JSON bodies of the internal door's requests.
+//! JSON bodies of the internal listener's requests.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Problem;
 
-/// How long a body on the internal door may be, in bytes.
+/// Maximum length of a body on the internal listener, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Time limit for a body to arrive, however steadily it does.
@@ -81,7 +81,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// What the parser said, without the value that it complains about: that may be a secret in the wrong place.
+/// Text of the parser without the value, which may be a secret in the wrong field.
 fn said(e: &serde_json::Error) -> String {
     let text = e.to_string();
     match text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: ")) {

@@ -20,10 +20,10 @@ pub(super) use json::{BODY_TIMEOUT, Json, whole};
 /// answer has to be there before.
 const MAX_HOLD: Duration = Duration::from_secs(55);
 
-/// The parameters of a query, read one by one; [`Params::finish`] refuses those that nobody asked for.
+/// Parameters of a query, read one by one; [`Params::finish`] refuses those that were not read.
 ///
 /// A name or value that is not valid percent-encoded UTF-8 is refused, and so is a repeated name where one value is
-/// wanted: which of the two was meant cannot be known.
+/// expected, because either could be meant.
 #[derive(Debug)]
 pub(super) struct Params(Vec<(String, String)>);
 
@@ -63,12 +63,12 @@ impl Params {
         values.collect()
     }
 
-    /// Whether `order=desc` was asked for.
+    /// Returns whether `order=desc` was asked for.
     pub(super) fn newest_first(&mut self) -> Result<bool, Problem> {
-        Ok(self.one::<Direction>("order")?.is_some_and(|it| it.0))
+        Ok(self.one::<Direction>("order")?.is_some_and(|direction| direction.0))
     }
 
-    /// How long the caller wants to wait: 0 to 60 seconds, of which at most 55 are held; not at all when nothing is said.
+    /// Reads `wait`: 0 to 60 seconds, of which at most 55 are held; zero by default.
     pub(super) fn wait(&mut self) -> Result<Duration, Problem> {
         Ok(self.given_wait()?.unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! `/v1/audit`: what was done, by whom, to whom, and what came of it.
+//! `/v1/audit`: the audit log.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::http::problem::Problem;
 use crate::http::respond::json;
 use crate::store::Store;
 
-/// What the route needs.
+/// State of the route.
 pub struct AuditState {
-    /// Where it is written down.
+    /// Store of the entries.
     pub store: Arc<dyn Store>,
 }
 
@@ -24,7 +24,8 @@ pub(crate) async fn list(State(state): State<Arc<AuditState>>, params: Params) -
 
 fn parse(mut params: Params) -> Result<AuditFilter, Problem> {
     let newest_first = params.newest_first()?;
-    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let after = params.one::<Cursor>("after")?;
+    let before = params.one::<Cursor>("before")?;
     let order = match (newest_first, after, before) {
         (false, _, None) => Order::Ascending { after: after.unwrap_or_default() },
         (true, None, _) => Order::Descending { before },
@@ -40,8 +41,8 @@ fn parse(mut params: Params) -> Result<AuditFilter, Problem> {
         limit: params.one("limit")?.unwrap_or_default(),
         actions: params.many("action")?,
         outcomes: params.many("outcome")?,
-        who: params.one::<Named>("who")?.map(|it| it.0),
-        whom: params.one::<Named>("whom")?.map(|it| named(&it.0)),
+        who: params.one::<Named>("who")?.map(|name| name.0),
+        whom: params.one::<Named>("whom")?.map(|name| named(&name.0)),
         since: params.time("since")?,
         until: params.time("until")?,
     };

@@ -21,20 +21,20 @@ use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body, with_json};
 use crate::store::Claimed;
 
-/// What these routes need.
+/// State of these routes.
 #[derive(Clone)]
 pub struct AuthenticationsState {
-    /// What does it.
+    /// Authentications.
     pub authentications: Arc<Authentications>,
     /// Every service that there is, the first one first.
     pub services: Vec<ServiceName>,
-    /// What stands before `/wait/...` for the outside world; nothing when nobody said.
+    /// Configured public URL, as the prefix of `/wait/...`; empty if it is not set.
     pub public_url: String,
 }
 
 type Shared = State<Arc<AuthenticationsState>>;
 
-/// Where apps wait, for long and in great numbers: what stands around it is carried by each of them.
+/// Routes on which many requests wait for long. Each of them carries all layers around it.
 pub(crate) fn waiting(state: Arc<AuthenticationsState>) -> Router {
     Router::new().route("/v1/authentications/{uaid}", get(show)).with_state(state)
 }
@@ -64,7 +64,7 @@ pub(crate) fn key_set(authentications: Arc<Authentications>) -> Router {
     )
 }
 
-/// What an app says of an authentication that it expects.
+/// Body of `PUT`: the expectation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpectationBody {
@@ -127,7 +127,7 @@ struct ClaimedView {
 #[serde(deny_unknown_fields)]
 struct EmptyBody {}
 
-/// What a claim asks for beyond the configuration.
+/// Conditions of a claim beyond the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Terms {

@@ -40,7 +40,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of a rejected callback's request as it is kept, in bytes.
 const MAX_KEPT: usize = 16 * 1024;
 
-/// What the callback needs.
+/// State of the callback route.
 pub struct CallbackState {
     /// Authentication of senders.
     pub gate: CallbackAuth,

@@ -52,9 +52,10 @@ struct View {
 }
 
 impl From<Consumer> for View {
-    fn from(it: Consumer) -> Self {
-        let (lag, missed) = (it.lag(), it.missed());
-        let Consumer { name, place, created_at, updated_at, .. } = it;
+    fn from(consumer: Consumer) -> Self {
+        let lag = consumer.lag();
+        let missed = consumer.missed();
+        let Consumer { name, place, created_at, updated_at, .. } = consumer;
         Self { name, cursor: place, lag, missed, created_at, updated_at }
     }
 }
@@ -73,12 +74,12 @@ async fn list(State(state): Shared, caller: Caller, mut params: Params) -> Resul
     let limit = params.one::<Limit>("limit")?.unwrap_or_default();
     params.finish()?;
     let (found, has_more) = state.store.consumers(caller.service(), after.as_ref(), limit).await?;
-    let cursor = found.last().map(|it| it.name.to_string());
+    let cursor = found.last().map(|consumer| consumer.name.to_string());
     let cursor = cursor.or_else(|| after.map(String::from)).unwrap_or_default();
     Ok(json(&Consumers { data: found.into_iter().map(View::from).collect(), cursor, has_more }))
 }
 
-/// Where a list of consumers goes on; the cursor of an empty one is empty.
+/// Cursor of a list of consumers; empty for an empty list.
 #[derive(Default)]
 struct After(Option<ConsumerName>);
 
@@ -99,7 +100,7 @@ async fn show(
 ) -> Result<Response, Problem> {
     let id = id(&caller, name);
     let found = state.store.consumer(&id).await?;
-    found.map(|it| json(&View::from(it))).ok_or_else(|| missing(&id.name))
+    found.map(|consumer| json(&View::from(consumer))).ok_or_else(|| missing(&id.name))
 }
 
 /// `DELETE /v1/consumers/{name}`

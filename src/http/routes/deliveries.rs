@@ -22,15 +22,15 @@ use crate::notifier::Notifier;
 use crate::store::{Store, Stretch, Window};
 use crate::telemetry::Metrics;
 
-/// What these routes need.
+/// State of these routes.
 pub struct DeliveriesState {
-    /// Where they are.
+    /// Store of deliveries.
     pub store: Arc<dyn Store>,
-    /// Who has to look again when something is made due.
+    /// Notifier of due deliveries.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
 }
 
@@ -48,10 +48,10 @@ pub(crate) fn routes(state: DeliveriesState) -> Router {
         .with_state(Arc::new(state))
 }
 
-/// How many events one transaction of a recovery looks at: callbacks wait no longer than for that.
+/// Maximum number of events in one transaction of a recovery. Callbacks wait for the transaction.
 const STRETCH: i64 = 1000;
 
-/// How many endpoints one replay may name.
+/// Maximum number of endpoints of one replay.
 const MAX_NAMED: usize = 1000;
 
 /// `GET /v1/deliveries`
@@ -62,7 +62,8 @@ async fn list(State(state): Shared, params: Params) -> Result<Response, Problem>
 
 fn parse(mut params: Params) -> Result<DeliveryFilter, Problem> {
     let newest_first = params.newest_first()?;
-    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let after = params.one::<Cursor>("after")?;
+    let before = params.one::<Cursor>("before")?;
     let order = match (newest_first, after, before) {
         (false, _, None) => Order::Ascending { after: after.unwrap_or_default() },
         (true, None, _) => Order::Descending { before },
@@ -220,10 +221,10 @@ impl DeliveriesState {
             )));
         }
         let known = self.store.endpoints_named(named).await?;
-        if let Some(unknown) = named.iter().find(|id| known.iter().all(|it| it.id != **id)) {
+        if let Some(unknown) = named.iter().find(|id| known.iter().all(|endpoint| endpoint.id != **id)) {
             return Err(Problem::unprocessable(format!("there is no endpoint {unknown}")));
         }
-        if let Some(disabled) = known.iter().find(|it| !it.enabled) {
+        if let Some(disabled) = known.iter().find(|endpoint| !endpoint.enabled) {
             return Err(Problem::conflict(format!(
                 "the endpoint {} is disabled; enable it first",
                 disabled.id
@@ -237,7 +238,7 @@ impl DeliveriesState {
         }
     }
 
-    /// Goes through all events, some at a time, so that nobody waits long behind it.
+    /// Goes through all events in small transactions.
     async fn recover(&self, endpoint: &EndpointId, window: Window, dry_run: bool) -> Result<u64, Problem> {
         let Stretch { mut after, last: newest } = self.store.events_within(window).await?;
         let mut count = 0;

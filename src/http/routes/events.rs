@@ -20,25 +20,25 @@ use crate::notifier::Notifier;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-/// How long a request waits before it looks again unasked: a notifier-up from another replica can be lost with its
+/// Time after which a waiting request reads again without a notification: one of another replica can be lost with its
 /// connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What reading events needs.
+/// State of the routes that read events.
 pub struct EventsState {
-    /// Where they are.
+    /// Store of events.
     pub store: Arc<dyn Store>,
-    /// Who says that there are new ones.
+    /// Notifier of new events.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// When waiting ends early.
+    /// Lifecycle of the process; waiting ends early at a stop.
     pub lifecycle: Lifecycle,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
-    /// What keeps those from coming back together whom a stop sends away together.
+    /// Source of randomness, by which clients of ended streams return at different times.
     pub rng: RandomSource,
-    /// Room for streams.
+    /// Limit of open streams.
     pub streams: Streams,
 }
 
@@ -129,7 +129,8 @@ impl EventsState {
 
 fn parse(mut params: Params) -> Result<(EventFilter, Duration), Problem> {
     let newest_first = params.newest_first()?;
-    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let after = params.one::<Cursor>("after")?;
+    let before = params.one::<Cursor>("before")?;
     let wait = params.given_wait()?;
     let order = match (newest_first, after, before, &wait) {
         (false, _, None, _) => Order::Ascending { after: after.unwrap_or_default() },

@@ -14,20 +14,20 @@ use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-/// How long the store may take to prove itself.
+/// Maximum time for a check of the store.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the routes about health need.
+/// State of the health routes.
 pub struct HealthState {
-    /// Who has to be there to write.
+    /// Recorder of callbacks, which must run.
     pub recorder: Recorder,
-    /// What has to be writable.
+    /// Store, which must be writable.
     pub store: Arc<dyn Store>,
-    /// When it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Whether we are stopping.
+    /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
-    /// What is counted.
+    /// Metrics handle.
     pub metrics: Metrics,
 }
 

@@ -1,5 +1,4 @@
-//! `/v1/keys`: who may come through the internal door. A key is shown once, when it is made; then nobody has it but its
-//! owner.
+//! `/v1/keys`: API keys. A key is shown once, when it is created, and never stored.
 
 use std::sync::Arc;
 
@@ -23,17 +22,17 @@ use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
 use crate::store::{LastAdminKey, Removal, Store};
 
-/// What the routes about keys need.
+/// State of the routes about keys.
 pub struct KeysState {
-    /// Where they are.
+    /// Store of keys.
     pub store: Arc<dyn Store>,
-    /// When it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes keys.
+    /// Source of randomness.
     pub rng: RandomSource,
     /// The services that a key may be limited to.
     pub services: Vec<ServiceName>,
-    /// What it means here when the last stored admin key goes.
+    /// Effect of revoking the last stored admin key.
     pub last: LastAdminKey,
 }
 
@@ -136,7 +135,7 @@ async fn add(
     let key = state.key(new)?;
     let secret = new_key(&state.rng);
     state.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
-    tracing::info!(key = %key.id, by = caller.id(), "made a key to the internal door");
+    tracing::info!(key = %key.id, by = caller.id(), "created an API key");
     Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))
 }
 
@@ -158,9 +157,9 @@ async fn revoke(
 ) -> Result<Response, Problem> {
     match state.store.remove_key(&id, state.clock.now(), state.last).await? {
         Removal::Done { last_admin } => {
-            tracing::info!(key = %id, by = caller.id(), "revoked a key to the internal door");
+            tracing::info!(key = %id, by = caller.id(), "revoked an API key");
             if last_admin && state.last == LastAdminKey::Opens {
-                tracing::warn!("that was the last admin key: the internal door stands open to this machine");
+                tracing::warn!("that was the last admin key: the internal listener is open to this machine");
             }
             Ok(empty(StatusCode::NO_CONTENT))
         }
@@ -170,7 +169,7 @@ async fn revoke(
              remove the expired ones, or set internal.admin_key",
         )),
         Removal::LastAdminKey(_) => Err(Problem::conflict(
-            "this is the last admin key, and the internal door is not on a loopback address; make another admin key \
+            "this is the last admin key, and the internal listener is not on a loopback address; make another admin key \
              first, or set internal.admin_key",
         )),
     }

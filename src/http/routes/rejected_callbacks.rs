@@ -21,7 +21,7 @@ use crate::notifier::Notifier;
 use crate::store::{Appended, Store};
 use crate::telemetry::Metrics;
 
-/// What the routes need.
+/// State of these routes.
 pub struct RejectedCallbacksState {
     /// Rejected callbacks, and events.
     pub store: Arc<dyn Store>,
@@ -104,7 +104,8 @@ async fn list(
 
 fn order(params: &mut Params) -> Result<Order, Problem> {
     let newest_first = params.newest_first()?;
-    let (after, before) = (params.one::<Cursor>("after")?, params.one::<Cursor>("before")?);
+    let after = params.one::<Cursor>("after")?;
+    let before = params.one::<Cursor>("before")?;
     match (newest_first, after, before) {
         (false, after, None) => Ok(Order::Ascending { after: after.unwrap_or_default() }),
         (true, None, before) => Ok(Order::Descending { before }),

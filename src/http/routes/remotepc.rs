@@ -1,4 +1,4 @@
-//! `/admin/remotepc/*`: upstream's four operations under upstream's own rules, on our door.
+//! `/admin/remotepc/*`: upstream's four operations under upstream's own rules, on the internal listener.
 //!
 //! Everything under this path, our own refusals too, speaks upstream's envelope: its clients know no other. Bodies
 //! and addresses go through here and into no log, metric or error.
@@ -26,7 +26,7 @@ use crate::store::IdempotencyLease;
 use idempotency::{Admission, RemotePcIdempotency};
 use request::{Read, RemotePcRequest};
 
-/// What these routes need.
+/// State of these routes.
 #[derive(Clone)]
 pub struct RemotePcState {
     remotepc: AuditedRemotePc,
@@ -35,22 +35,22 @@ pub struct RemotePcState {
     clock: Arc<dyn Clock>,
 }
 
-/// What [`RemotePcState`] is made of.
+/// Parts of [`RemotePcState`].
 pub struct RemotePcParts {
-    /// Who asks upstream.
+    /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
-    /// Where answers are kept that must not be asked for twice.
+    /// Store of answers to requests with an `Idempotency-Key`.
     pub idempotency: Idempotency,
-    /// How long a call takes at most.
+    /// Maximum time for a call.
     pub timeout: Duration,
-    /// Who keeps a list that additions and invitations make old.
+    /// User list cache, dropped after additions and invitations.
     pub directory: Arc<UserListCache>,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl RemotePcState {
-    /// The state for a gateway's one desk.
+    /// The state for a gateway.
     #[must_use]
     pub fn new(parts: RemotePcParts) -> Self {
         let once = RemotePcIdempotency::new(parts.idempotency, parts.timeout);
@@ -80,7 +80,8 @@ impl RemotePcState {
                 return response;
             }
         };
-        let (this, kept) = (self.clone(), ticket.clone());
+        let this = self.clone();
+        let kept = ticket.clone();
         let work = async move {
             let result = this.ask(operation, &actor, &whom, &wanted, kept.as_ref()).await;
             this.tell(operation, started, result)
@@ -111,7 +112,7 @@ impl RemotePcState {
         if let Err(Failure::Unrecorded(_)) = result {
             self.once.settle(ticket, None).await;
         }
-        // After a failure, too: nobody knows what came of it.
+        // Also after a failure, whose effect is unknown.
         if wanted.changes_users() && !matches!(result, Err(Failure::Unrecorded(_))) {
             let directory = Arc::clone(&self.directory);
             self.remotepc.lifecycle.spawn(async move { directory.forget().await });

@@ -1,5 +1,5 @@
-//! One-time desk links: a sign-in at RemotePC behind a short address of ours, so that the link that signs somebody in
-//! is never pasted anywhere.
+//! Sign-in links: a sign-in at RemotePC behind a short address of ours that works once, so that the real link is
+//! never pasted anywhere.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::http::problem::Problem;
 use crate::http::respond::{empty, with_body, with_json};
 use crate::remotepc::{ErrorCode, Operation, Refusal, SignIn, SignInLinks, UpstreamResponse};
 
-/// What these routes need.
+/// State of these routes.
 pub struct RemotePcSessionsState {
-    /// Who signs in.
+    /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
-    /// Where links wait.
+    /// Unused links.
     pub sessions: SignInLinks,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes codes.
+    /// Source of randomness.
     pub rng: RandomSource,
 }
 
-/// Who wants to sign in.
+/// Body of a sign-in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
@@ -139,7 +139,7 @@ pub(crate) async fn follow(
     if is_prefetch(&headers) {
         return empty(StatusCode::NO_CONTENT);
     }
-    // Unknown, used and too late look the same, and none is written down: anybody may ask.
+    // Unknown, used and expired codes look the same and are not audited: any client may send them.
     let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
     let Some(waiting) = state.sessions.take(&code, state.clock.now()) else { return not_found() };
     let actor = actor.with_a_link();
@@ -164,7 +164,7 @@ pub(crate) async fn follow(
     response
 }
 
-/// Whether a browser asks for it before anybody has followed it.
+/// Returns whether a browser loads the page in advance, before the user follows the link.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-moz"].into_iter().any(|name| {
         headers
@@ -174,7 +174,7 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How long a link may be.
+/// Maximum length of a link in bytes.
 const LINK_MAX: usize = 8 * 1024;
 
 fn location(link: &SecretString) -> Option<HeaderValue> {

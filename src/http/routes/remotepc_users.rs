@@ -17,11 +17,11 @@ use crate::remotepc::{
     CallError, Listing, Operation, SortBy, Totals, User, UserFilter, UserListCache, UserListError,
 };
 
-/// What the route needs.
+/// State of the route.
 pub struct RemotePcUsersState {
-    /// Who knows the users.
+    /// User list cache.
     pub directory: Arc<UserListCache>,
-    /// Who asks upstream.
+    /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
 }
 
@@ -32,11 +32,11 @@ struct UserPage<'a> {
     cursor: Cursor,
     has_more: bool,
     totals: Totals,
-    /// When upstream was asked.
+    /// Time of the call to upstream.
     as_of: String,
 }
 
-/// What was asked for.
+/// Query of the request.
 struct Query {
     filter: UserFilter,
     by: SortBy,
@@ -74,7 +74,8 @@ pub(crate) async fn list(
 impl RemotePcUsersState {
     /// The list, which is upstream's own when the kept one is too old. Only what is asked of upstream is written down.
     async fn listing(&self, actor: RequestActor, refresh: bool) -> Result<Listing, Problem> {
-        let (remotepc, directory) = (self.remotepc.clone(), Arc::clone(&self.directory));
+        let remotepc = self.remotepc.clone();
+        let directory = Arc::clone(&self.directory);
         let work = async move {
             let ask = async {
                 let answer = remotepc.ask(&actor, Operation::List, &[], remotepc.client.list()).await;
@@ -87,7 +88,7 @@ impl RemotePcUsersState {
     }
 }
 
-/// Why there is no list.
+/// Reason why there is no list.
 #[derive(Debug, thiserror::Error)]
 enum Unlisted {
     #[error(transparent)]
@@ -101,13 +102,18 @@ fn parse(mut params: Params, headers: &HeaderMap) -> Result<Query, Problem> {
     let Sorted(by) = params.one("sort")?.unwrap_or_default();
     let after: Cursor = params.one("after")?.unwrap_or_default();
     let query = Query {
-        filter: UserFilter { name: params.one("q")?, active: params.one::<Flag>("active")?.map(|it| it.0) },
+        filter: UserFilter {
+            name: params.one("q")?,
+            active: params.one::<Flag>("active")?.map(|flag| flag.0),
+        },
         by,
-        descending: params.one::<Descending>("order")?.is_some_and(|it| it.0),
+        descending: params.one::<Descending>("order")?.is_some_and(|order| order.0),
         limit: params.one("limit")?.unwrap_or_default(),
         after: usize::try_from(after.0).unwrap_or(usize::MAX),
-        refresh: params.one::<Flag>("refresh")?.is_some_and(|it| it.0),
-        csv: params.one::<Form>("format")?.map_or(accepts.starts_with("text/csv"), |it| it == Form::Csv),
+        refresh: params.one::<Flag>("refresh")?.is_some_and(|flag| flag.0),
+        csv: params
+            .one::<Form>("format")?
+            .map_or(accepts.starts_with("text/csv"), |format| format == Form::Csv),
     };
     params.finish()?;
     Ok(query)

@@ -1,8 +1,8 @@
-//! `/v1/events/stream`: events as they come, as server-sent events.
+//! `/v1/events/stream`: events as server-sent events.
 //!
-//! A stream has no queue. It asks the store for a page when its reader has taken the one before, so a slow reader costs a
-//! page of memory and holds up nobody; a reader that takes nothing loses its connection (`http/unread.rs`) and comes
-//! back with its place.
+//! A stream has no queue. It reads a page from the store when its client has taken the one before, so that a slow
+//! client costs a page of memory and delays no other. A client that takes no bytes loses its connection
+//! (`http/write_timeout.rs`) and continues from its cursor later.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,23 +29,23 @@ use crate::telemetry::WaiterGuard;
 /// After so long without anything else there is a comment, and the place when it has moved.
 const PING: Duration = Duration::from_secs(15);
 
-/// How long a stream waits before it looks again unasked. Whoever listens for other replicas wakes all when its
-/// connection was lost; this is for what nobody has thought of.
+/// Time after which a stream reads again without a notification. A lost LISTEN connection wakes all streams; this is
+/// a safeguard.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long a stream waits before it looks again when it could not.
+/// Pause after the store could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// When a reader shall come back whose connection ends without a word.
+/// Delay before a client connects again whose connection ended without a `retry`.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// How many streams may read from the store at once: however many there are, others find it free.
+/// Maximum number of streams that read from the store at once, so that other requests find it free.
 const TURNS: usize = 2;
 
-/// Room for streams.
+/// Limit of open streams.
 #[derive(Debug)]
 pub struct Streams {
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     turns: Semaphore,
 }
 
@@ -53,11 +53,11 @@ impl Streams {
     /// For so many at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { room: Arc::new(Semaphore::new(most)), turns: Semaphore::new(TURNS) }
+        Self { permits: Arc::new(Semaphore::new(most)), turns: Semaphore::new(TURNS) }
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             Problem::unavailable("as many streams are open as there may be (internal.max_streams)")
         })
     }
@@ -76,8 +76,8 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let (asked, mut filter) = parse(&headers, params)?;
     caller.narrow(&mut filter);
-    let room = state.streams.enter()?;
-    let reader = Reader::open(state, caller, asked, filter, room).await?;
+    let permits = state.streams.enter()?;
+    let reader = Reader::open(state, caller, asked, filter, permits).await?;
     Ok(sse::response(unfold(reader, |mut reader| async { Some((reader.next().await?, reader)) })))
 }
 
@@ -123,37 +123,37 @@ impl FromStr for LastEventId {
     }
 }
 
-/// What a stream does next.
+/// Next step of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// There may be something new.
+    /// Read: there may be new events.
     Look,
-    /// There was nothing more.
+    /// Wait: there were no more.
     Wait,
-    /// It could not look.
+    /// Wait and read again: the store was not available.
     Retry,
-    /// It has said its last word.
+    /// End.
     End,
 }
 
 /// One stream.
 struct Reader {
     state: Arc<EventsState>,
-    /// Who reads: a key can be revoked while its stream is open.
+    /// Caller, whose key can be revoked while the stream is open.
     caller: Caller,
     filter: EventFilter,
     watcher: Subscriber,
-    /// What is said first.
+    /// First block.
     greeting: Option<SseChunk>,
-    /// This and all before it was read.
+    /// Cursor of the last event that was read.
     place: Cursor,
-    /// What was read has been said up to here, or was said to have been passed over.
+    /// Cursor up to which events were sent, or reported as filtered out.
     told: Cursor,
     next: Next,
-    /// Whether it reads what was there before it came: that may be pruned while it does.
+    /// True while it reads events from before it was opened, which may be pruned meanwhile.
     catching_up: bool,
     _counted: WaiterGuard,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Reader {
@@ -162,15 +162,16 @@ impl Reader {
         caller: Caller,
         asked: Option<Cursor>,
         filter: EventFilter,
-        room: OwnedSemaphorePermit,
+        permits: OwnedSemaphorePermit,
     ) -> Result<Self, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
         let watcher = state.notifier.watch_events();
         let counted = state.metrics.waiter();
-        // Asked for in any case: while the store is away nobody shall be told that all is well.
+        // Read in any case: while the store is not available, a stream must not report success.
         let kept = state.store.kept().await?;
         let place = asked.unwrap_or(kept.newest);
-        // Without its place, whoever came with none and was cut off before the first event would miss what was stored
+        // Without its cursor, a client that came with none and was cut off before the first event would miss events
+        // stored
         // meanwhile.
         let greeting = SseChunk::default().retry(COME_BACK).place(place);
         Ok(Self {
@@ -184,11 +185,11 @@ impl Reader {
             next: Next::Look,
             catching_up: asked.is_some(),
             _counted: counted,
-            _room: room,
+            _permit: permits,
         })
     }
 
-    /// What to send next, as soon as there is something.
+    /// Next block, as soon as there is one.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting.into());
@@ -248,7 +249,7 @@ impl Reader {
         self.place = page.cursor;
         let Some(last) = page.data.last() else { return Ok(None) };
         if self.caller.still_good().await.is_err() {
-            // Nothing more is said; whoever comes back is told why.
+            // The stream ends here; a client that returns is told the reason.
             self.next = Next::End;
             return Ok(None);
         }
@@ -259,7 +260,7 @@ impl Reader {
         Ok(Some(said))
     }
 
-    /// Why what comes after the place is not all that there was, if so.
+    /// Reason why events after the cursor may be missing, if so.
     fn lost(&self, kept: RetainedRange) -> Option<&'static str> {
         match kept.standing(self.place) {
             CursorStatus::Good => None,
@@ -314,7 +315,7 @@ mod tests {
             }
             parse(&all, params)
         });
-        parsed.map(|(asked, _)| asked.map(|it| it.0)).map_err(|problem| problem.status().as_u16())
+        parsed.map(|(asked, _)| asked.map(|cursor| cursor.0)).map_err(|problem| problem.status().as_u16())
     }
 
     #[rstest::rstest]

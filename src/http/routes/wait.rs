@@ -20,10 +20,10 @@ use crate::http::problem::Problem;
 use crate::http::respond::empty;
 use crate::http::sse::{self, SseChunk};
 
-/// How often a line is sent that says nothing: proxies cut connections that are silent for long.
+/// Time between two comments: proxies cut connections that are silent for long.
 const PING: Duration = Duration::from_secs(15);
 
-/// How long a browser waits before it connects again.
+/// Delay before a browser connects again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// `GET /wait/{ticket}`
@@ -58,7 +58,7 @@ pub(crate) async fn wait(
         Err(LimitExceeded::Ticket) => {
             return Problem::too_many(LimitExceeded::Ticket.to_string()).into_response();
         }
-        Err(LimitExceeded::Door) => return Envelope::crowded().into_response(),
+        Err(LimitExceeded::Total) => return Envelope::crowded().into_response(),
     };
     let watching = authentications.watch(admitted, permit);
     let watcher = TicketStream { watching, disconnect, told: None, over: false };

@@ -48,7 +48,7 @@ impl EventStore for Held {
     }
 }
 
-fn recorder(room: usize, broken: bool) -> (Recorder, Arc<Held>) {
+fn recorder(capacity: usize, broken: bool) -> (Recorder, Arc<Held>) {
     let store = Arc::new(Held { commits: Semaphore::new(0), groups: Mutex::default(), broken });
     let (fast_path, _) = fast_path(ConcurrencyLimiter::new(1, 1));
     let writer = Writer {
@@ -60,7 +60,7 @@ fn recorder(room: usize, broken: bool) -> (Recorder, Arc<Held>) {
         rng: RandomSource::seeded(1),
         metrics: Metrics::new(),
     };
-    (Recorder::start(writer, &Lifecycle::new(), room), store)
+    (Recorder::start(writer, &Lifecycle::new(), capacity), store)
 }
 
 fn event(number: u8) -> NewEvent {
@@ -130,5 +130,5 @@ async fn a_store_that_fails_is_told_to_everybody_in_the_group() {
     let (recorder, store) = recorder(8, true);
     store.commits.add_permits(8);
     let told = join_all((0..3).map(|n| recorder.record(vec![event(n)]))).await;
-    assert!(told.iter().all(|it| matches!(it, Err(RecordError::Store(_)))), "{told:?}");
+    assert!(told.iter().all(|result| matches!(result, Err(RecordError::Store(_)))), "{told:?}");
 }

@@ -135,7 +135,7 @@ impl Renewals {
         Self(watch::Sender::new(SystemClock.instant()))
     }
 
-    /// Whether a connection of this age was made before the last renewal.
+    /// Returns whether a connection of this age was made before the last renewal.
     pub(super) fn is_outdated(&self, age: Duration) -> bool {
         SystemClock.instant().saturating_duration_since(*self.0.borrow()) <= age
     }

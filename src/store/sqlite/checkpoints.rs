@@ -1,9 +1,9 @@
-//! Keeps the write-ahead log small.
+//! Checkpoints of the write-ahead log.
 //!
-//! SQLite moves the log's pages into the file by itself, but begins the log anew only at a moment without readers. Beside readers
-//! that follow each other without a gap it grows without end, and it never shrinks. Here it is looked at each second. When it is
-//! large, or has rested, its pages are moved, which holds up nobody; when all of them could be moved, it is emptied, which holds
-//! up writers for [`BUSY_TIMEOUT`] at most.
+//! SQLite moves pages of the log into the file by itself, but begins the log anew only at a moment without readers.
+//! Beside readers that follow each other without a gap the log grows without end, and it never shrinks. So its size
+//! is checked each second. When it is large, or has rested, its pages are moved, which delays no other statement;
+//! when all of them could be moved, the log is emptied, which delays writers by [`BUSY_TIMEOUT`] at most.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Statements about authentications that somebody expects.
+//! Statements about expected authentications.
 
 use super::events::fits_filter;
 
@@ -17,7 +17,7 @@ macro_rules! completing {
 }
 
 common! {
-    /// Authentication $1, $2 in one row, also when nobody knows it.
+    /// Authentication $1, $2 in one row, also of an unknown one.
     AUTHENTICATION = concat!(
         "SELECT a.subject, a.state, a.expected_at, a.expires_at, a.expired_at, a.claimed_at, \
             e.id AS event, e.type, e.trust, e.received_at, e.late \
@@ -27,7 +27,7 @@ common! {
     /// $1 uaid, $2 service, $3 subject, $4 state, $5 now, $6 until when. No row changed: it is known already.
     EXPECT = "INSERT INTO authentications (uaid, service, subject, state, expected_at, expires_at, watch_until) \
         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (uaid, service) DO NOTHING";
-    /// The same for one that was claimed before anybody expected it.
+    /// The same for an authentication that was claimed before it was expected.
     EXPECT_CLAIMED = "UPDATE authentications SET subject = $3, state = $4, expected_at = $5, expires_at = $6, \
             watch_until = $6 WHERE uaid = $1 AND service = $2 AND expected_at IS NULL";
     /// The same for one that is pending, which stays expected since it was.
@@ -35,14 +35,14 @@ common! {
         "UPDATE authentications SET subject = $3, state = $4, expires_at = $5, watch_until = $5 \
         WHERE uaid = $1 AND service = $2 AND expired_at IS NULL AND ", completing!("$1", "$2"), " IS NULL"
     );
-    /// No row changed: somebody has claimed it.
+    /// No row changed: it was claimed before.
     CLAIM_AUTHENTICATION = "INSERT INTO authentications (uaid, service, claimed_at) VALUES ($1, $2, $3) \
         ON CONFLICT (uaid, service) DO UPDATE SET claimed_at = excluded.claimed_at \
         WHERE authentications.claimed_at IS NULL";
     /// Says that events which came before their expectation are offered, at $3. No row changed: that was done before.
     TAKE_OFFER = "UPDATE authentications SET offered_at = $3 \
         WHERE uaid = $1 AND service = $2 AND offered_at IS NULL AND expired_at IS NULL";
-    /// What has been completed need not be watched any more: of the first $2 that were watched until $1.
+    /// Ends the watch of completed authentications, among the first $2 that were watched until $1.
     CLOSE_WATCHED = concat!(
         "UPDATE authentications SET watch_until = NULL WHERE (uaid, service) IN \
             (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \

@@ -12,7 +12,7 @@ common! {
             FROM endpoints e WHERE e.enabled) AS open \
         WHERE due_at IS NOT NULL ORDER BY due_at, id"
     );
-    /// The one probe of an endpoint that is held back: whoever moves its time on may send it.
+    /// Probe of an endpoint that is held back: the process that moves its time sends the probe.
     PROBE_ENDPOINT = "UPDATE endpoints SET probe_at = $2 WHERE id = $1 AND probe_at <= $3 AND enabled";
     /// A success ends a time of holding back.
     END_HOLD = "UPDATE endpoints SET failures = 0, failing_since = NULL, probe_at = NULL \

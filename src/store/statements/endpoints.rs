@@ -2,7 +2,7 @@
 
 dialect! { undeclare, endpoints_named, cancel_open, wait_for_appends }
 
-/// What somebody decides about an endpoint, in the order in which it is bound: 13 columns.
+/// Settings of an endpoint in the order in which they are bound: 13 columns.
 macro_rules! settings_columns {
     () => {
         "name, url, secret, types, services, format, expected_only, headers, schedule, timeout, max_in_flight, \
@@ -52,7 +52,7 @@ common! {
         probe_at = $19, enabled = $20, disabled_reason = $21 WHERE id = $1";
     REMOVE = "DELETE FROM endpoints WHERE id = $1 AND NOT EXISTS \
         (SELECT 1 FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at IS NOT NULL)";
-    /// What is open for endpoints that are no more.
+    /// Open deliveries of removed endpoints.
     CANCEL_ORPHANS = "UPDATE deliveries SET state = 'cancelled', settled_at = $1, due_at = NULL, lease_token = NULL \
         WHERE due_at IS NOT NULL AND endpoint_id NOT IN (SELECT id FROM endpoints)";
     ENDPOINTS = concat!("SELECT ", endpoint_columns!(), " FROM endpoints ORDER BY name");
@@ -76,8 +76,8 @@ macro_rules! undeclare {
     };
 }
 
-/// Cancels some of what is open for endpoint $1: the writer is not to be held for long. What somebody else is just
-/// settling is passed over where that can be.
+/// Cancels some open deliveries of endpoint $1, so that other writers do not wait long. Rows that are being settled
+/// are skipped where the engine can.
 macro_rules! cancel_open {
     ($lock:literal) => {
         concat!(

@@ -36,7 +36,7 @@ macro_rules! insert_events {
     };
 }
 
-/// Whether an endpoint (p) wants an event (e): by its type, its service and what its format can say.
+/// True if an endpoint (p) wants an event (e): by its type, its service and what its format can say.
 /// An event about an endpoint is not sent to that one, and no own event is ever sent to an endpoint that understands
 /// only RemAuth's three parameters.
 macro_rules! wants {
@@ -64,8 +64,8 @@ macro_rules! fits_filter {
 }
 pub(super) use fits_filter;
 
-/// What new events (e) owe: one delivery to each endpoint (p) that wants them. Leased by $4 until $3, if there is a $4
-/// and the endpoint is not among $5; due at $2 otherwise.
+/// Deliveries of new events (e): one for each endpoint (p) that wants the event. Leased by $4 until $3, if there is a
+/// $4 and the endpoint is not among $5; due at $2 otherwise.
 macro_rules! insert_deliveries {
     ($new:literal, $any_of_types:literal, $any_of_services:literal, $list5:literal) => {
         concat!(

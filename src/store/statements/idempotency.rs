@@ -1,8 +1,8 @@
 //! Statements about requests that must not be done twice.
 
 common! {
-    /// $1 scope, $2 key, $3 fingerprint, $4 now; what began before $5 is forgotten, and the same request that began before
-    /// $6 and never ended is begun again. No row changed: somebody was here before.
+    /// $1 scope, $2 key, $3 fingerprint, $4 now. A row from before $5 is replaced, and the same request that began
+    /// before $6 without an end begins again. No row changed: the key is in use.
     BEGIN_REQUEST = "INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = NULL, body = NULL, \
             created_at = excluded.created_at \

@@ -1,4 +1,4 @@
-//! Statements about keys to the internal door.
+//! Statements about API keys.
 
 macro_rules! key_columns {
     () => {
@@ -11,7 +11,7 @@ common! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     KEYS = concat!("SELECT ", key_columns!(), " FROM keys ORDER BY created_at, id");
     KEY = concat!("SELECT ", key_columns!(), " FROM keys WHERE id = $1");
-    /// One row in any case: whether admin keys lock the door, and the key with the digest $1, if there is one.
+    /// One row in any case: whether admin keys exist, and the key with the digest $1, if there is one.
     PRESENTED_KEY = "SELECT EXISTS (SELECT 1 FROM keys WHERE admin) AS locked, \
             k.id, k.name, k.scopes, k.service, k.expires_at, k.created_at, k.last_used_at \
         FROM (SELECT 1 AS one) AS asked LEFT JOIN keys k ON k.digest = $1";

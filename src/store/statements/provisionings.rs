@@ -1,9 +1,9 @@
-//! Statements about whom the provisioning rule invites.
+//! Statements about invitation requests.
 
 dialect! { claimable, take_offers }
 
 common! {
-    /// Where the rule stands $1; at the newest event if it has never stood anywhere.
+    /// Cursor of the rule $1; the newest event at its first start.
     BEGIN_RULE = "INSERT INTO places (name, place) SELECT $1, COALESCE(MAX(seq), 0) FROM events WHERE TRUE \
         ON CONFLICT (name) DO NOTHING";
     RULE_PLACE = "SELECT place FROM places WHERE name = $1";
@@ -18,7 +18,7 @@ common! {
     END_RULE = "DELETE FROM places WHERE name = $1";
     MOVE_RULE = "UPDATE places SET place = $2 WHERE name = $1 AND place < $2";
     /// $1 uaid, $2 service, $3 event, $4 address, $5 computers, $6 whether dry, $7 now.
-    WISH = "INSERT INTO provisionings (uaid, service, event_id, email, computers, dry_run, due_at, created_at) \
+    INVITATION = "INSERT INTO provisionings (uaid, service, event_id, email, computers, dry_run, due_at, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (uaid, service) DO NOTHING";
     /// $1: whether those count that are not dry.
     NEXT_WISH = "SELECT MIN(due_at) AS next FROM provisionings WHERE due_at IS NOT NULL AND (dry_run OR $1)";
@@ -28,8 +28,8 @@ common! {
     /// $3 by which token, $4 when next, $5 whether in doubt, $6 when settled, $7 with what outcome.
     END_WISH = "UPDATE provisionings SET lease_token = NULL, due_at = $4, in_doubt = $5, settled_at = $6, outcome = $7 \
         WHERE uaid = $1 AND service = $2 AND lease_token = $3";
-    /// What a process that has died was acting on: nobody knows how far it came.
-    RELEASE_WISHES = "UPDATE provisionings SET due_at = $1, in_doubt = TRUE, lease_token = NULL \
+    /// Requests of a process that has ended: their progress is unknown.
+    RELEASE_INVITATIONS = "UPDATE provisionings SET due_at = $1, in_doubt = TRUE, lease_token = NULL \
         WHERE lease_token IS NOT NULL";
     FORGET_WISHES = "DELETE FROM provisionings WHERE settled_at < $1";
 }

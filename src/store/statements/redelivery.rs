@@ -71,7 +71,7 @@ common! {
             AND EXISTS (SELECT 1 FROM endpoints p WHERE p.id = deliveries.endpoint_id)";
     CANCEL = "UPDATE deliveries SET state = 'cancelled', settled_at = $2, due_at = NULL, lease_token = NULL \
         WHERE seq = $1 AND due_at IS NOT NULL";
-    /// Where the events are that were received in [$1, $2).
+    /// Range of the events that were received in [$1, $2).
     BOUNDS = "SELECT COALESCE(MIN(seq), 1) AS oldest, COALESCE(MAX(seq), 0) AS newest FROM events \
         WHERE received_at >= $1 AND received_at < $2";
 }
@@ -113,7 +113,7 @@ macro_rules! make_missing {
     };
 }
 
-/// How many the two above would be.
+/// Number of rows of the two above.
 macro_rules! missing_or_given_up {
     ($t:literal, $s:literal) => {
         concat!(
@@ -138,7 +138,7 @@ macro_rules! replay {
     };
 }
 
-/// Which of the endpoints $2 cannot be sent event $1 by anybody's wish: it is about them, or they have no words for it.
+/// Endpoints among $2 that cannot get event $1 at all: it is about them, or their format cannot express it.
 macro_rules! cannot_have {
     ($list2:literal) => {
         concat!(

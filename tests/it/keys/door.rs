@@ -1,4 +1,4 @@
-//! The internal door opens and closes with the admin keys in the store, for all replicas at once.
+//! The internal listener opens and closes with the admin keys in the store, for all replicas at once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -191,7 +191,7 @@ both_engines! {
         store.close().await;
         // It locks a door on loopback too, which is then not said to stand open.
         let service = Launch::new(&["serve"]).config(&text(engine.url(), "")).start().await;
-        assert!(!service.log().contains("the internal door on"), "{}", service.log());
+        assert!(!service.log().contains("the internal listener on"), "{}", service.log());
         let internal = Client::at(&service.internal_url());
         internal.get(EVENTS).await.expect(401);
         internal.bearer("rgk_2").get(EVENTS).await.expect(200);

@@ -80,7 +80,7 @@ both_engines! {
         assert!(csv.starts_with("username,active,") && csv.contains("john@example.com,false"), "{csv}");
 
         let link = shell.done(&["signin", "jane@example.com", "--password-file", "password"]).await;
-        let path = link.trim().strip_prefix(shell.service.internal.base()).expect("a link to the internal door").to_owned();
+        let path = link.trim().strip_prefix(shell.service.internal.base()).expect("a link to the internal listener").to_owned();
         assert!(path.starts_with("/admin/remotepc/sessions/"), "{path}");
         shell.service.internal.get(&path).await.expect(303);
         let direct = shell.done(&["signin", "jane@example.com", "--password-file", "password", "--direct"]).await;

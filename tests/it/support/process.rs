@@ -122,22 +122,22 @@ impl Process {
         env.iter().fold(launch, |launch, (name, value)| launch.env(name, value)).run().await
     }
 
-    /// Where the public door is.
+    /// Where the public listener is.
     pub(crate) fn public_url(&self) -> String {
         format!("http://{}", self.public_addr())
     }
 
-    /// Where the internal door is.
+    /// Where the internal listener is.
     pub(crate) fn internal_url(&self) -> String {
         format!("http://{}", self.internal_addr())
     }
 
-    /// The public door's address.
+    /// The public listener's address.
     pub(crate) fn public_addr(&self) -> SocketAddr {
         self.doors.expect("it was started, not only spawned").0
     }
 
-    /// The internal door's address.
+    /// The internal listener's address.
     pub(crate) fn internal_addr(&self) -> SocketAddr {
         self.doors.expect("it was started, not only spawned").1
     }

@@ -24,7 +24,7 @@ type Key = (String, String);
 pub(super) struct Tries {
     /// Number of requests, this one included.
     pub(super) attempt: u32,
-    /// Whether an earlier request of the id was accepted, so that this one must not be handled again.
+    /// True if an earlier request of the id was accepted, so that this one must not be handled again.
     pub(super) duplicate: bool,
 }
 

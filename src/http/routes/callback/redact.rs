@@ -110,7 +110,8 @@ mod tests {
     #[case("/remauth_callback", "{\"token\":\"TOKEN\"}", "GET /remauth_callback\n{\"token\":\"***\"}")]
     #[case("/remauth_callback", "xTOKEN TOKENx \0", "GET /remauth_callback\nx*** ***x \u{fffd}")]
     fn requests(#[case] address: &str, #[case] body: &str, #[case] shown: &str) {
-        let (address, body) = (address.replace("TOKEN", TOKEN), body.replace("TOKEN", TOKEN));
+        let address = address.replace("TOKEN", TOKEN);
+        let body = body.replace("TOKEN", TOKEN);
         assert_eq!(request(&gate(), &Method::GET, &address.parse().unwrap(), &body, 1000), shown);
     }
 

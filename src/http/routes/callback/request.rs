@@ -24,7 +24,7 @@ const SEPARATORS: [char; 3] = ['&', '?', ';'];
 /// A request to the public listener as text, before anything about it is believed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CallbackRequest {
-    /// Whether the path is the callback's, with at most one further segment.
+    /// True if the path is the callback's, with at most one further segment.
     pub(super) is_callback: bool,
     /// Texts that may be the token, the one that counts first.
     pub(super) tokens: Vec<String>,
@@ -89,7 +89,8 @@ impl CallbackRequest {
 fn collect(text: &str, decodings: u8, pairs: &mut Vec<(String, String)>) {
     for pair in text.split(SEPARATORS).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decoded(name), decoded(value));
+        let name = decoded(name);
+        let value = decoded(value);
         // `token%3DT` and `token=T%26authenticated%3DU`: what was encoded has parameters in it.
         let joined = name.contains('=') || name.contains(SEPARATORS);
         let nested = is_known(&name) && (value.contains(SEPARATORS) || value.contains('%'));
@@ -106,7 +107,7 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Whether a parameter means something here.
+/// Returns whether a parameter means something here.
 fn is_known(name: &str) -> bool {
     let name = trimmed(name);
     name == "token" || name.parse::<CallbackType>().is_ok()

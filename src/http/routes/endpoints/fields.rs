@@ -1,4 +1,4 @@
-//! What may be said about an endpoint, to make one or to change it.
+//! Fields of an endpoint in requests.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// What a new endpoint is to be. Only its URL has to be said.
+    /// Settings of a new endpoint. Only the URL is required.
     pub(super) fn settings(
         mut self,
         services: &[ServiceName],
@@ -57,7 +57,7 @@ impl Fields {
         Ok(settings)
     }
 
-    /// What is to be different about an endpoint.
+    /// Changes of an endpoint.
     pub(super) fn change(
         self,
         services: &[ServiceName],
@@ -100,7 +100,7 @@ fn no_url() -> Problem {
     Problem::unprocessable("an endpoint needs a `url`")
 }
 
-/// A name that nobody chose, and nobody else has.
+/// Generated, unique name.
 fn generated(rng: &RandomSource) -> EndpointName {
     let number = u64::from_le_bytes(rng.bytes()) >> 16;
     EndpointName::try_from(format!("endpoint-{number:012x}")).expect("letters and digits are a name")

@@ -29,36 +29,36 @@ use crate::store::{EditError, Store};
 use fields::Fields;
 use view::{Made, View};
 
-/// What the routes about endpoints need.
+/// State of the routes about endpoints.
 pub struct EndpointsState {
-    /// Where they are.
+    /// Store of endpoints.
     pub store: Arc<dyn Store>,
-    /// What says early that an endpoint would be out of reach.
+    /// Egress guard, for early refusals.
     pub guard: Arc<Guard>,
-    /// What sends a test.
+    /// Sender of tests.
     pub sender: Arc<Sender>,
-    /// Who has to look again when an endpoint is enabled or changed.
+    /// Notifier of enabled and changed endpoints.
     pub notifier: Notifier,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// What makes ids, names, secrets and keys.
+    /// Source of randomness, for ids, names, secrets and keys.
     pub rng: RandomSource,
     /// The services that an endpoint may name.
     pub services: Vec<ServiceName>,
-    /// Where the declared ones stand, for people.
+    /// Location of the declared endpoints, for people.
     pub declared_in: String,
-    /// How an endpoint is sent to that has no wishes of its own.
+    /// Settings of endpoints without their own.
     pub defaults: SendingDefaults,
 }
 
-/// What the configuration says for endpoints that say nothing themselves.
+/// Configured defaults of endpoints.
 #[derive(Debug, Clone)]
 pub struct SendingDefaults {
     /// The waits after attempt 1, 2, ...
     pub schedule: Vec<Duration>,
     /// For a whole attempt.
     pub timeout: Duration,
-    /// How many attempts at once.
+    /// Maximum number of concurrent attempts.
     pub max_in_flight: usize,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn routes(state: EndpointsState) -> Router {
         .with_state(Arc::new(state))
 }
 
-/// How long the secret before a rotation keeps signing beside the new one.
+/// Time for which the previous secret keeps signing after a rotation.
 const OVERLAP: Duration = Duration::from_hours(24);
 
 impl EndpointsState {
@@ -129,10 +129,12 @@ fn missing(id: &EndpointId) -> Problem {
 /// `GET /v1/endpoints`
 async fn list(State(state): Shared, mut params: Params) -> Result<Response, Problem> {
     // The cursor of this list is the number of endpoints that were shown before.
-    let (after, limit) = (params.one::<Cursor>("after")?, params.one::<Limit>("limit")?);
+    let after = params.one::<Cursor>("after")?;
+    let limit = params.one::<Limit>("limit")?;
     params.finish()?;
     let paged = after.is_some() || limit.is_some();
-    let (after, limit) = (after.unwrap_or_default(), limit.map_or(usize::MAX, Limit::get));
+    let after = after.unwrap_or_default();
+    let limit = limit.map_or(usize::MAX, Limit::get);
     let endpoints = state.store.endpoints().await?;
     let passed = usize::try_from(after.0).unwrap_or(usize::MAX).min(endpoints.len());
     let shown = limit.min(endpoints.len() - passed);

@@ -11,7 +11,7 @@ use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond;
 
-/// What came of it.
+/// Result of a test.
 #[derive(Serialize)]
 struct Tested {
     status: Option<u16>,

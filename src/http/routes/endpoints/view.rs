@@ -10,8 +10,8 @@ use crate::domain::{
     HumanDuration, MaxInFlight, RateLimit, Schedule, ServiceName, iso_millis,
 };
 
-/// An endpoint, with what is in effect where nothing is set for it. Its URL is shown with its query, which may be a
-/// secret of the receiver's: whoever may read endpoints sees where they lead.
+/// Endpoint as it is shown, with the defaults in effect. The URL is shown with its query, which may hold a secret of
+/// the receiver: callers that may read endpoints see it.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
     id: &'a EndpointId,
@@ -55,7 +55,8 @@ impl From<&Health> for HealthView {
 
 impl<'a> View<'a> {
     pub(super) fn new(endpoint: &'a Endpoint, defaults: &SendingDefaults) -> Self {
-        let (settings, sending) = (&endpoint.settings, &endpoint.settings.sending);
+        let settings = &endpoint.settings;
+        let sending = &endpoint.settings.sending;
         let schedule = sending.schedule.as_ref().map(Schedule::waits);
         let schedule = schedule.unwrap_or_else(|| defaults.schedule.clone());
         Self {

@@ -21,20 +21,20 @@ pub(super) struct RemotePcIdempotency {
     dead_after: Duration,
 }
 
-/// Whose turn it is.
+/// Result of the check of an `Idempotency-Key`.
 pub(super) enum Admission {
-    /// It is to be done; with a ticket if it has a key.
+    /// The request is to be made; with a lease if it has a key.
     Ours(Option<IdempotencyLease>),
-    /// It was answered, so.
+    /// The request was answered before, in this way.
     Answered(Response),
-    /// It is not to be done.
+    /// The request is refused.
     Refused(Response),
 }
 
 impl RemotePcIdempotency {
     /// For calls that take no longer than this.
     pub(super) fn new(idempotency: Idempotency, timeout: Duration) -> Self {
-        // Whoever has not answered by then has died over it, and left time for the store beside.
+        // A process that has not answered by then has ended. Includes time for writes to the store.
         Self { idempotency, dead_after: timeout + Duration::from_mins(1) }
     }
 

@@ -16,10 +16,10 @@ use crate::remotepc::{
     addressed_users,
 };
 
-/// What the internal door takes of a body.
+/// Maximum length of a body in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 
-/// What somebody wants of upstream.
+/// Request to upstream.
 pub(super) enum RemotePcRequest {
     Add(AddUser),
     Invite(InviteUsers),
@@ -27,7 +27,7 @@ pub(super) enum RemotePcRequest {
     List,
 }
 
-/// A request that was read: whom it names, and what it wants if it is worth a call.
+/// Parsed request: the users that it names, and the request itself if it is valid.
 pub(super) struct Read {
     pub(super) whom: Vec<String>,
     pub(super) wanted: Result<RemotePcRequest, Failure>,
@@ -67,7 +67,7 @@ impl RemotePcRequest {
         }
     }
 
-    /// What makes another request the same, for those that must not be done twice.
+    /// Fingerprint by which a repetition is recognised, for operations that must not be done twice.
     pub(super) fn fingerprint(&self) -> Option<String> {
         match self {
             Self::Add(user) => Some(user.fingerprint()),
@@ -76,13 +76,13 @@ impl RemotePcRequest {
         }
     }
 
-    /// Whether an answer may be kept, to be given again.
+    /// Returns whether an answer may be kept, to be given again.
     pub(super) fn is_kept(&self, answer: &UpstreamResponse) -> bool {
         let betrayed = matches!(self, Self::Add(user) if user.echoes_password(answer));
         answer.is_final() && !betrayed
     }
 
-    /// Whether it changes who there is.
+    /// Returns whether it changes who there is.
     pub(super) fn changes_users(&self) -> bool {
         matches!(self, Self::Add(_) | Self::Invite(_))
     }
