@@ -80,7 +80,7 @@ async fn the_desk_without_an_account_works() {
     let folder = tempfile::tempdir().unwrap();
     let mut free = free().skip(100);
     let [public, internal, account] = std::array::from_fn(|_| free.next().expect("some port is free"));
-    let shell = blocks("A support desk without an account", "sh");
+    let shell = blocks("RemotePC without an account", "sh");
     let [simulate, serve, ask] = &shell[..] else { panic!("three blocks: {shell:?}") };
     let words = |line: &str| line.trim().split(' ').map(str::to_owned).collect::<Vec<_>>();
 
