@@ -61,7 +61,7 @@ fn show(loaded: &Loaded, as_json: bool) -> anyhow::Result<()> {
         let values: Map<_, _> = loaded
             .effective
             .iter()
-            .map(|it| (it.key.clone(), json!({"value": it.value, "layer": it.layer})))
+            .map(|value| (value.key.clone(), json!({"value": value.value, "layer": value.layer})))
             .collect();
         let file = loaded.file.as_deref().map(|path| path.display().to_string());
         let whole = json!({"file": file, "values": values, "warnings": loaded.warnings});

@@ -142,6 +142,6 @@ impl<B> MakeSpan<B> for Spans {
     fn make_span(&mut self, request: &http::Request<B>) -> Span {
         let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
         let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        tracing::info_span!("request", door = self.0, method = %request.method(), route, request_id = id, caller = Empty)
+        tracing::info_span!("request", listener = self.0, method = %request.method(), route, request_id = id, caller = Empty)
     }
 }

@@ -378,7 +378,7 @@ fn authentication<B: Backend>(
         uaid: name.uaid,
         service: name.service.clone(),
         status,
-        event_type: text("type")?.filter(|_| completed).map(|it| parsed("type", it)).transpose()?,
+        event_type: text("type")?.filter(|_| completed).map(|name| parsed("type", name)).transpose()?,
         trust: trust.filter(|_| completed),
         expected: expected_at.is_some(),
         subject: text("subject")?,

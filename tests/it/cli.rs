@@ -180,7 +180,7 @@ async fn one_event_is_shown() {
 )]
 #[case(404, r#"{"title":"Not found"}"#, "404 Not Found: Not found")]
 #[case(500, "<html>\u{1b}[31m", "500 Internal Server Error: Internal Server Error")]
-#[case(200, "<html>", "answered something else than remgate does")]
+#[case(200, "<html>", "did not answer like the internal listener")]
 #[case(301, "", "301 Moved Permanently")]
 #[tokio::test]
 async fn a_refusal_is_told_in_the_servers_words(#[case] status: u16, #[case] body: &str, #[case] said: &str) {

@@ -58,6 +58,8 @@ mod internal;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod language;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod login;

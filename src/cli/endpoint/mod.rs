@@ -226,7 +226,8 @@ pub(super) async fn id_of(client: &Client, name: &EndpointName) -> anyhow::Resul
     }
     let page: Json = client.get(ALL, &[], TIMEOUT).await?;
     let all = page["data"].as_array().context("the answer holds no list")?;
-    let id = all.iter().find(|it| it["name"] == name).and_then(|it| it["id"].as_str());
+    let id =
+        all.iter().find(|endpoint| endpoint["name"] == name).and_then(|endpoint| endpoint["id"].as_str());
     let id =
         id.with_context(|| format!("there is no endpoint named {name}; `remgate endpoint list` shows all"))?;
     // It becomes part of a path.

@@ -169,6 +169,6 @@ fn genuine(
 
 fn refusal(id: &str, NotGenuine { faults, hints }: &NotGenuine) -> Json {
     let faults: Vec<_> =
-        faults.0.iter().map(|it| json!({"fault": it.name(), "text": it.to_string()})).collect();
+        faults.0.iter().map(|fault| json!({"fault": fault.name(), "text": fault.to_string()})).collect();
     json!({"genuine": false, "id": id, "faults": faults, "hints": hints})
 }

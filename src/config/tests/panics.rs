@@ -8,8 +8,10 @@ use crate::config::{Config, ConfigError, DEFAULTS, Sources, build, file, merge, 
 /// Text that comes near to a configuration.
 fn near_toml() -> impl Strategy<Value = String> {
     let names: Vec<String> = SECTIONS.iter().flat_map(Section::names).collect();
-    let heads: Vec<String> =
-        SECTIONS.iter().flat_map(|it| [format!("[{}]", it.name), format!("[[{}]]", it.name)]).collect();
+    let heads: Vec<String> = SECTIONS
+        .iter()
+        .flat_map(|section| [format!("[{}]", section.name), format!("[[{}]]", section.name)])
+        .collect();
     let value = prop_oneof![
         Just("\"\"".to_owned()),
         Just("[]".to_owned()),

@@ -74,7 +74,8 @@ impl Report {
             SignatureCheck::Unchecked => (Json::Null, Json::Null, Json::Null),
             SignatureCheck::Genuine(name) => (true.into(), name.as_str().into(), Json::Null),
             SignatureCheck::Not(faults) => {
-                let told = faults.0.iter().map(|it| json!({"fault": it.name(), "text": it.to_string()}));
+                let told =
+                    faults.0.iter().map(|fault| json!({"fault": fault.name(), "text": fault.to_string()}));
                 (false.into(), Json::Null, told.collect())
             }
         };
