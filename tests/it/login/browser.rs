@@ -1,9 +1,12 @@
-//! The page of `docs/login.md` in a real browser, at another origin than remgate's door.
+//! The page of `docs/login.md` in a real browser, at another origin than remgate's public listener.
+
+use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{at, confirmed, expect, service};
+use super::{at, confirmed, expect, look, service};
 use crate::support::clients::{browser, snippet};
 use crate::support::engine::{Engine, both_engines};
 use crate::support::junction::Junction;
@@ -11,6 +14,18 @@ use crate::support::process::Process;
 use crate::support::receiver::{Answer, Received, Receiver};
 use crate::support::service::Service;
 use crate::support::within;
+
+/// Maximum time for the start of a browser. The first start on a machine that compiles at the same time has taken over 20 s.
+const BROWSER_START: Duration = Duration::from_secs(120);
+
+/// Permit for the one browser that runs at a time: a browser alone uses both cores of a small machine.
+static BROWSERS: Semaphore = Semaphore::const_new(1);
+
+/// A browser that has asked for the page. It ends with this value.
+struct OpenPage {
+    browser: Process,
+    _permit: SemaphorePermit<'static>,
+}
 
 /// The app's own server: it has the page, and the places where the page goes on to.
 struct App(Receiver);
@@ -24,8 +39,8 @@ impl App {
         self.0.url("")
     }
 
-    /// Opens the page with this ticket.
-    fn open(&self, ticket_url: &str) -> Process {
+    /// Opens the page with this ticket in a browser, and waits until the browser has asked for the page.
+    async fn open(&mut self, permit: SemaphorePermit<'static>, ticket_url: &str) -> OpenPage {
         let page = snippet("login.md", "In the browser", "html");
         let page = page.replace("TICKET_URL", &json!(ticket_url).to_string());
         assert!(page.contains(ticket_url), "the page takes a ticket");
@@ -33,7 +48,9 @@ impl App {
             "/page" => Answer::status(200).header("content-type", "text/html").body(page.clone()),
             _ => Answer::status(200).header("content-type", "text/html").body("here"),
         });
-        browser(&self.0.url("/page")).spawn()
+        let browser = browser(&self.0.url("/page")).spawn();
+        assert_eq!(self.0.next_within(BROWSER_START).await.target, "/page");
+        OpenPage { browser, _permit: permit }
     }
 
     /// The next place that the browser goes to.
@@ -48,6 +65,11 @@ impl App {
         };
         within("the browser", place).await
     }
+}
+
+/// Waits until no other test has a browser. Tickets are made after it: they expire.
+async fn browser_permit() -> SemaphorePermit<'static> {
+    BROWSERS.acquire().await.expect("the semaphore is never closed")
 }
 
 /// Browsers ask for an icon, too.
@@ -68,11 +90,11 @@ fn listed(app: &App) -> String {
 
 both_engines! {
     async fn a_page_waits_through_a_restart_and_goes_on(engine: Engine) {
+        let permit = browser_permit().await;
         let mut app = App::start().await;
         let first = service(&engine, &listed(&app)).await;
         let junction = Junction::to(first.process.public_addr()).await;
-        let _browser = app.open(&junction.url(&ticket(&first, 1, 300).await));
-        assert_eq!(app.visited().await, "/page");
+        let _page = app.open(permit, &junction.url(&ticket(&first, 1, 300).await)).await;
         first.until_metric("remgate_waiters", 1).await;
         first.process.kill();
         first.process.wait().await;
@@ -87,24 +109,36 @@ both_engines! {
 
 #[tokio::test]
 async fn a_page_learns_that_the_time_is_over() {
+    let permit = browser_permit().await;
     let engine = Engine::sqlite();
     let mut app = App::start().await;
     let service = service(&engine, &listed(&app)).await;
     let path = ticket(&service, 1, 5).await;
-    let _browser = app.open(&format!("{}{path}", service.public.base()));
-    assert_eq!(app.visited().await, "/page");
+    let _page = app.open(permit, &format!("{}{path}", service.public.base())).await;
+    assert_eq!(app.visited().await, "/login?again");
+}
+
+#[tokio::test]
+async fn a_page_that_opens_after_the_time_is_not_left_waiting() {
+    let permit = browser_permit().await;
+    let engine = Engine::sqlite();
+    let mut app = App::start().await;
+    let service = service(&engine, &listed(&app)).await;
+    let path = ticket(&service, 1, 1).await;
+    assert_eq!(look(&service.internal, 1).await["status"], "expired");
+    let _page = app.open(permit, &format!("{}{path}", service.public.base())).await;
     assert_eq!(app.visited().await, "/login?again");
 }
 
 #[tokio::test]
 async fn a_page_of_another_origin_learns_nothing() {
+    let permit = browser_permit().await;
     let engine = Engine::sqlite();
     let (mut app, other) = (App::start().await, App::start().await);
     let service = service(&engine, &listed(&other)).await;
     let path = ticket(&service, 1, 300).await;
     confirmed(&service, 1).await;
-    let browser = app.open(&format!("{}{path}", service.public.base()));
-    assert_eq!(app.visited().await, "/page");
-    browser.line(|line| line.contains("blocked by CORS policy")).await;
-    assert!(!app.0.arrived().iter().any(is_page), "it goes nowhere");
+    let page = app.open(permit, &format!("{}{path}", service.public.base())).await;
+    page.browser.line(|line| line.contains("blocked by CORS policy")).await;
+    assert_eq!(app.visited().await, "/login?again", "the page does not learn that the user has confirmed");
 }

@@ -24,6 +24,11 @@ pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// What `future` yields, or a panic that names `what` when that takes longer than [`BOUND`].
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let value = tokio::time::timeout(BOUND, future).await;
-    value.unwrap_or_else(|_| panic!("waited {BOUND:?} in vain for {what}"))
+    within_bound(BOUND, what, future).await
+}
+
+/// Output of `future`, or a panic that names `what` when that takes longer than `bound`.
+pub(crate) async fn within_bound<T>(bound: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    let value = tokio::time::timeout(bound, future).await;
+    value.unwrap_or_else(|_| panic!("waited {bound:?} in vain for {what}"))
 }

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::within;
+use super::{BOUND, within_bound};
 
 /// One request, as it arrived.
 #[derive(Debug, Clone)]
@@ -170,7 +170,12 @@ impl Receiver {
 
     /// The next request that nobody has looked at yet; waits for it.
     pub(crate) async fn next(&mut self) -> Received {
-        let next = within("a request at the receiver", self.arrived.recv()).await;
+        self.next_within(BOUND).await
+    }
+
+    /// The next request that has not been taken yet; waits for at most `bound`.
+    pub(crate) async fn next_within(&mut self, bound: Duration) -> Received {
+        let next = within_bound(bound, "a request at the receiver", self.arrived.recv()).await;
         next.expect("the receiver listens as long as it lives")
     }
 
