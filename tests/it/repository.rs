@@ -92,27 +92,66 @@ fn migrations_are_twins() {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    let folders = ["", "docs", "docs/decisions", "migrations", "config"];
-    let files = folders.iter().flat_map(|folder| entries(&root().join(folder)));
-    for page in files.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+    for page in pages(&["", "docs", "docs/decisions", "migrations", "config"]) {
         for target in links(&read(&page)) {
-            let file = target.split('#').next().unwrap_or_default();
-            let there = page.parent().expect("it is in a folder").join(file);
-            assert!(there.exists(), "{}: ({target}) leads nowhere", page.display());
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let folder = page.parent().expect("a page is in a folder");
+            let linked = if file.is_empty() { page.clone() } else { folder.join(file) };
+            assert!(linked.exists(), "{}: ({target}) leads nowhere", page.display());
+            let found = anchor.is_empty() || anchors(&read(&linked)).contains(anchor);
+            assert!(found, "{}: ({target}): no heading has this anchor", page.display());
         }
     }
 }
 
-/// The targets of `[text](target)`, but for those outside of the repository and within the page.
+#[test]
+fn the_index_of_the_documentation_names_each_page() {
+    let index = read(&root().join("docs/README.md"));
+    let listed: BTreeSet<_> = links(&index).into_iter().collect();
+    for page in pages(&["docs"]) {
+        let name = page.file_name().expect("a page has a name").to_string_lossy().into_owned();
+        assert!(name == "README.md" || listed.contains(name.as_str()), "docs/README.md does not name {name}");
+        let text = read(&page);
+        let first = text.lines().nth(2).unwrap_or_default();
+        assert!(
+            first.starts_with("This page "),
+            "{name}: its first line says what the page is for, not: {first}"
+        );
+    }
+}
+
+/// Pages of Markdown that are directly in `folders`.
+fn pages(folders: &[&str]) -> Vec<PathBuf> {
+    let files = folders.iter().flat_map(|folder| entries(&root().join(folder)));
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// Targets of `[text](target)`, without those outside of the repository.
 fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-    targets.filter(|target| !target.contains("://") && !target.starts_with(['#', 'm'])).collect()
+    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
+}
+
+/// Anchors of a page's headings: lower case, hyphens for spaces, without other punctuation.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings =
+        page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+    headings
+        .map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
 }
 
 #[test]
 fn links_are_seen() {
     assert_eq!(
-        links("[a](docs/api.md#x) [b](https://x.y) [c](#here) ![d](e.png)"),
-        ["docs/api.md#x", "e.png"]
+        links(
+            "[a](docs/api.md#x) [b](https://x.y) [c](#here) ![d](e.png) [e](mailto:a@b) [f](migrations/README.md)"
+        ),
+        ["docs/api.md#x", "#here", "e.png", "migrations/README.md"]
+    );
+    assert_eq!(
+        anchors("# Two words\n## `Idempotency-Key`: what, for?\ntext"),
+        BTreeSet::from(["two-words".to_owned(), "idempotency-key-what-for".to_owned()])
     );
 }
