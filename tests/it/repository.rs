@@ -106,7 +106,7 @@ fn links_between_pages_lead_somewhere() {
 
 #[test]
 fn the_index_of_the_documentation_names_each_page() {
-    let index = read(&root().join("docs/README.md"));
+    let index = read(root().join("docs/README.md"));
     let listed: BTreeSet<_> = links(&index).into_iter().collect();
     for page in pages(&["docs"]) {
         let name = page.file_name().expect("a page has a name").to_string_lossy().into_owned();
