@@ -6,6 +6,7 @@ pub mod audited;
 pub mod authentications;
 pub mod cli;
 pub mod config;
+pub mod context;
 pub mod dispatch;
 pub mod domain;
 pub mod egress;

@@ -15,11 +15,10 @@ use tracing::Instrument;
 pub use actor::RequestActor;
 pub use recorder::{ActionOutcome, AuditRecorder, OpenEntries};
 
+use crate::context::Context;
 use crate::domain::{named, sanitize_code};
-use crate::lifecycle::Lifecycle;
 use crate::remotepc::{CallError, Client, InviteResult, Operation, Refusal, UpstreamResponse};
 use crate::store::StoreError;
-use crate::telemetry::Metrics;
 
 /// Upstream, and what has to be done beside asking it.
 #[derive(Clone)]
@@ -28,10 +27,8 @@ pub struct AuditedRemotePc {
     pub client: Arc<Client>,
     /// Writer of audit entries.
     pub trail: AuditRecorder,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Tracker of calls whose client has left.
-    pub lifecycle: Lifecycle,
+    /// Shared handles.
+    pub context: Context,
 }
 
 /// Reason why there is no answer of upstream.
@@ -65,7 +62,7 @@ impl AuditedRemotePc {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let (tell, told) = oneshot::channel();
-        let hard = self.lifecycle.hard().clone();
+        let hard = self.context.lifecycle.hard().clone();
         let work = async move {
             // The client may have left.
             let _ = tell.send(work.await);
@@ -73,7 +70,7 @@ impl AuditedRemotePc {
         let work = async move {
             hard.run_until_cancelled_owned(work).await;
         };
-        self.lifecycle.spawn(work.in_current_span());
+        self.context.lifecycle.spawn(work.in_current_span());
         told.await.ok()
     }
 
@@ -93,7 +90,7 @@ impl AuditedRemotePc {
             }
             Err(e) => Err(Failure::Unrecorded(e)),
         };
-        self.metrics.remotepc(operation.as_str(), outcome(&result));
+        self.context.metrics.remotepc(operation.as_str(), outcome(&result));
         result
     }
 
@@ -125,7 +122,7 @@ impl AuditedRemotePc {
             }
             Err(e) => Failure::Unrecorded(e),
         };
-        self.metrics.remotepc(operation.as_str(), failure.outcome());
+        self.context.metrics.remotepc(operation.as_str(), failure.outcome());
         failure
     }
 }

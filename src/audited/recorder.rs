@@ -1,23 +1,15 @@
 //! Writes down what is done before it is done, and what came of it afterwards.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::actor::RequestActor;
-use crate::domain::{AuditEnd, AuditId, Clock, NewAuditEntry, RandomSource, named};
-use crate::store::{Store, StoreError};
+use crate::context::Context;
+use crate::domain::{AuditEnd, AuditId, NewAuditEntry, named};
+use crate::store::StoreError;
 
 /// Writer of audit entries.
 #[derive(Clone)]
-pub struct AuditRecorder {
-    /// The store that keeps it.
-    pub store: Arc<dyn Store>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids of entries.
-    pub rng: RandomSource,
-}
+pub struct AuditRecorder(pub Context);
 
 /// Outcome of an action: one word, and its facts as a JSON object. Never holds a password, a key or a link.
 #[derive(Debug, Clone)]
@@ -42,9 +34,10 @@ impl AuditRecorder {
         action: &'static str,
         whom: &[String],
     ) -> Result<OpenEntries, StoreError> {
-        let now = self.clock.now();
+        let Context { store, clock, rng, .. } = &self.0;
+        let now = clock.now();
         let entry = |whom: Option<&String>| NewAuditEntry {
-            id: AuditId::new(now, &self.rng),
+            id: AuditId::new(now, rng),
             at: now,
             who: actor.who.clone(),
             action,
@@ -55,7 +48,7 @@ impl AuditRecorder {
             [] => vec![entry(None)],
             all => all.iter().map(|user| entry(Some(user))).collect(),
         };
-        self.store.begin_entries(&entries).await?;
+        store.begin_entries(&entries).await?;
         Ok(OpenEntries { trail: self.clone(), ids: entries.into_iter().map(|entry| entry.id).collect() })
     }
 }
@@ -69,12 +62,13 @@ impl OpenEntries {
 
     /// Ends each in its way, in the order in which they were begun.
     pub async fn end_each(self, ends: Vec<ActionOutcome>) {
-        let at = self.trail.clock.now();
+        let Context { store, clock, .. } = &self.trail.0;
+        let at = clock.now();
         let ends = self.ids.into_iter().zip(ends);
         let ends = ends.map(|(id, ActionOutcome { outcome, detail })| AuditEnd { id, at, outcome, detail });
         let ends: Vec<_> = ends.collect();
         // What was done was done: its answer goes out all the same, and the entry says `unknown`.
-        if let Err(e) = self.trail.store.end_entries(&ends).await {
+        if let Err(e) = store.end_entries(&ends).await {
             tracing::warn!(error = %e, "the audit trail does not know what came of an action; it says unknown");
         }
     }

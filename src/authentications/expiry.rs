@@ -1,31 +1,14 @@
-//! Expires authentications that were not completed in time, and stores the event about it.
+//! Expires authentications that were not completed in time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::{AuthenticationName, Clock, EventId, EventType, NewEvent, RandomSource, Trust};
-use crate::lifecycle::Lifecycle;
-use crate::notifier::Notifier;
-use crate::store::{ExpiredBatch, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::context::Context;
+use crate::store::StoreError;
 
-/// Ends expectations, on every replica; each is ended by one of them.
-pub struct Expiry {
-    /// Store of authentications.
-    pub store: Arc<dyn Store>,
-    /// Notifier of the expired authentications.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids of events.
-    pub rng: RandomSource,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Lifecycle of the process.
-    pub lifecycle: Lifecycle,
-}
+/// Expires authentications. Every replica does; each authentication is expired by one of them.
+pub struct Expiry(pub Context);
 
 /// Maximum number that one transaction expires. Callbacks wait for the transaction.
 const BATCH_SIZE: i64 = 200;
@@ -39,8 +22,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 impl Expiry {
     /// Works until the soft stop.
     pub async fn run(self) {
-        let soft = self.lifecycle.soft().clone();
-        let mut soonest = self.notifier.watch_soonest();
+        let Context { notifier, clock, lifecycle, .. } = &self.0;
+        let soft = lifecycle.soft();
+        let mut soonest = notifier.watch_soonest();
         while !soft.is_cancelled() {
             // Whatever is said after this is news; whatever was said before stands in the store.
             soonest.forget();
@@ -48,60 +32,31 @@ impl Expiry {
                 Ok(Some(then)) => (false, then),
                 Ok(None) => continue,
                 Err(e) => {
-                    tracing::warn!(error = %e, "could not end expectations; will try again");
+                    tracing::warn!(error = %e, "failed to expire authentications; trying again");
                     (true, Timestamp::MAX)
                 }
             };
             tokio::select! {
                 () = tokio::time::sleep(RETRY_DELAY), if pause => {}
-                () = self.clock.sleep_until(then), if !pause => {}
+                () = clock.sleep_until(then), if !pause => {}
                 () = soonest.sooner_than(then), if !pause => {}
                 () = soft.cancelled() => {}
             }
         }
     }
 
-    /// Ends some. Says when to look again, or nothing when there may be more at once.
+    /// Expires one batch. Returns the time of the next look, or `None` when more may be due.
     async fn step(&self) -> Result<Option<Timestamp>, StoreError> {
-        let now = self.clock.now();
+        let Context { store, clock, .. } = &self.0;
+        let now = clock.now();
         let later = now.checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
-        match self.store.next_expiry().await? {
+        match store.next_expiry().await? {
             Some(next) if next <= now => {
-                let make = |name| self.event(name, now);
-                self.announce(&self.store.expire_due(BATCH_SIZE, &make, now).await?);
+                self.0.announce(&store.expire_due(BATCH_SIZE, now).await?);
                 Ok(None)
             }
             Some(next) => Ok(Some(next.min(later))),
             None => Ok(Some(later)),
-        }
-    }
-
-    fn announce(&self, expire_due: &ExpiredBatch) {
-        if expire_due.names.is_empty() {
-            return;
-        }
-        for name in &expire_due.names {
-            self.metrics.event(EventType::Expired.as_str());
-            self.notifier.authentication_over(name);
-        }
-        self.notifier.events_stored();
-        if expire_due.deliveries > 0 {
-            self.metrics.deliveries("pending", expire_due.deliveries as u64);
-            self.notifier.deliveries_due();
-        }
-    }
-
-    fn event(&self, name: AuthenticationName, now: Timestamp) -> NewEvent {
-        NewEvent {
-            id: EventId::new(now, &self.rng),
-            event_type: EventType::Expired,
-            service: Some(name.service),
-            uaid: Some(name.uaid),
-            trust: Trust::Own,
-            source_ip: None,
-            received_at: now,
-            detail: None,
-            about: None,
         }
     }
 }

@@ -17,29 +17,16 @@ pub use expiry::Expiry;
 pub use follower::Follower;
 pub use waiter_limit::{LimitExceeded, WaiterLimit, WaiterPermit};
 
+use crate::context::Context;
 use crate::domain::{
-    AssertionKey, Authentication, AuthenticationName, BadTicket, Clock, Expectation, Invalid, RandomSource,
-    Ticket, TicketKey, Trust,
+    AssertionKey, Authentication, AuthenticationName, BadTicket, Expectation, Invalid, Ticket, TicketKey,
+    Trust,
 };
-use crate::lifecycle::Lifecycle;
-use crate::notifier::{AuthenticationSubscriber, Notifier};
-use crate::store::{ClaimTerms, Claimed, Expected, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::notifier::AuthenticationSubscriber;
+use crate::store::{ClaimTerms, Claimed, Expected, StoreError};
 
-/// Dependencies of [`Authentications`].
-pub struct Parts {
-    /// Store of authentications.
-    pub store: Arc<dyn Store>,
-    /// Notifier of completed and expired authentications.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids of assertions.
-    pub rng: RandomSource,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Lifecycle of the process; waiting ends early at a stop.
-    pub lifecycle: Lifecycle,
+/// Settings of [`Authentications`].
+pub struct AuthenticationSettings {
     /// Time after its completion within which an authentication can be claimed.
     pub claim_within: Duration,
     /// Minimum trust that every claim needs.
@@ -50,7 +37,8 @@ pub struct Parts {
 
 /// Everything that apps and browsers do with authentications.
 pub struct Authentications {
-    parts: Parts,
+    context: Context,
+    settings: AuthenticationSettings,
     assertions: AssertionKey,
     tickets: TicketKey,
     waiter_limit: WaiterLimit,
@@ -83,12 +71,14 @@ pub enum TicketError {
 
 impl Authentications {
     /// Takes the keys that all replicas share out of the store, or puts new ones there.
-    pub async fn open(parts: Parts) -> Result<Self, KeysError> {
+    pub async fn open(context: Context, settings: AuthenticationSettings) -> Result<Self, KeysError> {
         use secrecy::ExposeSecret;
-        let assertion = parts.store.shared_secret("assertion", AssertionKey::generate(&parts.rng)).await?;
-        let ticket = parts.store.shared_secret("ticket", TicketKey::generate(&parts.rng)).await?;
+        let Context { store, rng, .. } = &context;
+        let assertion = store.shared_secret("assertion", AssertionKey::generate(rng)).await?;
+        let ticket = store.shared_secret("ticket", TicketKey::generate(rng)).await?;
         let assertions = assertion.expose_secret().parse()?;
-        Ok(Self { parts, assertions, tickets: TicketKey::new(ticket), waiter_limit: WaiterLimit::default() })
+        let tickets = TicketKey::new(ticket);
+        Ok(Self { context, settings, assertions, tickets, waiter_limit: WaiterLimit::default() })
     }
 
     /// Says that an authentication is expected.
@@ -97,16 +87,8 @@ impl Authentications {
         name: &AuthenticationName,
         expectation: &Expectation,
     ) -> Result<Expected, StoreError> {
-        let expected = self.parts.store.expect(name, expectation, self.parts.clock.now()).await?;
-        if let Some(until) = expected.authentication.expires_at {
-            self.parts.notifier.schedule_expiry(until);
-        }
-        if let Some(deliveries) = expected.offered {
-            // The provisioning rule reads them with the next events.
-            self.parts.notifier.events_stored();
-            self.parts.metrics.deliveries("pending", deliveries);
-            self.parts.notifier.deliveries_due();
-        }
+        let expected = self.context.store.expect(name, expectation, self.context.clock.now()).await?;
+        self.context.announce(&expected.committed);
         Ok(expected)
     }
 
@@ -117,23 +99,23 @@ impl Authentications {
         wait: Duration,
     ) -> Result<Option<Authentication>, StoreError> {
         if wait.is_zero() {
-            return self.parts.store.authentication(name).await;
+            return self.context.store.authentication(name).await;
         }
         // The watcher comes before the look: what ends in between wakes it.
-        let mut watcher = self.parts.notifier.watch_authentication(name);
-        let mut found = self.parts.store.authentication(name).await?;
+        let mut watcher = self.context.notifier.watch_authentication(name);
+        let mut found = self.context.store.authentication(name).await?;
         if found.as_ref().is_some_and(Authentication::is_over) {
             return Ok(found);
         }
-        let _counted = self.parts.metrics.waiter();
-        let mut over = self.parts.clock.sleep(wait);
+        let _counted = self.context.metrics.waiter();
+        let mut over = self.context.clock.sleep(wait);
         loop {
             tokio::select! {
                 () = watcher.woken() => {}
                 () = &mut over => return Ok(found),
-                () = self.parts.lifecycle.soft().cancelled() => return Ok(found),
+                () = self.context.lifecycle.soft().cancelled() => return Ok(found),
             }
-            found = self.parts.store.authentication(name).await?;
+            found = self.context.store.authentication(name).await?;
             if found.as_ref().is_some_and(Authentication::is_over) {
                 return Ok(found);
             }
@@ -150,11 +132,11 @@ impl Authentications {
         expected: bool,
     ) -> Result<Claimed, StoreError> {
         let terms = ClaimTerms {
-            within: self.parts.claim_within,
-            min_trust: self.parts.min_trust.stricter(min_trust.unwrap_or(Trust::None)),
+            within: self.settings.claim_within,
+            min_trust: self.settings.min_trust.stricter(min_trust.unwrap_or(Trust::None)),
             expected,
         };
-        self.parts.store.claim_authentication(name, terms, self.parts.clock.now()).await
+        self.context.store.claim_authentication(name, terms, self.context.clock.now()).await
     }
 
     /// Vouches for an authentication that was claimed: a JSON Web Token.
@@ -162,9 +144,9 @@ impl Authentications {
     pub fn issue_assertion(&self, authentication: &Authentication) -> String {
         self.assertions.issue_assertion(
             authentication,
-            &self.parts.issuer,
-            self.parts.clock.now(),
-            &self.parts.rng,
+            &self.settings.issuer,
+            self.context.clock.now(),
+            &self.context.rng,
         )
     }
 
@@ -176,10 +158,10 @@ impl Authentications {
 
     /// A ticket for an authentication that is expected, and how long it is good.
     pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), TicketError> {
-        let found = self.parts.store.authentication(name).await?;
+        let found = self.context.store.authentication(name).await?;
         let until = found.and_then(|found| found.expires_at).ok_or(TicketError::Unexpected)?;
         let until = Ticket::end(until);
-        if until <= self.parts.clock.now() {
+        if until <= self.context.clock.now() {
             return Err(TicketError::Over);
         }
         Ok((self.tickets.seal(&Ticket { name: name.clone(), until }), until))
@@ -200,11 +182,11 @@ impl Authentications {
     ///
     /// The store has to be read and is not available.
     pub async fn has_run_out(&self, ticket: &mut Ticket) -> Result<bool, StoreError> {
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         if now < ticket.until {
             return Ok(false);
         }
-        if let Some(found) = self.parts.store.authentication(&ticket.name).await? {
+        if let Some(found) = self.context.store.authentication(&ticket.name).await? {
             ticket.prolong(&found);
         }
         Ok(now >= ticket.until)
@@ -218,8 +200,8 @@ impl Authentications {
     /// Watches one authentication.
     #[must_use]
     pub fn watch(self: &Arc<Self>, ticket: Ticket, place: WaiterPermit) -> Watching {
-        let watcher = self.parts.notifier.watch_authentication(&ticket.name);
-        let counted = self.parts.metrics.waiter();
+        let watcher = self.context.notifier.watch_authentication(&ticket.name);
+        let counted = self.context.metrics.waiter();
         Watching { all: Arc::clone(self), ticket, watcher, _held: (place, counted) }
     }
 }
@@ -238,7 +220,7 @@ const LINGER: Duration = Duration::from_secs(10);
 impl Watching {
     /// Reads the current state of the authentication.
     pub async fn look(&mut self) -> Result<Option<Authentication>, StoreError> {
-        let found = self.all.parts.store.authentication(&self.ticket.name).await?;
+        let found = self.all.context.store.authentication(&self.ticket.name).await?;
         if let Some(found) = &found {
             self.ticket.prolong(found);
         }
@@ -247,18 +229,18 @@ impl Watching {
 
     /// Waits for a reason to look again, at most for so long.
     pub async fn changed(&mut self, quiet: Duration) -> Change {
-        let parts = Arc::clone(&self.all);
-        let parts = &parts.parts;
+        let all = Arc::clone(&self.all);
+        let Context { clock, lifecycle, .. } = &all.context;
         let end = self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX);
         tokio::select! {
             () = self.watcher.woken() => Change::Perhaps,
             // A prolonged expectation is not announced.
-            () = parts.clock.sleep_until(end) => match self.look().await {
+            () = clock.sleep_until(end) => match self.look().await {
                 Ok(_) if self.ticket.until.checked_add(LINGER).unwrap_or(Timestamp::MAX) > end => Change::Perhaps,
                 _ => Change::Never,
             },
-            () = parts.lifecycle.soft().cancelled() => Change::Never,
-            () = parts.clock.sleep(quiet) => Change::NotYet,
+            () = lifecycle.soft().cancelled() => Change::Never,
+            () = clock.sleep(quiet) => Change::NotYet,
         }
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::driver::Driver;
 use super::endpoint_cache::CachedEndpoint;
 use super::health::AttemptOutcome;
-use super::operational_events;
-use crate::domain::{AttemptReport, Endpoint, Lease, Retry, RetryPolicy, Settlement, Verdict};
+use crate::domain::{AttemptReport, Endpoint, Lease, NewEvent, Retry, RetryPolicy, Settlement, Verdict};
 use crate::fast_path::Permit;
 use crate::telemetry::millis;
 
@@ -27,19 +26,21 @@ impl Driver {
         let Some(endpoint) = self.in_force(known).await else {
             return self.release(lease).await;
         };
-        let at = self.parts.clock.now();
+        let at = self.context.clock.now();
+        if at >= lease.expires_at {
+            // Another worker may have the lease by now; the result would be ignored.
+            return self.release(lease).await;
+        }
         let sending = self.parts.sender.send(&endpoint, &lease, at);
-        let Some(report) = self.parts.lifecycle.hard().run_until_cancelled(sending).await else {
+        let Some(report) = self.context.lifecycle.hard().run_until_cancelled(sending).await else {
             return self.release(lease).await;
         };
         drop(permit);
         let verdict = self.verdict(&lease, &endpoint, &report);
         self.note(&lease, &endpoint, &report, verdict);
-        let at = self.parts.clock.now();
-        let notice = match verdict {
-            Verdict::Exhausted => {
-                operational_events::exhausted(&lease, &endpoint, &report, at, &self.parts.rng)
-            }
+        let at = self.context.clock.now();
+        let event = match verdict {
+            Verdict::Exhausted => NewEvent::exhausted(&lease, &endpoint, &report, at, &self.context.rng),
             _ => None,
         };
         let settlement = Settlement {
@@ -48,7 +49,7 @@ impl Driver {
             verdict,
             at,
             report: Some(report),
-            notice,
+            event,
         };
         self.end(AttemptOutcome { settlement, endpoint: Some(endpoint) }).await;
     }
@@ -58,11 +59,11 @@ impl Driver {
     async fn in_force(&self, known: CachedEndpoint) -> Option<Arc<Endpoint>> {
         let CachedEndpoint { mut endpoint, mut changes } = known;
         loop {
-            let announced = self.parts.notifier.endpoint_changes();
+            let announced = self.context.notifier.endpoint_changes();
             if announced == changes {
                 return Some(endpoint);
             }
-            let read = self.parts.store.endpoints_named(std::slice::from_ref(&endpoint.id)).await.ok()?;
+            let read = self.context.store.endpoints_named(std::slice::from_ref(&endpoint.id)).await.ok()?;
             let now = read.into_iter().next().filter(|now| now.enabled && has_same_limits(now, &endpoint))?;
             (endpoint, changes) = (Arc::new(now), announced);
         }
@@ -70,7 +71,7 @@ impl Driver {
 
     /// Gives a lease back: the delivery is due at once, and nothing was attempted.
     pub(super) async fn release(&self, lease: Lease) {
-        let at = self.parts.clock.now();
+        let at = self.context.clock.now();
         let verdict = Verdict::Released;
         let settlement = Settlement {
             delivery: lease.delivery,
@@ -78,13 +79,13 @@ impl Driver {
             verdict,
             at,
             report: None,
-            notice: None,
+            event: None,
         };
         self.end(AttemptOutcome { settlement, endpoint: None }).await;
     }
 
     async fn end(&self, ended: AttemptOutcome) {
-        // The settler outlives its senders; if it is gone all the same, the lease runs out.
+        // The result writer outlives its senders; if it is gone all the same, the lease expires.
         let _ = self.results.send(ended).await;
     }
 
@@ -95,8 +96,8 @@ impl Driver {
         let own = endpoint.settings.sending.schedule.as_ref().map(|own| RetryPolicy::new(own.waits()));
         let policy = own.as_ref().unwrap_or(&self.parts.policy);
         let attempts = lease.attempt_count.saturating_sub(lease.attempts_before).saturating_add(1);
-        let now = self.parts.clock.now();
-        let rng = self.parts.rng.fraction();
+        let now = self.context.clock.now();
+        let rng = self.context.rng.fraction();
         match policy.next(attempts, now, report.retry_after, rng) {
             Retry::At(then) if report.status == Some(GONE) => Verdict::Gone(then),
             Retry::Never if report.status == Some(GONE) => Verdict::Gone(now),
@@ -106,7 +107,7 @@ impl Driver {
     }
 
     fn note(&self, lease: &Lease, endpoint: &Endpoint, report: &AttemptReport, verdict: Verdict) {
-        self.parts.metrics.attempt(report.outcome(), report.elapsed);
+        self.context.metrics.attempt(report.outcome(), report.elapsed);
         let delivery = lease.delivery;
         let event = &lease.event.id;
         let endpoint = &endpoint.settings.name;

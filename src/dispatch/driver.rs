@@ -12,41 +12,31 @@ use super::endpoint_cache::{CachedEndpoint, EndpointCache, Endpoints};
 use super::health::AttemptOutcome;
 use super::rate_limit::RateLimiters;
 use super::result_writer;
+use crate::context::Context;
 use crate::domain::{
-    AttemptTimeout, Clock, Endpoint, EndpointId, Lease, LeaseToken, MaxInFlight, PROBE_EVERY, RandomSource,
+    AttemptTimeout, Endpoint, EndpointId, HealthRules, Lease, LeaseToken, MaxInFlight, PROBE_EVERY,
     RetryPolicy,
 };
 use crate::egress::Sender;
-use crate::fast_path::{ConcurrencyLimiter, EndpointPermits, LeaseReceiver, PermitRequest};
-use crate::lifecycle::Lifecycle;
-use crate::notifier::Notifier;
-use crate::store::{Claim, Due, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::fast_path::{
+    ConcurrencyLimiter, EndpointPermits, LeaseReceiver, PermitRequest, StoreOnlyEndpoints,
+};
+use crate::store::{Claim, Due, StoreError};
 
-/// Dependencies of a driver.
+/// Settings and parts of a driver.
 pub struct DriverParts {
-    /// Store of deliveries.
-    pub store: Arc<dyn Store>,
     /// Sender of attempts.
     pub sender: Arc<Sender>,
-    /// Notifier of due deliveries.
-    pub notifier: Notifier,
     /// Limiter of concurrent attempts.
     pub limiter: ConcurrencyLimiter,
+    /// Endpoints whose deliveries do not take the fast path.
+    pub store_only: StoreOnlyEndpoints,
     /// Default retry policy.
     pub policy: RetryPolicy,
     /// Default maximum time for an attempt.
     pub timeout: Duration,
-    /// After how long a time of nothing but failures an endpoint is disabled.
-    pub disable_after: Duration,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for lease tokens and jitter.
-    pub rng: RandomSource,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Lifecycle of the process.
-    pub lifecycle: Lifecycle,
+    /// Rules about endpoints that fail.
+    pub health: HealthRules,
 }
 
 /// Time of a lease in addition to the attempt's timeout, for writing the result.
@@ -70,6 +60,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Drives deliveries.
 #[derive(Clone)]
 pub struct Driver {
+    pub(super) context: Context,
     pub(super) parts: Arc<DriverParts>,
     pub(super) results: mpsc::Sender<AttemptOutcome>,
 }
@@ -110,11 +101,11 @@ impl Look {
 }
 
 impl Driver {
-    /// A driver, with its settler running.
+    /// A driver, with its result writer running.
     #[must_use]
-    pub fn new(parts: DriverParts) -> Self {
-        let results = result_writer::start(&parts);
-        Self { parts: Arc::new(parts), results }
+    pub fn new(context: Context, parts: DriverParts) -> Self {
+        let results = result_writer::start(context.clone(), parts.health);
+        Self { context, parts: Arc::new(parts), results }
     }
 
     /// Drives until the soft stop. Attempts under way go on without it; what was handed over and not begun is given
@@ -131,20 +122,21 @@ impl Driver {
 
     /// The stop is checked between steps only: a step that was dropped could leave leases without an attempt.
     async fn drive(&self, fast_leases: &mut LeaseReceiver) {
-        let soft = self.parts.lifecycle.soft();
+        let soft = self.context.lifecycle.soft();
         // The watcher comes before the look: what becomes due in between wakes it.
-        let mut watcher = self.parts.notifier.watch_due();
+        let mut watcher = self.context.notifier.watch_due();
         let mut cache = EndpointCache::default();
-        let mut rate_limiters = RateLimiters::new(Arc::clone(&self.parts.clock));
+        let mut rate_limiters = RateLimiters::new(Arc::clone(&self.context.clock));
         while !soft.is_cancelled() {
             let (mut pause, full): (Pause<'_>, _) = match self.step(&mut rate_limiters).await {
                 // Due, with a place, and yet not ours: another replica is about to commit its claim.
                 Ok(Step::Began(0)) => (Box::pin(tokio::time::sleep(CLAIMED_ELSEWHERE)), false),
                 Ok(Step::Began(_)) => (Box::pin(std::future::ready(())), false),
                 Ok(Step::Wait { full, until }) => {
-                    let safety = self.parts.clock.now().checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
+                    let safety =
+                        self.context.clock.now().checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
                     let until = until.map_or(safety, |until| until.min(safety));
-                    (self.parts.clock.sleep_until(until), full)
+                    (self.context.clock.sleep_until(until), full)
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "could not look for due deliveries; trying again");
@@ -167,9 +159,9 @@ impl Driver {
 
     /// Looks once, and begins the attempts that are due and have a place.
     async fn step(&self, rate_limiters: &mut RateLimiters) -> Result<Step, StoreError> {
-        let changes = self.parts.notifier.endpoint_changes();
-        let due = self.parts.store.due().await?;
-        let now = self.parts.clock.now();
+        let changes = self.context.notifier.endpoint_changes();
+        let due = self.context.store.due().await?;
+        let now = self.context.clock.now();
         let look = self.sort(due, changes, rate_limiters, now);
         let grants = self.parts.limiter.acquire(&look.wanting);
         if grants.is_empty() {
@@ -185,7 +177,7 @@ impl Driver {
     fn sort(&self, due: Vec<Due>, changes: u64, rate_limiters: &mut RateLimiters, now: Timestamp) -> Look {
         let mut look = Look::default();
         for Due { endpoint, at } in due {
-            self.parts.limiter.close_fast_path(&endpoint.id, self.goes_by_store(&endpoint));
+            self.parts.store_only.set(&endpoint.id, self.goes_by_store(&endpoint));
             if at > now {
                 look.wake_at(at);
                 continue;
@@ -233,12 +225,12 @@ impl Driver {
             Some(Claim {
                 endpoint: grant.endpoint.clone(),
                 count: u32::try_from(grant.permits.len()).unwrap_or(u32::MAX),
-                until: after(lease_for(timeout)),
-                token: LeaseToken::new(now, &self.parts.rng),
+                token: LeaseToken::new(now, &self.context.rng),
+                expires_at: after(lease_for(timeout)),
                 probe: endpoint.health.is_held_back().then(|| after(PROBE_EVERY)),
             })
         });
-        self.parts.store.claim(&claims.collect::<Vec<_>>(), now).await
+        self.context.store.claim(&claims.collect::<Vec<_>>(), now).await
     }
 
     /// Begins what intake leased, as far as there are places; the rest becomes due.
@@ -262,16 +254,16 @@ impl Driver {
 
     /// Makes sure that what is known of these endpoints is as fresh as it has to be.
     async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, cache: &mut EndpointCache) {
-        let now = self.parts.clock.instant();
-        let changes = self.parts.notifier.endpoint_changes();
+        let now = self.context.clock.instant();
+        let changes = self.context.notifier.endpoint_changes();
         let unknown = cache.missing(ids, changes, now);
         if unknown.is_empty() {
             return;
         }
-        match self.parts.store.endpoints_named(&unknown).await {
+        match self.context.store.endpoints_named(&unknown).await {
             Ok(read) => {
                 for endpoint in &read {
-                    self.parts.limiter.close_fast_path(&endpoint.id, self.goes_by_store(endpoint));
+                    self.parts.store_only.set(&endpoint.id, self.goes_by_store(endpoint));
                 }
                 cache.keep(read, changes, now);
             }
@@ -289,7 +281,7 @@ impl Driver {
             let endpoint = endpoints.get(&lease.endpoint);
             match (endpoint, permits.get_mut(&lease.endpoint).and_then(Vec::pop)) {
                 (Some(endpoint), Some(permit)) => {
-                    self.parts.lifecycle.spawn(self.clone().attempt(lease, endpoint.clone(), permit));
+                    self.context.lifecycle.spawn(self.clone().attempt(lease, endpoint.clone(), permit));
                 }
                 _ => self.release(lease).await,
             }

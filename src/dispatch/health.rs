@@ -1,90 +1,48 @@
-//! From the results of a batch to what they say about each endpoint.
+//! Outcomes of a batch of attempts by endpoint.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::operational_events;
-use crate::domain::{
-    DisableRequest, Endpoint, EndpointId, EndpointOutcome, RandomSource, Settlement, Verdict,
-};
+use crate::domain::{AttemptReport, Endpoint, EndpointId, EndpointOutcome, Settlement, Verdict};
 
 /// End of a lease, with its endpoint.
 #[derive(Debug)]
 pub(super) struct AttemptOutcome {
     pub(super) settlement: Settlement,
-    /// None when no attempt was made.
+    /// `None` when no attempt was made.
     pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
-/// Sums up what attempts say, so that each endpoint is written once a batch, and a good one not at all.
+/// Sums up attempts by endpoint, so that the row of a failing endpoint is written once a batch, and that of a good one not
+/// at all.
+#[derive(Default)]
 pub(super) struct HealthTracker {
-    rng: RandomSource,
-    disable_after: Duration,
-    /// Endpoints that failed here since their last success: the store knows of failures, and has to hear of a success.
-    troubled: HashSet<EndpointId>,
+    /// Endpoints that failed here since their last success. The cached endpoint may be older than the failures.
+    failing: HashSet<EndpointId>,
 }
 
 impl HealthTracker {
-    pub(super) fn new(rng: RandomSource, disable_after: Duration) -> Self {
-        Self { rng, disable_after, troubled: HashSet::new() }
-    }
-
-    /// Outcomes of a batch, sorted by endpoint, so that two processes lock the same rows in the same order.
-    pub(super) fn observe(&mut self, batch: &[AttemptOutcome], now: Timestamp) -> Vec<EndpointOutcome> {
-        let mut seen: BTreeMap<EndpointId, EndpointOutcome> = BTreeMap::new();
-        for ended in batch {
-            let (Some(endpoint), settlement) = (&ended.endpoint, &ended.settlement) else { continue };
-            if settlement.report.as_ref().is_some_and(crate::domain::AttemptReport::accepted) {
-                let in_trouble = self.troubled.remove(&endpoint.id) || endpoint.health.failures > 0;
-                if in_trouble || seen.contains_key(&endpoint.id) {
-                    let notice = operational_events::recovered(endpoint, now, &self.rng);
-                    let outcome = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
-                    (outcome.succeeded, outcome.failures) = (Some(notice), 0);
+    /// Returns the outcomes that the store has to know, sorted by endpoint, so that two processes lock the same rows in the
+    /// same order.
+    pub(super) fn observe(&mut self, batch: &[AttemptOutcome]) -> Vec<EndpointOutcome> {
+        let mut outcomes: BTreeMap<EndpointId, EndpointOutcome> = BTreeMap::new();
+        for AttemptOutcome { settlement, endpoint } in batch {
+            let Some(endpoint) = endpoint else { continue };
+            let id = &endpoint.id;
+            let accepted = settlement.report.as_ref().is_some_and(AttemptReport::accepted);
+            if accepted {
+                let failing = self.failing.remove(id) || endpoint.health.failures > 0;
+                if !failing && !outcomes.contains_key(id) {
+                    continue;
                 }
             } else {
-                self.troubled.insert(endpoint.id.clone());
-                let outcome = seen.entry(endpoint.id.clone()).or_insert_with(|| nothing(endpoint, now));
-                outcome.failures += 1;
-                self.consequences(outcome, endpoint, settlement, now);
+                self.failing.insert(id.clone());
             }
+            let outcome = outcomes.entry(id.clone()).or_insert_with(|| EndpointOutcome::none(id.clone()));
+            outcome.succeeded |= accepted;
+            outcome.failures = if accepted { 0 } else { outcome.failures + 1 };
+            outcome.gone |= matches!(settlement.verdict, Verdict::Gone(_));
         }
-        seen.into_values().collect()
-    }
-
-    fn consequences(
-        &self,
-        outcome: &mut EndpointOutcome,
-        endpoint: &Endpoint,
-        settlement: &Settlement,
-        now: Timestamp,
-    ) {
-        if matches!(settlement.verdict, Verdict::Gone(_)) && outcome.gone.is_none() {
-            outcome.gone = Some(self.disabling(endpoint, "its receiver answered 410 Gone".to_owned(), now));
-        }
-        if outcome.given_up.is_none() {
-            let by = now.checked_sub(self.disable_after).unwrap_or(Timestamp::MIN);
-            let days = crate::domain::HumanDuration(self.disable_after);
-            let reason = format!("nothing but failures for {days} (delivery.disable_after)");
-            outcome.given_up = Some((by, self.disabling(endpoint, reason, now)));
-        }
-    }
-
-    fn disabling(&self, endpoint: &Endpoint, reason: String, now: Timestamp) -> DisableRequest {
-        let notice = operational_events::disabled(endpoint, &reason, now, &self.rng);
-        DisableRequest { reason, notice }
-    }
-}
-
-fn nothing(endpoint: &Endpoint, at: Timestamp) -> EndpointOutcome {
-    EndpointOutcome {
-        endpoint: endpoint.id.clone(),
-        at,
-        succeeded: None,
-        failures: 0,
-        gone: None,
-        given_up: None,
+        outcomes.into_values().collect()
     }
 }

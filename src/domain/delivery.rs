@@ -1,4 +1,4 @@
-//! One event owed to one endpoint, and what became of trying.
+//! Deliveries: one event owed to one endpoint, and its attempts.
 
 use std::time::Duration;
 
@@ -42,13 +42,15 @@ text_enum! {
     }
 }
 
-/// The right to attempt a delivery until it runs out, and all that the attempt needs.
+/// A worker's temporary claim on a delivery, with all that the attempt needs.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    /// Proves that the delivery is still ours.
-    pub token: LeaseToken,
     /// Delivery.
     pub delivery: DeliveryId,
+    /// Lease token. Results are stored only while the delivery still has it.
+    pub token: LeaseToken,
+    /// Lease expiry. The delivery is due again then.
+    pub expires_at: Timestamp,
     /// Endpoint.
     pub endpoint: EndpointId,
     /// Event.
@@ -64,7 +66,7 @@ pub struct Lease {
 /// A delivery as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delivery {
-    /// Its name.
+    /// Identifier.
     pub id: DeliveryId,
     /// Event.
     pub event: EventId,
@@ -77,10 +79,10 @@ pub struct Delivery {
     /// Time of the next attempt; `None` while one is under way, and when there is none.
     #[serde(with = "iso_millis::option")]
     pub next_attempt_at: Option<Timestamp>,
-    /// Since when it has been owed.
+    /// Time of its creation.
     #[serde(with = "iso_millis")]
     pub created_at: Timestamp,
-    /// Since when it has been over.
+    /// Time of its end; `None` while it is open.
     #[serde(with = "iso_millis::option")]
     pub settled_at: Option<Timestamp>,
     /// True if the delivery was requested again.
@@ -108,13 +110,13 @@ pub struct Attempt {
 pub struct DeliveryFilter {
     /// Direction and start.
     pub order: Order,
-    /// At most so many.
+    /// Maximum number of deliveries of a page.
     pub limit: Limit,
     /// Only to this endpoint.
     pub endpoint: Option<EndpointId>,
     /// Only of this event.
     pub event: Option<EventId>,
-    /// Only those that have come so far.
+    /// Only in this state.
     pub state: Option<DeliveryState>,
 }
 
@@ -178,7 +180,7 @@ pub enum Verdict {
 pub struct Settlement {
     /// Delivery.
     pub delivery: DeliveryId,
-    /// By which right.
+    /// Lease token. The result is ignored if another worker has taken the lease since.
     pub token: LeaseToken,
     /// Consequence.
     pub verdict: Verdict,
@@ -186,32 +188,6 @@ pub struct Settlement {
     pub at: Timestamp,
     /// Result of the attempt; `None` for [`Verdict::Released`].
     pub report: Option<AttemptReport>,
-    /// Event about the end of the delivery, stored if the lease was still held.
-    pub notice: Option<NewEvent>,
-}
-
-/// Attempts of one batch at an endpoint: whether one succeeded, and the number of failures after it.
-#[derive(Debug, Clone)]
-pub struct EndpointOutcome {
-    /// Endpoint.
-    pub endpoint: EndpointId,
-    /// Time of the batch.
-    pub at: Timestamp,
-    /// After a success: the event that is stored if deliveries had been held back.
-    pub succeeded: Option<NewEvent>,
-    /// Number of failures since.
-    pub failures: u64,
-    /// Disables the endpoint at once.
-    pub gone: Option<DisableRequest>,
-    /// Disables the endpoint if it has been failing since before this time.
-    pub given_up: Option<(Timestamp, DisableRequest)>,
-}
-
-/// An endpoint is disabled by a rule.
-#[derive(Debug, Clone)]
-pub struct DisableRequest {
-    /// Reason, for people.
-    pub reason: String,
-    /// Event that is stored if the endpoint was enabled.
-    pub notice: NewEvent,
+    /// Event about the end of the delivery, stored if the lease is still held.
+    pub event: Option<NewEvent>,
 }

@@ -224,7 +224,12 @@ mod tests {
             id: EndpointId::new(now, &rng),
             settings,
             previous_secret: None,
-            health: Health { failures: 60, failing_since: Some(now), probe_at: Some(now) },
+            health: Health {
+                failures: 60,
+                failing_since: Some(now),
+                last_failure_at: Some(now),
+                probe_at: Some(now),
+            },
             enabled: true,
             disabled_reason: None,
             declared: false,

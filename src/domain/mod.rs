@@ -19,6 +19,7 @@ mod headers;
 mod health;
 mod ids;
 mod key;
+mod operational_event;
 mod page;
 mod postgres_url;
 mod provisioning;
@@ -47,8 +48,7 @@ pub use authentication::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use consumer::{Consumer, ConsumerId, ConsumerName, EXACT_LAG_LIMIT, Seek};
 pub use delivery::{
-    Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, DisableRequest,
-    EndpointOutcome, Lease, Settlement, Verdict,
+    Attempt, AttemptError, AttemptReport, Delivery, DeliveryFilter, DeliveryState, Lease, Settlement, Verdict,
 };
 pub use duration::HumanDuration;
 pub use edit::{EditRefusal, EndpointChange, EndpointEdit, FieldPatch, HeaderChanges};
@@ -56,7 +56,7 @@ pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
 pub use event::{CallbackType, Event, EventType, MinTrust, NewEvent, Trust, iso_millis, parse_time};
 pub use headers::Headers;
-pub use health::{HELD_BACK_AFTER, Health, PROBE_EVERY, stretch_ends};
+pub use health::{EndpointOutcome, HELD_BACK_AFTER, Health, HealthRules, HealthTransition, PROBE_EVERY};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
 pub use page::{Cursor, CursorStatus, EventFilter, Limit, Order, Page, RetainedRange};

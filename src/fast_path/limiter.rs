@@ -1,14 +1,14 @@
 //! Limits of concurrent attempts: to one endpoint, and altogether.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::domain::EndpointId;
 
-/// Counts the attempts under way. Each endpoint may always have one; those beyond come out of a shared stock. Clones
-/// count together.
+/// Limits the attempts under way. Each endpoint may always have one; further ones take permits that all endpoints share.
+/// Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimiter(Arc<Shared>);
 
@@ -23,8 +23,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Counts {
     by_endpoint: HashMap<EndpointId, Taken>,
-    /// Endpoints whose deliveries are leased from the store alone, because more than a free permit decides there.
-    fast_path_closed: HashSet<EndpointId>,
     /// Index of the endpoint that is served first.
     next_index: usize,
 }
@@ -39,9 +37,9 @@ struct Taken {
 /// Request for permits of one endpoint.
 #[derive(Debug, Clone)]
 pub struct PermitRequest {
-    /// For which endpoint.
+    /// Endpoint.
     pub endpoint: EndpointId,
-    /// At most so many.
+    /// Maximum number of permits.
     pub count: usize,
     /// Limit of the endpoint, if it has its own.
     pub limit: Option<usize>,
@@ -96,29 +94,16 @@ impl ConcurrencyLimiter {
         of_its_own.min(left + usize::from(count == 0))
     }
 
-    /// The endpoints that can have no further place now, and those for which the store alone decides.
+    /// The endpoints for which no permit is free.
     #[must_use]
-    pub fn closed(&self) -> Vec<EndpointId> {
+    pub fn full(&self) -> Vec<EndpointId> {
         let counts = self.0.lock();
         let left = self.0.total_capacity.saturating_sub(counts.shared());
         let full = counts.by_endpoint.iter().filter(|(_, taken)| !has_capacity(**taken, left));
-        let full = full
-            .map(|(endpoint, _)| endpoint)
-            .filter(|endpoint| !counts.fast_path_closed.contains(*endpoint));
-        full.chain(&counts.fast_path_closed).cloned().collect()
+        full.map(|(endpoint, _)| endpoint.clone()).collect()
     }
 
-    /// Says whether what is due for an endpoint goes by the store alone.
-    pub fn close_fast_path(&self, endpoint: &EndpointId, alone: bool) {
-        let mut counts = self.0.lock();
-        if !alone {
-            counts.fast_path_closed.remove(endpoint);
-        } else if !counts.fast_path_closed.contains(endpoint) {
-            counts.fast_path_closed.insert(endpoint.clone());
-        }
-    }
-
-    /// Ends when a place has become free since the last call.
+    /// Ends when a permit has become free since the last call.
     pub async fn freed(&self) {
         self.0.freed.notified().await;
     }
@@ -129,7 +114,7 @@ impl ConcurrencyLimiter {
     }
 }
 
-/// Returns whether an endpoint with so many places can have another, when so many of the stock are left.
+/// Returns whether an endpoint can acquire another permit when this many shared permits are left.
 fn has_capacity(taken: Taken, left: usize) -> bool {
     taken.count < taken.limit && (taken.count == 0 || left > 0)
 }
@@ -147,16 +132,16 @@ impl Counts {
     }
 }
 
-/// Places for one endpoint.
+/// Permits for attempts at one endpoint.
 #[derive(Debug)]
 pub struct EndpointPermits {
     /// Endpoint.
     pub endpoint: EndpointId,
-    /// One for each attempt; dropped ones go back.
+    /// One for each attempt. A dropped permit is free again.
     pub permits: Vec<Permit>,
 }
 
-/// The right to have one attempt under way.
+/// Permit for one attempt under way.
 #[derive(Debug)]
 pub struct Permit {
     shared: Arc<Shared>,
@@ -184,7 +169,7 @@ mod tests {
     use super::*;
     use crate::domain::RandomSource;
 
-    /// Endpoints that want as much as they can get.
+    /// Requests without a bound.
     fn endpoints(count: usize) -> Vec<PermitRequest> {
         let rng = RandomSource::seeded(1);
         let id = || EndpointId::new(Timestamp::UNIX_EPOCH, &rng);
@@ -196,31 +181,31 @@ mod tests {
     }
 
     #[test]
-    fn each_may_have_one_however_full_it_is() {
+    fn each_endpoint_may_always_have_one() {
         let permits = ConcurrencyLimiter::new(2, 16);
         let all = endpoints(5);
         let greedy = permits.acquire(&all[..1]);
-        assert_eq!(sizes(&greedy), [3], "one of its own and the whole stock");
+        assert_eq!(sizes(&greedy), [3], "one of its own and all shared permits");
         let others = permits.acquire(&all[1..]);
         assert_eq!(sizes(&others), [1, 1, 1, 1]);
         assert!(permits.acquire(&all[..1]).is_empty());
-        assert_eq!(permits.closed().len(), 5);
+        assert_eq!(permits.full().len(), 5);
         drop(greedy);
-        assert_eq!(permits.closed().len(), 0, "with stock left, those that have one may have more");
+        assert_eq!(permits.full().len(), 0, "while shared permits are left, no endpoint is full");
     }
 
     #[test]
-    fn nobody_gets_more_than_it_wants() {
+    fn no_endpoint_gets_more_than_it_requested() {
         let permits = ConcurrencyLimiter::new(100, 16);
         let mut all = endpoints(2);
         all[0].count = 3;
         let grants = permits.acquire(&all);
         assert_eq!(sizes(&grants), [3, 16]);
-        assert_eq!(permits.closed(), [all[1].endpoint.clone()]);
+        assert_eq!(permits.full(), [all[1].endpoint.clone()]);
     }
 
     #[test]
-    fn the_stock_is_shared_in_turns() {
+    fn permits_are_shared_in_turns() {
         let permits = ConcurrencyLimiter::new(6, 16);
         assert_eq!(sizes(&permits.acquire(&endpoints(3))), [3, 3, 3]);
     }
@@ -232,29 +217,17 @@ mod tests {
         let grants = permits.acquire(&all);
         assert_eq!(sizes(&grants), [4]);
         drop(grants);
-        assert_eq!(sizes(&permits.acquire(&all)), [4], "dropped places are free again");
+        assert_eq!(sizes(&permits.acquire(&all)), [4], "dropped permits are free again");
     }
 
     #[test]
     fn an_endpoint_may_have_a_limit_of_its_own() {
         let permits = ConcurrencyLimiter::new(100, 16);
         let mut all = endpoints(2);
-        (all[0].limit, all[1].limit) = (Some(2), Some(40));
+        all[0].limit = Some(2);
+        all[1].limit = Some(40);
         let grants = permits.acquire(&all);
         assert_eq!(sizes(&grants), [2, 40]);
-        assert_eq!(permits.closed().len(), 2);
-    }
-
-    #[test]
-    fn some_are_left_to_the_store() {
-        let permits = ConcurrencyLimiter::new(100, 1);
-        let all = endpoints(1);
-        permits.close_fast_path(&all[0].endpoint, true);
-        let grants = permits.acquire(&all);
-        assert_eq!(sizes(&grants), [1], "which takes places like all others");
-        assert_eq!(permits.closed(), [all[0].endpoint.clone()], "named once");
-        permits.close_fast_path(&all[0].endpoint, false);
-        drop(grants);
-        assert!(permits.closed().is_empty());
+        assert_eq!(permits.full().len(), 2);
     }
 }

@@ -5,24 +5,27 @@
 //! store.
 
 mod limiter;
+mod store_only;
 
 use tokio::sync::mpsc;
 
 use crate::domain::{EndpointId, Lease};
 
 pub use limiter::{ConcurrencyLimiter, EndpointPermits, Permit, PermitRequest};
+pub use store_only::StoreOnlyEndpoints;
 
 /// Maximum number of commits whose leases are on their way.
 const QUEUE: usize = 64;
 
-/// Intake's end.
+/// Sending end, for intake.
 #[derive(Debug, Clone)]
 pub struct LeaseSender {
     leases: mpsc::Sender<Vec<Lease>>,
     limiter: ConcurrencyLimiter,
+    store_only: StoreOnlyEndpoints,
 }
 
-/// Dispatch's end.
+/// Receiving end, for dispatch.
 #[derive(Debug)]
 pub struct LeaseReceiver(mpsc::Receiver<Vec<Lease>>);
 
@@ -30,19 +33,23 @@ pub struct LeaseReceiver(mpsc::Receiver<Vec<Lease>>);
 #[derive(Debug)]
 pub struct Reservation<'g>(mpsc::Permit<'g, Vec<Lease>>);
 
-/// Both ends.
+/// Returns both ends.
 #[must_use]
-pub fn fast_path(limiter: ConcurrencyLimiter) -> (LeaseSender, LeaseReceiver) {
-    let (leases, taken) = mpsc::channel(QUEUE);
-    (LeaseSender { leases, limiter }, LeaseReceiver(taken))
+pub fn fast_path(
+    limiter: ConcurrencyLimiter,
+    store_only: StoreOnlyEndpoints,
+) -> (LeaseSender, LeaseReceiver) {
+    let (leases, received) = mpsc::channel(QUEUE);
+    (LeaseSender { leases, limiter, store_only }, LeaseReceiver(received))
 }
 
 impl LeaseSender {
-    /// Reserves a slot for one commit's leases, with the endpoints whose deliveries are leased from the store; `None` when dispatch is busy.
+    /// Reserves a slot for one commit's leases. Returns it with the endpoints whose deliveries must not be leased, or `None`
+    /// when the queue is full.
     #[must_use]
     pub fn reserve(&self) -> Option<(Reservation<'_>, Vec<EndpointId>)> {
         let reserve = self.leases.try_reserve().ok()?;
-        Some((Reservation(reserve), self.limiter.closed()))
+        Some((Reservation(reserve), self.store_only.union(self.limiter.full())))
     }
 }
 

@@ -5,33 +5,31 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::context::Context;
+use super::components::Components;
 use super::{Environment, location};
 use crate::config::Config;
 use crate::domain::AdminKeys;
 use crate::http::{Keys, KeysParts, KeysState};
 use crate::store::{self, LastAdminKey, Store};
 
-impl Context {
-    pub(super) fn keys(&self, config: &Config) -> Keys {
+impl Components<'_> {
+    pub(super) fn keys(&self) -> Keys {
         Keys::new(KeysParts {
-            admin: config.internal.admin_key.as_ref(),
-            may_open: config.internal.is_loopback(),
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.environment.clock),
-            lifecycle: self.lifecycle.clone(),
+            admin: self.config.internal.admin_key.as_ref(),
+            may_open: self.config.internal.is_loopback(),
+            store: Arc::clone(&self.context.store),
+            clock: Arc::clone(&self.context.clock),
+            lifecycle: self.context.lifecycle.clone(),
         })
     }
 
-    pub(super) fn api_keys(&self, config: &Config) -> KeysState {
+    pub(super) fn api_keys(&self) -> KeysState {
         KeysState {
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.environment.clock),
-            rng: self.environment.rng.clone(),
-            services: config.services.iter().map(|service| service.name.clone()).collect(),
-            last: match config.internal.admin_key {
+            context: self.context.clone(),
+            services: self.services(),
+            last: match self.config.internal.admin_key {
                 Some(_) => LastAdminKey::IsNotAll,
-                None if config.internal.is_loopback() => LastAdminKey::Opens,
+                None if self.config.internal.is_loopback() => LastAdminKey::Opens,
                 None => LastAdminKey::LocksOut,
             },
         }

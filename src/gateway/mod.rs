@@ -1,8 +1,10 @@
-//! The composition root: alone knows every floor, builds them from the configuration, and runs them to their end.
+//! The composition root: the only module that imports all others. It builds the components from the configuration and runs
+//! them until the stop.
 
 mod background;
-mod context;
+mod components;
 mod locks;
+mod reseller;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -15,10 +17,11 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{AllowedNetwork, Config, Database};
+use crate::context::Context;
 use crate::dispatch::Driver;
 use crate::domain::{AdminKeys, Clock, EndpointId, EndpointSettings, RandomSource, SystemClock};
 use crate::egress::{Allowed, Guard};
-use crate::fast_path::{ConcurrencyLimiter, LeaseReceiver, fast_path};
+use crate::fast_path::LeaseReceiver;
 use crate::http::{Count, DisconnectPolicy, Listening};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::Notifier;
@@ -27,8 +30,9 @@ use crate::store::{Declaration, Location, Store, StoreError};
 use crate::telemetry::{DroppedLines, Metrics, log_waiting};
 use crate::{http, store};
 use background::BackgroundTasks;
-use context::Context;
+use components::Components;
 use locks::stored_admin_keys;
+use reseller::Reseller;
 
 pub use locks::{check_access, has_stored_admin_key};
 
@@ -73,11 +77,7 @@ pub struct Gateway {
     driver: Driver,
     background: BackgroundTasks,
     fast_leases: LeaseReceiver,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    notifier: Notifier,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
+    context: Context,
     stored: AdminKeys,
     drain: Duration,
 }
@@ -96,34 +96,33 @@ impl Gateway {
         // Listeners first: where a port is taken, nothing else has happened yet.
         let public = bind("public", config.public.listen).await?;
         let internal = bind("internal", config.internal.listen).await?;
-        let process = format!("{:016x}", u64::from_le_bytes(environment.rng.bytes()));
-        let store = store::open(&location(&config.database), &process).await?;
+        let store = store::open(&location(&config.database), &environment.rng).await?;
         let now = environment.clock.now();
         take_over(&*store, &declarations(&config.endpoints, &environment), now).await?;
         let stored = stored_admin_keys(&*store, config, now).await?;
-        let notifier = Notifier::new();
-        let metrics = Metrics::new();
-        let lifecycle = Lifecycle::new();
-        let context = Context { environment, store, notifier, metrics, lifecycle };
+        let Environment { clock, rng, resolver } = environment;
+        let context = Context {
+            store,
+            notifier: Notifier::new(),
+            clock,
+            rng,
+            metrics: Metrics::new(),
+            lifecycle: Lifecycle::new(),
+        };
         let guard = guard(config, [public.address, internal.address]);
-        let guard = Arc::new(guard.resolving_by(Arc::clone(&context.environment.resolver)));
+        let guard = Arc::new(guard.resolving_by(Arc::clone(&resolver)));
         for warning in unreachable(&config.endpoints, &guard) {
             tracing::warn!("{warning}");
         }
-        let limiter = ConcurrencyLimiter::new(
-            config.delivery.max_in_flight,
-            config.delivery.max_in_flight_per_endpoint,
-        );
-        let (lease_sender, fast_leases) = fast_path(limiter.clone());
-        let sender = context.sender(config, Arc::clone(&guard))?;
-        let driver = context.driver(config, Arc::clone(&sender), limiter);
-        let recorder = context.recorder(config, lease_sender);
-        let authentications = context.authentications(config).await?;
-        let public_router = context.public(config, recorder.clone(), Arc::clone(&authentications));
-        let reseller = context.reseller(config)?;
-        let background = context.background(config, &reseller).await?;
-        let endpoints = context.endpoints(config, declared_in, guard, sender);
-        let internal_router = context.internal(config, endpoints, authentications, recorder, reseller);
+        let components = Components { context: &context, config, resolver };
+        let sender = components.sender(Arc::clone(&guard))?;
+        let (recorder, driver, fast_leases) = components.deliveries(Arc::clone(&sender));
+        let authentications = components.authentications().await?;
+        let reseller = Reseller::new(&components)?;
+        let background = components.background(&reseller).await?;
+        let endpoints = components.endpoints(declared_in, guard, sender);
+        let public_router = components.public(recorder.clone(), Arc::clone(&authentications));
+        let internal_router = components.internal(endpoints, authentications, recorder, &reseller);
         Ok(Self {
             background,
             public: public.serving(public_router, config.public.idle_timeout),
@@ -131,11 +130,7 @@ impl Gateway {
             drain: config.public.drain,
             driver,
             fast_leases,
-            store: context.store,
-            clock: context.environment.clock,
-            notifier: context.notifier,
-            metrics: context.metrics,
-            lifecycle: context.lifecycle,
+            context,
             stored,
         })
     }
@@ -161,20 +156,8 @@ impl Gateway {
     /// Serves both listeners until `stop` ends, then shuts down. Says whether everything had finished by
     /// itself; what had not is tried again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self {
-            public,
-            internal,
-            driver,
-            background,
-            fast_leases,
-            store,
-            clock,
-            notifier,
-            metrics,
-            lifecycle,
-            drain,
-            ..
-        } = self;
+        let Self { public, internal, driver, background, fast_leases, context, drain, .. } = self;
+        let Context { store, notifier, clock, metrics, lifecycle, .. } = context;
         for (bound, count, hung_up) in [
             (public, Count::public(&metrics), DisconnectPolicy::Finish),
             (internal, Count::internal(&metrics), DisconnectPolicy::Forget),
@@ -285,7 +268,7 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Socket> {
 /// Brings the store's schema up to date, and does nothing else. A running process that has an SQLite file has done so already.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     let location = location(&config.database);
-    match store::open(&location, "migrate").await {
+    match store::open(&location, &RandomSource::from_os()).await {
         Ok(store) => store.close().await,
         Err(StoreError::InUse { .. }) if store::is_current(&location).await? => {}
         Err(e) => return Err(e.into()),

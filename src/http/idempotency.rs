@@ -1,6 +1,5 @@
 //! `Idempotency-Key`: a POST that is sent again is not done again, but answered as the first time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,9 +17,8 @@ use tracing::Instrument;
 use super::extract::whole;
 use super::problem::Problem;
 use super::respond::with_body;
-use crate::domain::Clock;
-use crate::lifecycle::Lifecycle;
-use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, Store, StoredResponse};
+use crate::context::Context;
+use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, StoredResponse};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -33,12 +31,8 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Remembers what was asked under a key, and how it was answered.
 #[derive(Clone)]
 pub struct Idempotency {
-    /// Store of the answers.
-    pub store: Arc<dyn Store>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Tracker of requests whose client has left.
-    pub lifecycle: Lifecycle,
+    /// Shared handles.
+    pub context: Context,
 }
 
 impl Idempotency {
@@ -70,7 +64,7 @@ impl Idempotency {
         let request = Request::from_parts(head, Body::from(body));
         let scope = scope.to_owned();
         let identified = IdempotentRequest { scope, key, fingerprint, dead_after: DEAD_AFTER };
-        match self.store.begin(&identified, self.clock.now()).await? {
+        match self.context.store.begin(&identified, self.context.clock.now()).await? {
             BeginOutcome::First(ticket) => Ok(self.first(ticket, request, next).await),
             BeginOutcome::Answered(kept) => Ok(again(kept)),
             BeginOutcome::Running => Err(Problem::conflict(
@@ -86,14 +80,14 @@ impl Idempotency {
     async fn first(&self, ticket: IdempotencyLease, request: Request, next: Next) -> Response {
         let (tell, told) = oneshot::channel();
         let this = self.clone();
-        let hard = self.lifecycle.hard().clone();
+        let hard = self.context.lifecycle.hard().clone();
         let running = ticket.clone();
         let work = async move {
             let response = this.kept(&running, next.run(request).await).await;
             // The client may have left.
             let _ = tell.send(response);
         };
-        self.lifecycle.spawn(
+        self.context.lifecycle.spawn(
             async move {
                 hard.run_until_cancelled_owned(work).await;
             }
@@ -125,14 +119,14 @@ impl Idempotency {
 
     /// Keeps an answer.
     pub(super) async fn keep(&self, ticket: &IdempotencyLease, answer: &StoredResponse) {
-        if let Err(e) = self.store.finish(ticket, answer).await {
+        if let Err(e) = self.context.store.finish(ticket, answer).await {
             tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
         }
     }
 
     /// Makes as if a request had never begun.
     pub(super) async fn forget(&self, ticket: &IdempotencyLease) {
-        if let Err(e) = self.store.forget(ticket).await {
+        if let Err(e) = self.context.store.forget(ticket).await {
             tracing::warn!(error = %e, "a failed request could not be forgotten; repeated at once, it is refused");
         }
     }

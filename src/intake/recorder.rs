@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::context::{Context, announce};
 use crate::domain::{Clock, EndpointId, LeaseToken, NewEvent, RandomSource};
 use crate::fast_path::LeaseSender;
 use crate::lifecycle::Lifecycle;
 use crate::notifier::Notifier;
-use crate::store::{Appended, EventStore, InitialLease, Recorded, StoreError};
+use crate::store::{EventStore, InitialLease, Recorded, StoreError};
 use crate::telemetry::Metrics;
 
 /// Default maximum number of callbacks that wait for the writer. Further ones are refused.
@@ -96,25 +97,31 @@ fn fitting(group: &[Waiting]) -> usize {
     fits.count().max(1)
 }
 
-/// Dependencies of the writer behind the queue.
+/// Writer behind the queue.
 pub struct Writer {
-    /// Store of events.
-    pub store: Arc<dyn EventStore>,
-    /// Notifier of new events.
-    pub notifier: Notifier,
-    /// The short cut to dispatch.
-    pub fast_path: LeaseSender,
-    /// Duration of leases on the fast path.
-    pub lease: Duration,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for lease tokens.
-    pub rng: RandomSource,
-    /// Metrics handle.
-    pub metrics: Metrics,
+    store: Arc<dyn EventStore>,
+    notifier: Notifier,
+    fast_path: LeaseSender,
+    lease: Duration,
+    clock: Arc<dyn Clock>,
+    rng: RandomSource,
+    metrics: Metrics,
 }
 
 impl Writer {
+    /// Writer that leases deliveries for `lease` and sends them to dispatch over the fast path.
+    #[must_use]
+    pub fn new(context: &Context, fast_path: LeaseSender, lease: Duration) -> Self {
+        Self {
+            store: Arc::clone(&context.store) as Arc<dyn EventStore>,
+            notifier: context.notifier.clone(),
+            fast_path,
+            lease,
+            clock: Arc::clone(&context.clock),
+            rng: context.rng.clone(),
+            metrics: context.metrics.clone(),
+        }
+    }
     /// Takes all that wait, commits, answers, and takes again. There is no timer: while one commit runs the next
     /// group gathers.
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
@@ -142,7 +149,7 @@ impl Writer {
         match outcome {
             Ok(mut appended) => {
                 let leases = std::mem::take(&mut appended.leases);
-                self.announce(&events, &appended, appended.deliveries > leases.len());
+                announce(&appended.committed, &self.notifier, &self.metrics);
                 if let Some(capacity) = capacity.filter(|_| !leases.is_empty()) {
                     capacity.send(leases);
                 }
@@ -163,32 +170,8 @@ impl Writer {
     }
 
     fn first_lease(&self, now: Timestamp, full: Vec<EndpointId>) -> InitialLease {
-        let until = now.checked_add(self.lease).unwrap_or(Timestamp::MAX);
-        InitialLease { token: LeaseToken::new(now, &self.rng), until, except: full }
-    }
-
-    fn announce(&self, events: &[NewEvent], appended: &Appended, due: bool) {
-        let mut any_new = false;
-        let somebody_waits = self.notifier.is_anybody_waiting();
-        for (event, recorded) in events.iter().zip(&appended.events) {
-            if recorded.new {
-                any_new = true;
-                // Those first who wait for this one and nothing else.
-                if let Some(name) = event.authentication().filter(|_| somebody_waits) {
-                    self.notifier.authentication_over(&name);
-                }
-                self.metrics.event(event.event_type.as_str());
-            }
-        }
-        if any_new {
-            self.notifier.events_stored();
-        }
-        if appended.deliveries > 0 {
-            self.metrics.deliveries("pending", appended.deliveries as u64);
-        }
-        if due {
-            self.notifier.deliveries_due();
-        }
+        let expires_at = now.checked_add(self.lease).unwrap_or(Timestamp::MAX);
+        InitialLease { token: LeaseToken::new(now, &self.rng), expires_at, except: full }
     }
 }
 

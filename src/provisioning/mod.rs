@@ -14,35 +14,21 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, action};
+use crate::context::Context;
 use crate::domain::{
-    Clock, Cursor, EventFilter, EventId, EventType, InvitationRequest, InvitationRule, LeaseToken, NewEvent,
-    Order, ProvisioningAttempt, ProvisioningEnd, RandomSource, Retry, RetryPolicy, Trust, named,
+    Cursor, EventFilter, EventType, InvitationRequest, InvitationRule, LeaseToken, NewEvent, Order,
+    ProvisioningAttempt, ProvisioningEnd, Retry, RetryPolicy, named,
 };
-use crate::lifecycle::Lifecycle;
-use crate::notifier::Notifier;
 use crate::remotepc::{Invitation, InviteUsers, Operation, UpstreamResponse, UserListCache};
-use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::store::StoreError;
 use outcome::{InvitationOutcome, judge};
 
-/// Dependencies of the rule.
+/// Settings and parts of the rule.
 pub struct Parts {
-    /// Store of events and invitation requests.
-    pub store: Arc<dyn Store>,
     /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
     /// User list cache, dropped after each invitation.
     pub directory: Arc<UserListCache>,
-    /// Notifier of new events.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids.
-    pub rng: RandomSource,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Lifecycle of the process.
-    pub lifecycle: Lifecycle,
     /// Settings of the rule.
     pub rule: InvitationRule,
     /// Retry policy.
@@ -51,10 +37,11 @@ pub struct Parts {
     pub timeout: Duration,
 }
 
-/// Invites who has signed up.
+/// Invites users who have signed up.
 pub struct Provisioner {
+    context: Context,
     parts: Parts,
-    place: Cursor,
+    cursor: Cursor,
 }
 
 /// Actor of the rule in the audit log.
@@ -70,18 +57,18 @@ const POLL_INTERVAL: Duration = Duration::from_secs(30);
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 impl Provisioner {
-    /// Takes its place among the events. Everything that is stored from then on is its business.
-    pub async fn open(parts: Parts) -> Result<Self, StoreError> {
-        let place = parts.store.begin_provisioning().await?;
-        Ok(Self { parts, place })
+    /// Reads the cursor of the rule. At its first start the rule begins after the newest event.
+    pub async fn open(context: Context, parts: Parts) -> Result<Self, StoreError> {
+        let cursor = context.store.begin_provisioning().await?;
+        Ok(Self { context, parts, cursor })
     }
 
     /// Works until the soft stop, and finishes what it is acting on.
     pub async fn run(mut self) {
-        let soft = self.parts.lifecycle.soft().clone();
-        let hard = self.parts.lifecycle.hard().clone();
-        let clock = Arc::clone(&self.parts.clock);
-        let mut events = self.parts.notifier.watch_events();
+        let soft = self.context.lifecycle.soft().clone();
+        let hard = self.context.lifecycle.hard().clone();
+        let clock = Arc::clone(&self.context.clock);
+        let mut events = self.context.notifier.watch_events();
         while !soft.is_cancelled() {
             let Some(worked) = hard.run_until_cancelled(self.work()).await else { return };
             let then = worked.unwrap_or_else(|e| {
@@ -103,16 +90,16 @@ impl Provisioner {
     async fn work(&mut self) -> Result<Timestamp, StoreError> {
         self.read_events().await?;
         self.read_early_events().await?;
-        while !self.parts.lifecycle.soft().is_cancelled() {
-            let now = self.parts.clock.now();
-            let token = LeaseToken::new(now, &self.parts.rng);
+        while !self.context.lifecycle.soft().is_cancelled() {
+            let now = self.context.clock.now();
+            let token = LeaseToken::new(now, &self.context.rng);
             let until = now.checked_add(self.parts.timeout * 2 + LEASE_MARGIN).unwrap_or(Timestamp::MAX);
-            let Some(attempt) = self.parts.store.claim_wish(self.acts(), &token, until, now).await? else {
+            let Some(attempt) = self.context.store.claim_wish(self.acts(), &token, until, now).await? else {
                 break;
             };
             self.act(&attempt, &token).await?;
         }
-        Ok(self.parts.store.next_invitation(self.acts()).await?.unwrap_or(Timestamp::MAX))
+        Ok(self.context.store.next_invitation(self.acts()).await?.unwrap_or(Timestamp::MAX))
     }
 
     fn acts(&self) -> bool {
@@ -121,14 +108,14 @@ impl Provisioner {
 
     async fn read_events(&mut self) -> Result<(), StoreError> {
         loop {
-            let page = self.parts.store.events(&filter(self.place)).await?;
+            let page = self.context.store.events(&filter(self.cursor)).await?;
             let invitations: Vec<_> =
                 page.data.iter().filter_map(|event| self.parts.rule.invitation(event)).collect();
             // What asked for nothing is passed for good, also when the rule is another after the next start.
-            if page.cursor > self.place {
-                self.parts.store.invitation(&invitations, page.cursor, self.parts.clock.now()).await?;
+            if page.cursor > self.cursor {
+                self.context.store.invitation(&invitations, page.cursor, self.context.clock.now()).await?;
             }
-            self.place = page.cursor;
+            self.cursor = page.cursor;
             if !page.has_more {
                 return Ok(());
             }
@@ -138,14 +125,14 @@ impl Provisioner {
     /// Keeps what events ask for that came before their expectation.
     async fn read_early_events(&self) -> Result<(), StoreError> {
         loop {
-            let events = self.parts.store.provisioning_offers().await?;
+            let events = self.context.store.provisioning_offers().await?;
             if events.is_empty() {
                 return Ok(());
             }
             let invitations: Vec<_> =
                 events.iter().filter_map(|event| self.parts.rule.invitation(event)).collect();
             let cursors: Vec<_> = events.iter().map(|event| event.cursor).collect();
-            self.parts.store.wish_offered(&invitations, &cursors, self.parts.clock.now()).await?;
+            self.context.store.wish_offered(&invitations, &cursors, self.context.clock.now()).await?;
         }
     }
 
@@ -155,16 +142,18 @@ impl Provisioner {
         } else {
             self.invite(attempt).await
         };
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         let end = self.follows(verdict, attempt, now);
-        let owed = self.parts.store.end_wish(&attempt.invitation.name, token, &end, now).await?;
-        match (owed, end) {
+        let committed = self.context.store.end_wish(&attempt.invitation.name, token, &end, now).await?;
+        if let Some(committed) = &committed {
+            self.context.announce(committed);
+        }
+        match (committed, end) {
             (None, _) => {
                 tracing::warn!("an invitation took longer than its lease; another process goes on with it");
             }
-            (Some(owed), ProvisioningEnd::Settled { outcome, event }) => {
+            (Some(_), ProvisioningEnd::Settled { outcome, .. }) => {
                 tracing::info!(outcome, event = %attempt.invitation.event, attempts = attempt.number, "the provisioning rule has acted");
-                self.announce(event.map(|event| event.event_type), owed);
             }
             (Some(_), ProvisioningEnd::Again { .. }) => {
                 tracing::info!(event = %attempt.invitation.event, attempts = attempt.number, "an invitation will be tried again");
@@ -198,7 +187,7 @@ impl Provisioner {
             Invitation { email: request.email.clone(), computers: Some(u64::from(request.computers)) };
         let users = match InviteUsers::try_from(&[invitation][..]) {
             Ok(users) => users,
-            Err(refusal) => return judge(&Err(Failure::Refused(refusal)), attempt, self.parts.clock.now()),
+            Err(refusal) => return judge(&Err(Failure::Refused(refusal)), attempt, self.context.clock.now()),
         };
         if attempt.in_doubt {
             match self.is_listed(&request.email).await {
@@ -213,8 +202,8 @@ impl Provisioner {
         let result = self.parts.remotepc.ask(&actor, Operation::Invite, whom, call).await;
         // Beside this: who asks for the list at the moment may hold it for as long as upstream takes.
         let directory = Arc::clone(&self.parts.directory);
-        self.parts.lifecycle.spawn(async move { directory.forget().await });
-        judge(&result, attempt, self.parts.clock.now())
+        self.context.lifecycle.spawn(async move { directory.forget().await });
+        judge(&result, attempt, self.context.clock.now())
     }
 
     /// Returns whether upstream's list has the address: an earlier attempt may have arrived although its answer was
@@ -227,7 +216,7 @@ impl Provisioner {
             _ => None,
         };
         let users =
-            users.ok_or_else(|| InvitationOutcome::still_in_doubt(&result, self.parts.clock.now()))?;
+            users.ok_or_else(|| InvitationOutcome::still_in_doubt(&result, self.context.clock.now()))?;
         Ok(users.iter().any(|user| named(user.username.as_str()) == named(email)))
     }
 
@@ -244,7 +233,7 @@ impl Provisioner {
             InvitationOutcome::Exists(facts) => (EventType::UserExists, facts),
             InvitationOutcome::Failed(facts) => (EventType::UserFailed, facts),
             InvitationOutcome::Again { in_doubt, hint, facts } => {
-                match self.parts.policy.next(attempt.number, now, hint, self.parts.rng.fraction()) {
+                match self.parts.policy.next(attempt.number, now, hint, self.context.rng.fraction()) {
                     Retry::At(at) => return ProvisioningEnd::Again { at, in_doubt },
                     Retry::Never => (EventType::UserFailed, facts),
                 }
@@ -268,25 +257,10 @@ impl Provisioner {
         facts.insert("computers".to_owned(), json!(invitation.computers));
         facts.insert("attempt_count".to_owned(), json!(attempt.number));
         NewEvent {
-            id: EventId::new(now, &self.parts.rng),
-            event_type,
             service: Some(invitation.name.service.clone()),
             uaid: Some(invitation.name.uaid),
-            trust: Trust::Own,
-            source_ip: None,
-            received_at: now,
             detail: Some(facts.into()),
-            about: None,
-        }
-    }
-
-    fn announce(&self, said: Option<EventType>, owed: usize) {
-        let Some(event_type) = said else { return };
-        self.parts.metrics.event(event_type.as_str());
-        self.parts.notifier.events_stored();
-        if owed > 0 {
-            self.parts.metrics.deliveries("pending", owed as u64);
-            self.parts.notifier.deliveries_due();
+            ..NewEvent::operational(event_type, now, &self.context.rng)
         }
     }
 }

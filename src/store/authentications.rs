@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::StoreError;
 use super::backend::{Backend, Statement, statement, with_deadline};
 use super::events::{document, uaid};
 use super::sql::{SqlStore, column, parsed, time};
@@ -17,6 +16,7 @@ use super::statements::authentications::{
     NEXT_EXPIRY, RUN_OUT, SECRET, TAKE_OFFER,
 };
 use super::write_connection::Transaction;
+use super::{Committed, StoreError};
 use crate::domain::{
     Authentication, AuthenticationName, AuthenticationStatus, Event, Expectation, NewEvent, RawJson, Trust,
 };
@@ -28,9 +28,8 @@ pub struct Expected {
     pub authentication: Authentication,
     /// True if it was not expected before.
     pub new: bool,
-    /// Events that had come before, and are offered now to endpoints that want only expected ones: the number of
-    /// deliveries that this made. Nothing when no event had come before.
-    pub offered: Option<u64>,
+    /// Changes to announce: the expiry, and deliveries of events that came before their expectation.
+    pub committed: Committed,
 }
 
 /// Conditions of a claim.
@@ -78,18 +77,6 @@ pub enum Claimed {
     Unknown,
 }
 
-/// Expectations that have run out, and what their events owe.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExpiredBatch {
-    /// The authentications.
-    pub names: Vec<AuthenticationName>,
-    /// Number of deliveries that are owed for them.
-    pub deliveries: usize,
-}
-
-/// Makes the event that says that an expectation has run out.
-pub type ExpiryEvent<'e> = &'e (dyn Fn(AuthenticationName) -> NewEvent + Send + Sync);
-
 /// Authentications, and the secrets with which remgate vouches for them.
 #[async_trait]
 pub trait AuthenticationStore: Send + Sync {
@@ -116,14 +103,9 @@ pub trait AuthenticationStore: Send + Sync {
     /// Returns the time at which the next expectation expires.
     async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Ends expectations whose time is over, at most `most` of them, and stores the events that say so, in one
-    /// transaction. Nothing that came before is said to have run out, and nothing twice.
-    async fn expire_due(
-        &self,
-        most: i64,
-        event: ExpiryEvent<'_>,
-        now: Timestamp,
-    ) -> Result<ExpiredBatch, StoreError>;
+    /// Expires at most `limit` expectations whose time is over and stores an event about each, in one transaction. An
+    /// authentication with a callback does not expire, and none expires twice.
+    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError>;
 
     /// Returns the secret of that name; stores `made` if there is none.
     async fn shared_secret(&self, name: &'static str, made: SecretString)
@@ -160,7 +142,11 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         })
         .await?;
         let offered = with_deadline("offer early events", self.offer_early_events(name, now)).await?;
-        Ok(Expected { authentication, new, offered })
+        let mut committed = Committed::pending(offered.unwrap_or_default());
+        // The provisioning rule reads early events together with new ones.
+        committed.events_changed = offered.is_some();
+        committed.next_expiry = authentication.expires_at;
+        Ok(Expected { authentication, new, committed })
     }
 
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError> {
@@ -221,28 +207,19 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         .await
     }
 
-    async fn expire_due(
-        &self,
-        most: i64,
-        event: ExpiryEvent<'_>,
-        now: Timestamp,
-    ) -> Result<ExpiredBatch, StoreError> {
-        let until = |text: &'static str| statement!(B, text, now.as_millisecond(), most);
+    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError> {
+        let until = |text: &'static str| statement!(B, text, now.as_millisecond(), limit);
         with_deadline("end expectations", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::rows(tx.connection(), statement!(B, B::DIALECT.authentications.pass_gate)).await?;
             // Those that did run out first: the others would make room for more among the first of all.
             let rows = B::rows(tx.connection(), until(RUN_OUT)).await?;
             B::run(tx.connection(), until(CLOSE_WATCHED)).await?;
-            let names = rows.iter().map(name_of::<B>).collect::<Result<Vec<_>, _>>()?;
-            let events: Vec<_> = names.iter().cloned().map(event).collect();
-            let deliveries = if events.is_empty() {
-                0
-            } else {
-                self.append_within(&mut tx, &events, now).await?.deliveries
-            };
+            let events = rows.iter().map(|row| Ok(NewEvent::expired(name_of::<B>(row)?, now, &self.rng)));
+            let events = events.collect::<Result<Vec<_>, sqlx::Error>>()?;
+            let committed = self.append_own(&mut tx, &events, now).await?;
             tx.commit().await?;
-            Ok(ExpiredBatch { names, deliveries })
+            Ok(committed)
         })
         .await
     }

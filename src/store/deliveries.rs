@@ -10,15 +10,14 @@ use super::authentications::{EarlyExpectation, early_expectations};
 use super::backend::{Backend, statement, with_deadline};
 use super::endpoints::endpoint;
 use super::events::event;
+use super::management::{lock_endpoint, update_endpoint};
 use super::sql::{SqlStore, column, time};
-use super::statements::deliveries::{
-    DISABLE_BY_RULE, DUE, END_HOLD, PENDING, PROBE_ENDPOINT, RECORD_FAILURES, RESET_FAILURES,
-};
+use super::statements::deliveries::{DUE, PENDING, PROBE_ENDPOINT};
 use super::write_connection::Transaction;
-use super::{Claim, DeliveryStore, Due, Settled, StoreError};
+use super::{Claim, Committed, DeliveryStore, Due, Settled, StoreError};
 use crate::domain::{
-    AttemptReport, DeliveryId, DeliveryState, DisableRequest, EndpointOutcome, Event, HELD_BACK_AFTER, Lease,
-    NewEvent, PROBE_EVERY, Settlement, Verdict, stretch_ends,
+    AttemptReport, DeliveryId, DeliveryState, EndpointOutcome, Event, HealthRules, HealthTransition, Lease,
+    NewEvent, Settlement, Verdict,
 };
 
 #[async_trait]
@@ -59,7 +58,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
                     claim.endpoint.to_string(),
                     now.as_millisecond(),
                     i64::from(claim.count),
-                    claim.until.as_millisecond(),
+                    claim.expires_at.as_millisecond(),
                     claim.token.to_string(),
                 );
                 let rows = B::rows(tx.connection(), update).await?;
@@ -82,21 +81,22 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
     async fn settle(
         &self,
         settlements: &[Settlement],
-        observed: &[EndpointOutcome],
+        outcomes: &[EndpointOutcome],
+        rules: HealthRules,
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
         let rows = Value::Array(settlements.iter().map(settlement_row).collect()).to_string();
-        let telling =
-            !observed.is_empty() || settlements.iter().any(|settlement| settlement.notice.is_some());
+        let has_events = settlements.iter().any(|settlement| settlement.event.is_some());
         with_deadline("settle deliveries", async {
-            // What is told to others has to be on disk; that an attempt was made need not be.
-            let begin = if telling { B::BEGIN } else { B::BEGIN_ASYNC_COMMIT };
+            // Events have to be on disk before they are read; the result of an attempt need not be.
+            let durable = has_events || !outcomes.is_empty();
+            let begin = if durable { B::BEGIN } else { B::BEGIN_ASYNC_COMMIT };
             let mut tx = self.db.dispatch.begin(begin).await?;
-            let mut settled = Settled::default();
-            let mut notices = Vec::new();
+            let mut committed = Committed::default();
+            let mut events = Vec::new();
             // Rows of endpoints are locked before rows of deliveries everywhere; appends come last.
-            for outcome in observed {
-                note::<B>(&mut tx, outcome, &mut settled, &mut notices).await?;
+            for outcome in outcomes {
+                events.extend(self.record_health(&mut tx, outcome, rules, now, &mut committed).await?);
             }
             let kept =
                 B::rows(tx.connection(), statement!(B, B::DIALECT.deliveries.settle, rows.clone())).await?;
@@ -107,16 +107,13 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
                 B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.count_attempts, rows)).await?;
             }
             B::run(tx.connection(), statement!(B, B::DIALECT.deliveries.record_attempts, rows)).await?;
-            let ours = settlements.iter().filter(|settlement| kept.contains(&settlement.delivery));
-            notices.extend(ours.filter_map(|settlement| settlement.notice.clone()));
-            if !notices.is_empty() {
-                settled.owed = self.append_within(&mut tx, &notices, now).await?.deliveries;
+            for settlement in settlements.iter().filter(|settlement| kept.contains(&settlement.delivery)) {
+                count(settlement.verdict, &mut committed);
+                events.extend(settlement.event.clone());
             }
+            committed.add(self.append_own(&mut tx, &events, now).await?);
             tx.commit().await?;
-            settled.announced = notices.iter().map(|notice| notice.event_type).collect();
-            settled.kept = kept.len() as u64;
-            settled.lost = (settlements.len() as u64).saturating_sub(settled.kept);
-            Ok(settled)
+            Ok(Settled { lost: settlements.len() - kept.len(), committed })
         })
         .await
     }
@@ -130,50 +127,53 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
     }
 }
 
-/// Keeps what was observed of an endpoint, and does what follows from it.
-async fn note<B: Backend>(
-    tx: &mut Transaction<'_, B>,
-    outcome: &EndpointOutcome,
-    settled: &mut Settled,
-    notices: &mut Vec<NewEvent>,
-) -> Result<(), sqlx::Error> {
-    let id = || outcome.endpoint.to_string();
-    if let Some(notice) = &outcome.succeeded {
-        if B::run(tx.connection(), statement!(B, END_HOLD, id())).await? > 0 {
-            settled.released.push(outcome.endpoint.clone());
-            notices.push(notice.clone());
-        } else {
-            B::run(tx.connection(), statement!(B, RESET_FAILURES, id())).await?;
+impl<B: Backend> SqlStore<B> {
+    /// Records outcomes in the row of their endpoint. Returns the events about what has changed.
+    async fn record_health(
+        &self,
+        tx: &mut Transaction<'_, B>,
+        outcome: &EndpointOutcome,
+        rules: HealthRules,
+        now: Timestamp,
+        committed: &mut Committed,
+    ) -> Result<Vec<NewEvent>, sqlx::Error> {
+        let Some(mut endpoint) = lock_endpoint(tx, &outcome.endpoint).await? else { return Ok(Vec::new()) };
+        let (health, transitions) = endpoint.health.record(outcome, now, rules);
+        if health == endpoint.health && transitions.is_empty() {
+            return Ok(Vec::new());
         }
-    }
-    let mut disabling = outcome.gone.as_ref();
-    if outcome.failures > 0 {
-        let disable_by = outcome.given_up.as_ref().map_or(Timestamp::MIN, |(by, _)| *by);
-        let probe_at = outcome.at.checked_add(PROBE_EVERY).unwrap_or(Timestamp::MAX);
-        let blame = statement!(
-            B,
-            RECORD_FAILURES,
-            id(),
-            i64::try_from(outcome.failures).unwrap_or(i64::MAX),
-            outcome.at.as_millisecond(),
-            i64::try_from(HELD_BACK_AFTER).unwrap_or(i64::MAX),
-            probe_at.as_millisecond(),
-            stretch_ends(outcome.at, disable_by).as_millisecond(),
-        );
-        let rows = B::rows(tx.connection(), blame).await?;
-        let since = rows.first().map(|row| column::<B, i64>(row, "failing_since")).transpose()?;
-        let given_up = outcome.given_up.as_ref();
-        let given_up = given_up.filter(|(by, _)| since.is_some_and(|since| since <= by.as_millisecond()));
-        disabling = disabling.or(given_up.map(|(_, disabling)| disabling));
-    }
-    if let Some(DisableRequest { reason, notice }) = disabling {
-        let disable = statement!(B, DISABLE_BY_RULE, id(), reason.clone());
-        if B::run(tx.connection(), disable).await? > 0 {
-            settled.disabled.push(outcome.endpoint.clone());
-            notices.push(notice.clone());
+        endpoint.health = health;
+        let mut events = Vec::new();
+        for transition in transitions {
+            let id = endpoint.id.clone();
+            match transition {
+                HealthTransition::HeldBack => committed.held_back.push(id),
+                HealthTransition::Recovered { before } => {
+                    committed.recovered.push(id);
+                    events.push(NewEvent::recovered(&endpoint, before, now, &self.rng));
+                }
+                HealthTransition::Disabled { reason } if endpoint.enabled => {
+                    committed.disabled.push(id);
+                    events.push(NewEvent::disabled(&endpoint, &reason, now, &self.rng));
+                    endpoint.enabled = false;
+                    endpoint.disabled_reason = Some(reason);
+                }
+                HealthTransition::Disabled { .. } => {}
+            }
         }
+        update_endpoint(tx, &endpoint).await?;
+        Ok(events)
     }
-    Ok(())
+}
+
+/// Counts the consequence of an attempt.
+fn count(verdict: Verdict, committed: &mut Committed) {
+    match verdict {
+        Verdict::Succeeded => committed.deliveries.succeeded += 1,
+        Verdict::Exhausted => committed.deliveries.exhausted += 1,
+        // Perhaps sooner than any delivery that dispatch waits for.
+        Verdict::RetryAt(_) | Verdict::Gone(_) | Verdict::Released => committed.deliveries_due = true,
+    }
 }
 
 struct ClaimedRow {
@@ -206,8 +206,9 @@ fn leases(
         let expectation = early.get(&row.event_seq).filter(|_| row.offered);
         let event = expectation.map_or(event.clone(), |expectation| expectation.applied_to(event));
         Ok(Lease {
-            token: claim.token.clone(),
             delivery: row.delivery,
+            token: claim.token.clone(),
+            expires_at: claim.expires_at,
             endpoint: claim.endpoint.clone(),
             event,
             attempt_count: u32::try_from(row.attempt_count).unwrap_or(u32::MAX),

@@ -150,6 +150,7 @@ fn health<B: Backend>(row: &B::Row) -> Result<Health, sqlx::Error> {
     Ok(Health {
         failures: u64::try_from(failures).unwrap_or_default(),
         failing_since: moment("failing_since")?,
+        last_failure_at: moment("last_failure_at")?,
         probe_at: moment("probe_at")?,
     })
 }

@@ -12,7 +12,7 @@ use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
 use super::write_connection::Transaction;
-use super::{Appended, EventStore, InitialLease, Recorded, StoreError};
+use super::{Appended, Committed, CommittedEvent, EventStore, InitialLease, Recorded, StoreError};
 use crate::domain::{
     Cursor, DeliveryId, Event, EventFilter, EventId, EventType, ExpectationMatch, Invalid, Lease, NewEvent,
     Order, Page, RetainedRange, ServiceName, Uaid,
@@ -51,7 +51,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
             B::DIALECT.events.append,
             rows_json(&distinct),
             now.as_millisecond(),
-            lease.map(|lease| lease.until.as_millisecond()),
+            lease.map(|lease| lease.expires_at.as_millisecond()),
             lease.map(|lease| lease.token.to_string()),
             json!(except).to_string(),
             self.process.clone(),
@@ -115,6 +115,19 @@ impl<B: Backend> SqlStore<B> {
         appended::<B>(&rows, events, &keys, &distinct, None)
     }
 
+    /// Stores events of remgate itself as a part of a transaction; see [`append_within`](Self::append_within).
+    pub(super) async fn append_own(
+        &self,
+        tx: &mut Transaction<'_, B>,
+        events: &[NewEvent],
+        now: Timestamp,
+    ) -> Result<Committed, sqlx::Error> {
+        if events.is_empty() {
+            return Ok(Committed::default());
+        }
+        Ok(self.append_within(tx, events, now).await?.committed)
+    }
+
     async fn page(&self, filter: &EventFilter) -> Result<Page<Event>, sqlx::Error> {
         let (text, from) = match (filter.order, filter.uaid) {
             (Order::Ascending { after }, None) => (B::DIALECT.events.events_after, after.0),
@@ -170,7 +183,12 @@ fn appended<B: Backend>(
         }
     }
     let leases = lease.map_or(Ok(Vec::new()), |lease| leased::<B>(&owed, distinct, &known, lease))?;
-    Ok(Appended { events: answers(events, keys, &known)?, deliveries: owed.len(), leases })
+    let recorded = answers(events, keys, &known)?;
+    let mut committed = Committed::pending(owed.len() as u64);
+    committed.deliveries_due = owed.len() > leases.len();
+    let new = events.iter().zip(&recorded).filter(|(_, recorded)| recorded.new);
+    committed.events = new.map(|(event, _)| CommittedEvent::from(event)).collect();
+    Ok(Appended { events: recorded, leases, committed })
 }
 
 /// Returns the cursor after a page. At the end of an ascending list it is the newest cursor at the time of the read,
@@ -276,8 +294,9 @@ fn leased<B: Backend>(
         let endpoint: String = column::<B, _>(row, "endpoint_id")?;
         let (event, met) = by_seq.get(&event_seq).ok_or(sqlx::Error::RowNotFound)?;
         leases.push(Lease {
-            token: lease.token.clone(),
             delivery: *delivery,
+            token: lease.token.clone(),
+            expires_at: lease.expires_at,
             endpoint: parsed("endpoint_id", endpoint)?,
             event: event.stored_at(Cursor(event_seq), ExpectationMatch::clone(met)),
             attempt_count: 0,

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use super::StoreError;
 use super::backend::{Backend, bind, statement, with_deadline};
 use super::endpoints::{endpoint, settings};
 use super::sql::SqlStore;
 use super::statements::endpoints::{CREATE, LOCK_ENDPOINT, REMOVE, UPDATE_ENDPOINT};
 use super::write_connection::Transaction;
+use super::{Committed, StoreError};
 use crate::domain::{
     EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointName, EndpointSettings, Health,
 };
@@ -25,6 +25,15 @@ pub enum EditError {
     Refused(EndpointName, EditRefusal),
 }
 
+/// An endpoint after a change.
+#[derive(Debug)]
+pub struct Edited {
+    /// Endpoint.
+    pub endpoint: Endpoint,
+    /// Changes to announce.
+    pub committed: Committed,
+}
+
 /// Endpoints that requests make, change and remove. Two requests at once are done one after the other.
 #[async_trait]
 pub trait EndpointManagement: Send + Sync {
@@ -36,14 +45,14 @@ pub trait EndpointManagement: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<Endpoint, EditError>, StoreError>;
 
-    /// Does something to an endpoint; gives it as it is then. Removing also cancels what is open for it: all of it in one
-    /// transaction, unless there is so much that others would have to wait; then the endpoint is disabled while it lasts.
+    /// Changes, enables, disables or removes an endpoint and returns it. A removal also cancels its open deliveries, in one
+    /// transaction unless there are so many that other writers would have to wait; the endpoint is disabled meanwhile.
     async fn edit_endpoint(
         &self,
         id: &EndpointId,
         edit: &EndpointEdit,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, EditError>, StoreError>;
+    ) -> Result<Result<Edited, EditError>, StoreError>;
 }
 
 /// Reason of an endpoint that is disabled while its many deliveries are cancelled before its removal.
@@ -65,7 +74,7 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
                 tx.commit().await?;
                 return Ok(Err(EditError::NameTaken(new.name.clone())));
             }
-            let made = hold(&mut tx, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+            let made = lock_endpoint(&mut tx, id).await?.ok_or(sqlx::Error::RowNotFound)?;
             tx.commit().await?;
             Ok(Ok(made))
         })
@@ -77,7 +86,7 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
         id: &EndpointId,
         edit: &EndpointEdit,
         now: Timestamp,
-    ) -> Result<Result<Endpoint, EditError>, StoreError> {
+    ) -> Result<Result<Edited, EditError>, StoreError> {
         if matches!(edit, EndpointEdit::Remove) {
             return self.remove(id, now).await;
         }
@@ -90,8 +99,13 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
                     return Ok(Err(unedited));
                 }
             };
-            match rewrite(&mut tx, &endpoint).await {
-                Ok(()) => tx.commit().await.map(|()| Ok(endpoint)),
+            match update_endpoint(&mut tx, &endpoint).await {
+                Ok(()) => {
+                    tx.commit().await?;
+                    let committed =
+                        Committed { endpoints_changed: true, deliveries_due: true, ..Committed::default() };
+                    Ok(Ok(Edited { endpoint, committed }))
+                }
                 Err(e) if is_taken(&e) => Ok(Err(EditError::NameTaken(endpoint.settings.name))),
                 Err(e) => Err(e),
             }
@@ -101,15 +115,16 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
-    async fn remove(
-        &self,
-        id: &EndpointId,
-        now: Timestamp,
-    ) -> Result<Result<Endpoint, EditError>, StoreError> {
-        let removed = loop {
+    async fn remove(&self, id: &EndpointId, now: Timestamp) -> Result<Result<Edited, EditError>, StoreError> {
+        let mut committed = Committed { endpoints_changed: true, ..Committed::default() };
+        let endpoint = loop {
             match with_deadline("remove an endpoint", self.remove_some(id, now)).await? {
-                Ok((endpoint, true)) => break endpoint,
-                Ok((_, false)) => {}
+                Ok(RemovalStep { endpoint, cancelled, removed }) => {
+                    committed.deliveries.cancelled += cancelled;
+                    if removed {
+                        break endpoint;
+                    }
+                }
                 Err(unedited) => return Ok(Err(unedited)),
             }
         };
@@ -118,21 +133,25 @@ impl<B: Backend> SqlStore<B> {
         let swept = with_deadline("cancel what came late", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::run(tx.connection(), statement!(B, B::DIALECT.endpoints.wait_for_appends)).await?;
-            cancel(&mut tx, id, now).await?;
-            tx.commit().await
+            let cancelled = cancel(&mut tx, id, now).await?;
+            tx.commit().await?;
+            Ok(cancelled)
         });
-        if let Err(e) = swept.await {
-            tracing::warn!(error = %e, "could not look for deliveries to an endpoint that was just removed");
+        match swept.await {
+            Ok(cancelled) => committed.deliveries.cancelled += cancelled,
+            Err(e) => {
+                tracing::warn!(error = %e, "failed to cancel late deliveries of an endpoint that was just removed");
+            }
         }
-        Ok(Ok(removed))
+        Ok(Ok(Edited { endpoint, committed }))
     }
 
-    /// Cancels a good deal, and removes the endpoint when that was all.
+    /// Cancels a part of the open deliveries, and removes the endpoint when none is left.
     async fn remove_some(
         &self,
         id: &EndpointId,
         now: Timestamp,
-    ) -> sqlx::Result<Result<(Endpoint, bool), EditError>> {
+    ) -> sqlx::Result<Result<RemovalStep, EditError>> {
         let mut tx = self.db.rest.begin(B::BEGIN).await?;
         let mut endpoint = match permitted(&mut tx, id, &EndpointEdit::Remove).await? {
             Ok(endpoint) => endpoint,
@@ -141,18 +160,30 @@ impl<B: Backend> SqlStore<B> {
                 return Ok(Err(unedited));
             }
         };
-        cancel(&mut tx, id, now).await?;
+        let cancelled = cancel(&mut tx, id, now).await?;
         let removed = B::run(tx.connection(), statement!(B, REMOVE, id.to_string())).await? > 0;
         if !removed && endpoint.enabled {
-            (endpoint.enabled, endpoint.disabled_reason) = (false, Some(GOING.to_owned()));
-            rewrite(&mut tx, &endpoint).await?;
+            endpoint.enabled = false;
+            endpoint.disabled_reason = Some(GOING.to_owned());
+            update_endpoint(&mut tx, &endpoint).await?;
         }
         tx.commit().await?;
-        Ok(Ok((endpoint, removed)))
+        Ok(Ok(RemovalStep { endpoint, cancelled, removed }))
     }
 }
 
-async fn hold<B: Backend>(tx: &mut Transaction<'_, B>, id: &EndpointId) -> sqlx::Result<Option<Endpoint>> {
+/// One transaction of a removal.
+struct RemovalStep {
+    endpoint: Endpoint,
+    cancelled: u64,
+    removed: bool,
+}
+
+/// Reads an endpoint and locks its row until the transaction ends.
+pub(super) async fn lock_endpoint<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    id: &EndpointId,
+) -> sqlx::Result<Option<Endpoint>> {
     let rows = B::rows(tx.connection(), statement!(B, LOCK_ENDPOINT, id.to_string())).await?;
     rows.first().map(endpoint::<B>).transpose()
 }
@@ -163,15 +194,19 @@ async fn permitted<B: Backend>(
     id: &EndpointId,
     edit: &EndpointEdit,
 ) -> sqlx::Result<Result<Endpoint, EditError>> {
-    let Some(mut endpoint) = hold(tx, id).await? else { return Ok(Err(EditError::Missing)) };
+    let Some(mut endpoint) = lock_endpoint(tx, id).await? else { return Ok(Err(EditError::Missing)) };
     Ok(match endpoint.edit(edit) {
         Ok(()) => Ok(endpoint),
         Err(refusal) => Err(EditError::Refused(endpoint.settings.name, refusal)),
     })
 }
 
-async fn rewrite<B: Backend>(tx: &mut Transaction<'_, B>, endpoint: &Endpoint) -> sqlx::Result<()> {
-    let Health { failures, failing_since, probe_at } = endpoint.health;
+/// Writes the whole row of a locked endpoint, but for its origin.
+pub(super) async fn update_endpoint<B: Backend>(
+    tx: &mut Transaction<'_, B>,
+    endpoint: &Endpoint,
+) -> sqlx::Result<()> {
+    let Health { failures, failing_since, last_failure_at, probe_at } = endpoint.health;
     let update = settings(statement!(B, UPDATE_ENDPOINT, endpoint.id.to_string()), &endpoint.settings);
     let previous = endpoint.previous_secret.as_ref();
     let update = bind!(
@@ -181,6 +216,7 @@ async fn rewrite<B: Backend>(tx: &mut Transaction<'_, B>, endpoint: &Endpoint) -
         previous.map(|previous| previous.until.as_millisecond()),
         i64::try_from(failures).unwrap_or(i64::MAX),
         failing_since.map(Timestamp::as_millisecond),
+        last_failure_at.map(Timestamp::as_millisecond),
         probe_at.map(Timestamp::as_millisecond),
         endpoint.enabled,
         endpoint.disabled_reason.clone(),

@@ -7,6 +7,7 @@
 mod audit;
 mod authentications;
 mod backend;
+mod committed;
 mod consumers;
 mod deliveries;
 mod endpoints;
@@ -35,19 +36,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     AdminKeys, ApiKey, Endpoint, EndpointId, EndpointOutcome, EndpointSettings, Event, EventFilter, EventId,
-    EventType, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Page, RetainedRange as KeptEvents, Settlement,
+    HealthRules, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Page, RandomSource, RetainedRange,
+    Settlement,
 };
 use crate::notifier::Notifier;
 
 pub use audit::AuditLog;
-pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected, ExpiredBatch, ExpiryEvent};
+pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected};
+pub use committed::{Committed, CommittedEvent, DeliveryCounts};
 pub use consumers::{ConsumerError, ConsumerStore, MAX_CONSUMERS};
 pub use error::StoreError;
 pub use idempotency::{BeginOutcome, IdempotencyLease, IdempotencyStore, IdempotentRequest, StoredResponse};
-pub use management::{EditError, EndpointManagement};
+pub use management::{EditError, Edited, EndpointManagement};
 pub use postgres::Postgres;
 pub use provisionings::ProvisioningStore;
-pub use redelivery::{Redelivery, Stretch, Window};
+pub use redelivery::{Redelivery, Replayed, Stretch, Window};
 pub use rejected::{MAX_REJECTED, RejectedStore};
 pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
@@ -87,32 +90,32 @@ impl<T> Store for T where
 {
 }
 
-/// The right to lease what a commit makes due.
+/// Lease of the deliveries that a commit creates.
 #[derive(Debug, Clone)]
 pub struct InitialLease {
-    /// Proves it.
+    /// Lease token.
     pub token: LeaseToken,
-    /// End of the lease.
-    pub until: Timestamp,
-    /// For these endpoints nothing is leased.
+    /// Lease expiry.
+    pub expires_at: Timestamp,
+    /// Endpoints whose deliveries are not leased.
     pub except: Vec<EndpointId>,
 }
 
 /// Result of an append.
 #[derive(Debug, Clone)]
 pub struct Appended {
-    /// For each event that was given, in order: the id under which it is known.
+    /// The id of each event that was given, in order.
     pub events: Vec<Recorded>,
-    /// Number of deliveries that are owed for them.
-    pub deliveries: usize,
     /// Deliveries that were leased in the same commit.
     pub leases: Vec<Lease>,
+    /// Changes to announce.
+    pub committed: Committed,
 }
 
-/// Under which id an event is known, and whether it was new.
+/// Id of an event that was given to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its id.
+    /// Identifier, given by the first such event.
     pub id: EventId,
     /// True if it had not been seen before.
     pub new: bool,
@@ -135,7 +138,7 @@ pub trait EventStore: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
 
     /// Range of the stored events.
-    async fn kept(&self) -> Result<KeptEvents, StoreError>;
+    async fn kept(&self) -> Result<RetainedRange, StoreError>;
 
     /// One event, if it is there.
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
@@ -178,34 +181,26 @@ pub struct Due {
 pub struct Claim {
     /// Endpoint.
     pub endpoint: EndpointId,
-    /// At most so many.
+    /// Maximum number of deliveries.
     pub count: u32,
-    /// Until when they are ours.
-    pub until: Timestamp,
     /// Lease token.
     pub token: LeaseToken,
-    /// As a probe of an endpoint that is held back, the next of which may come then: only one process gets it.
+    /// Lease expiry.
+    pub expires_at: Timestamp,
+    /// Time of the next probe, for an endpoint whose deliveries are held back. Of several processes one leases the probe.
     pub probe: Option<Timestamp>,
 }
 
 /// Effects of a batch of settlements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Number of settlements whose lease was held.
-    pub kept: u64,
     /// Number of settlements whose lease was lost.
-    pub lost: u64,
-    /// Endpoints whose deliveries are no longer held back.
-    pub released: Vec<EndpointId>,
-    /// Endpoints that were disabled.
-    pub disabled: Vec<EndpointId>,
-    /// The events of our own that were stored.
-    pub announced: Vec<EventType>,
-    /// Number of deliveries that are owed for the events.
-    pub owed: usize,
+    pub lost: usize,
+    /// Changes to announce.
+    pub committed: Committed,
 }
 
-/// Deliveries: what is due, the right to attempt it, and what came of it.
+/// Deliveries: what is due, leases, and results.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
     /// The enabled endpoints that have open deliveries.
@@ -214,12 +209,13 @@ pub trait DeliveryStore: Send + Sync {
     /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
-    /// Ends leases, keeps what was observed of their endpoints, and stores what there is to say of it, in one
-    /// transaction. A lease that ran out and was given to another is left alone.
+    /// Stores the results of attempts, the health of their endpoints, and the events about both, in one transaction. The
+    /// result of a lost lease is counted and changes nothing else.
     async fn settle(
         &self,
         settlements: &[Settlement],
-        observed: &[EndpointOutcome],
+        outcomes: &[EndpointOutcome],
+        rules: HealthRules,
         now: Timestamp,
     ) -> Result<Settled, StoreError>;
 
@@ -312,14 +308,16 @@ pub enum Location {
     Postgres(crate::domain::PostgresUrl),
 }
 
-/// Opens a store and brings its schema up to date. `process` is a name that no other process has: by it a process knows
-/// its own announcements.
+/// Opens a store and brings its schema up to date. `rng` makes the ids of events that the store adds by itself, and a name of
+/// this process, by which it recognises its own announcements.
 ///
-/// Fails when the place cannot be reached or written, or when its schema is newer than this program knows.
-pub async fn open(location: &Location, process: &str) -> Result<Arc<dyn Store>, StoreError> {
+/// # Errors
+///
+/// The database cannot be reached or written, or its schema is newer than this program.
+pub async fn open(location: &Location, rng: &RandomSource) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match location {
-        Location::Sqlite(path) => Arc::new(SqlStore::<sqlx::Sqlite>::open(path, process).await?),
-        Location::Postgres(url) => Arc::new(SqlStore::<sqlx::Postgres>::open(url, process).await?),
+        Location::Sqlite(path) => Arc::new(SqlStore::<sqlx::Sqlite>::open(path, rng).await?),
+        Location::Postgres(url) => Arc::new(SqlStore::<sqlx::Postgres>::open(url, rng).await?),
     })
 }
 

@@ -15,7 +15,7 @@ use super::backend::{Backend, Statement};
 use super::statements::{Dialect, POSTGRES};
 use super::write_connection::{Connections, WriteConnection};
 use super::{SqlStore, StoreError, migrations, unopened};
-use crate::domain::PostgresUrl;
+use crate::domain::{PostgresUrl, RandomSource};
 use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
 use primary::{Primary, require_primary};
@@ -150,7 +150,7 @@ impl SqlStore<Postgres> {
     ///
     /// # Errors
     /// No server can be reached that takes writes, or the schema is newer than this program.
-    pub async fn open(url: &PostgresUrl, process: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &PostgresUrl, rng: &RandomSource) -> Result<Self, StoreError> {
         let primary = Arc::new(Primary::new(url).map_err(unopened::postgres("database.url"))?);
         let target = primary.target();
         let connecting = unopened::postgres(&target);
@@ -169,7 +169,7 @@ impl SqlStore<Postgres> {
             rest: writer(),
             target: Arc::clone(&primary),
         };
-        Ok(Self::new(db, process))
+        Ok(Self::new(db, rng))
     }
 }
 

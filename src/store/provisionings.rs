@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::StoreError;
 use super::backend::{Backend, Statement, bind, statement, with_deadline};
 use super::events::{event, uaid};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
@@ -13,6 +12,7 @@ use super::statements::provisionings::{
     OFFERS, RULE_PLACE,
 };
 use super::write_connection::Transaction;
+use super::{Committed, StoreError};
 use crate::domain::{
     AuthenticationName, Cursor, Event, InvitationRequest, LeaseToken, ProvisioningAttempt, ProvisioningEnd,
 };
@@ -61,15 +61,15 @@ pub trait ProvisioningStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<ProvisioningAttempt>, StoreError>;
 
-    /// Ends a lease and stores what is said of it, in one transaction. Says how many deliveries that owes; nothing when the
-    /// lease was lost, and then nothing was stored.
+    /// Ends a lease and stores the event about the request, in one transaction. Returns `None` when the lease was lost; then
+    /// nothing was stored.
     async fn end_wish(
         &self,
         name: &AuthenticationName,
         token: &LeaseToken,
         end: &ProvisioningEnd,
         now: Timestamp,
-    ) -> Result<Option<usize>, StoreError>;
+    ) -> Result<Option<Committed>, StoreError>;
 
     /// Forgets what was settled before. Says how many.
     async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError>;
@@ -172,9 +172,9 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         token: &LeaseToken,
         end: &ProvisioningEnd,
         now: Timestamp,
-    ) -> Result<Option<usize>, StoreError> {
+    ) -> Result<Option<Committed>, StoreError> {
         let end_wish = bind!(B, of::<B>(END_WISH, name), token.to_string());
-        let (end_wish, said) = match end {
+        let (end_wish, events) = match end {
             ProvisioningEnd::Settled { outcome, event } => {
                 let at = Some(now.as_millisecond());
                 let outcome = Some((*outcome).to_owned());
@@ -191,12 +191,9 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
                 tx.commit().await?;
                 return Ok(None);
             }
-            let owed = match said {
-                [] => 0,
-                said => self.append_within(&mut tx, said, now).await?.deliveries,
-            };
+            let committed = self.append_own(&mut tx, events, now).await?;
             tx.commit().await?;
-            Ok(Some(owed))
+            Ok(Some(committed))
         })
         .await
     }

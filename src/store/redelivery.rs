@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::StoreError;
 use super::backend::{Backend, statement, with_deadline};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::redelivery::{
     BOUNDS, CANCEL, DELIVERIES_AFTER, DELIVERIES_BEFORE, DELIVERY, EXHAUSTED_AFTER, EXHAUSTED_BEFORE,
     OF_EVENT_AFTER, OF_EVENT_BEFORE, OPEN_AFTER, OPEN_BEFORE, RETRY,
 };
+use super::{Committed, DeliveryCounts, StoreError};
 use crate::domain::{
     Attempt, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId, Order, Page,
 };
@@ -33,7 +33,16 @@ pub struct Stretch {
     pub last: Cursor,
 }
 
-/// Shows deliveries, and makes some due again.
+/// Deliveries that a replay created.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The new deliveries.
+    pub deliveries: Vec<DeliveryId>,
+    /// Changes to announce.
+    pub committed: Committed,
+}
+
+/// Deliveries as people see them: pages, retry, cancel, replay and recovery.
 #[async_trait]
 pub trait Redelivery: Send + Sync {
     /// One page.
@@ -47,12 +56,12 @@ pub trait Redelivery: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<(Delivery, Vec<Attempt>)>, StoreError>;
 
-    /// Makes a delivery due now; one that was given up or cancelled begins its schedule anew. Says whether anything
-    /// changed: nothing does when it succeeded, is being sent, or has no endpoint any more.
-    async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Makes a delivery due now; one that was given up or cancelled begins its schedule anew. Returns `None` when nothing
+    /// changed: it has succeeded, is being sent, or its endpoint was removed.
+    async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Option<Committed>, StoreError>;
 
-    /// Withdraws a delivery. Says whether it was open.
-    async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Cancels a delivery. Returns `None` when it was not open.
+    async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<Option<Committed>, StoreError>;
 
     /// Returns the endpoints that cannot get the event at all.
     async fn cannot_have(
@@ -61,13 +70,14 @@ pub trait Redelivery: Send + Sync {
         endpoints: &[EndpointId],
     ) -> Result<Vec<EndpointId>, StoreError>;
 
-    /// Owes an event once more: to these endpoints whatever their filter, or to all that want it. Only to enabled ones.
+    /// Creates deliveries of an event that was delivered before: to these endpoints whatever their filter, or to all that
+    /// want it. Disabled endpoints get none.
     async fn replay(
         &self,
         event: &EventId,
         to: Option<&[EndpointId]>,
         now: Timestamp,
-    ) -> Result<Vec<DeliveryId>, StoreError>;
+    ) -> Result<Replayed, StoreError>;
 
     /// Range of the events in a window.
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError>;
@@ -80,14 +90,14 @@ pub trait Redelivery: Send + Sync {
         stretch: Stretch,
     ) -> Result<u64, StoreError>;
 
-    /// Makes what is missing and reopens what was given up, in one transaction. Says how many.
+    /// Creates missing deliveries and reopens exhausted ones, in one transaction.
     async fn recover(
         &self,
         endpoint: &EndpointId,
         window: Window,
         stretch: Stretch,
         now: Timestamp,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<Committed, StoreError>;
 }
 
 /// Maximum number of attempts that are shown of a delivery. No schedule has more, but one can begin anew.
@@ -144,14 +154,17 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         .await
     }
 
-    async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        with_deadline("retry a delivery", self.change_one(statement!(B, RETRY, id.0, now.as_millisecond())))
-            .await
+    async fn retry(&self, id: DeliveryId, now: Timestamp) -> Result<Option<Committed>, StoreError> {
+        let retry = statement!(B, RETRY, id.0, now.as_millisecond());
+        let changed = with_deadline("retry a delivery", self.change_one(retry)).await?;
+        Ok(changed.then(|| Committed { deliveries_due: true, ..Committed::default() }))
     }
 
-    async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        with_deadline("cancel a delivery", self.change_one(statement!(B, CANCEL, id.0, now.as_millisecond())))
-            .await
+    async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<Option<Committed>, StoreError> {
+        let cancel = statement!(B, CANCEL, id.0, now.as_millisecond());
+        let changed = with_deadline("cancel a delivery", self.change_one(cancel)).await?;
+        let deliveries = DeliveryCounts { cancelled: 1, ..DeliveryCounts::default() };
+        Ok(changed.then(|| Committed { deliveries, ..Committed::default() }))
     }
 
     async fn cannot_have(
@@ -173,7 +186,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         event: &EventId,
         to: Option<&[EndpointId]>,
         now: Timestamp,
-    ) -> Result<Vec<DeliveryId>, StoreError> {
+    ) -> Result<Replayed, StoreError> {
         let event = event.to_string();
         let at = now.as_millisecond();
         let dialect = &B::DIALECT.redelivery;
@@ -186,7 +199,9 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             let rows = B::rows(tx.connection(), insert).await?;
             tx.commit().await?;
-            rows.iter().map(|row| Ok(DeliveryId(column::<B, _>(row, "seq")?))).collect()
+            let deliveries = rows.iter().map(|row| Ok(DeliveryId(column::<B, _>(row, "seq")?)));
+            let deliveries = deliveries.collect::<Result<Vec<_>, sqlx::Error>>()?;
+            Ok(Replayed { committed: Committed::pending(deliveries.len() as u64), deliveries })
         })
         .await
     }
@@ -232,7 +247,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         window: Window,
         stretch: Stretch,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Committed, StoreError> {
         let bound = |text: &'static str| {
             let Window { since, until } = window;
             let after = stretch.after.0;
@@ -248,7 +263,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let reopened = B::run(tx.connection(), bound(dialect.reopen)).await?;
             let made = B::run(tx.connection(), bound(dialect.make_missing)).await?;
             tx.commit().await?;
-            Ok(reopened + made)
+            Ok(Committed::pending(reopened + made))
         })
         .await
     }

@@ -14,20 +14,25 @@ use super::statements::provisionings::RELEASE_INVITATIONS;
 use super::statements::upkeep::PROBE;
 use super::write_connection::Connections;
 use super::{StoreError, Upkeep};
+use crate::domain::RandomSource;
 use crate::notifier::Notifier;
 
 /// A store on an SQL engine.
 pub struct SqlStore<B: Backend> {
     pub(super) db: Connections<B>,
+    /// Name of this process, by which it recognises its own announcements.
     pub(super) process: String,
+    /// Makes the ids of events that the store adds by itself.
+    pub(super) rng: RandomSource,
     /// As many as there are connections for those who ask from outside.
     turns: Semaphore,
 }
 
 impl<B: Backend> SqlStore<B> {
-    pub(super) fn new(db: Connections<B>, process: &str) -> Self {
+    pub(super) fn new(db: Connections<B>, rng: &RandomSource) -> Self {
         let turns = db.readers.options().get_max_connections();
-        Self { db, process: process.to_owned(), turns: Semaphore::new(turns as usize) }
+        let process = format!("{:016x}", u64::from_le_bytes(rng.bytes()));
+        Self { db, process, rng: rng.clone(), turns: Semaphore::new(turns as usize) }
     }
 
     /// Runs one statement that reads, for those who ask from outside.

@@ -25,6 +25,7 @@ use super::file_lock::{FileLock, LockError};
 use super::statements::{Dialect, SQLITE};
 use super::write_connection::{Connections, WriteConnection};
 use super::{SqlStore, StoreError, migrations, unopened};
+use crate::domain::RandomSource;
 use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
 
@@ -122,7 +123,7 @@ impl Backend for Sqlite {
 
 impl SqlStore<Sqlite> {
     /// Opens the file, or makes it, and brings its schema up to date.
-    pub async fn open(path: &Path, process: &str) -> Result<Self, StoreError> {
+    pub async fn open(path: &Path, rng: &RandomSource) -> Result<Self, StoreError> {
         let opening = unopened::sqlite(path);
         let identity = make_file(path).map_err(|e| unopened::file(path, &e))?;
         let lock = log_waiting("another process to give the database file away", FileLock::take(path)).await;
@@ -160,7 +161,7 @@ impl SqlStore<Sqlite> {
             rest: writer,
             target,
         };
-        Ok(Self::new(db, process))
+        Ok(Self::new(db, rng))
     }
 }
 

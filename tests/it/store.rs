@@ -17,7 +17,7 @@ async fn migrated(engine: &Engine) {
         Some(file) => Location::Sqlite(PathBuf::from(file)),
         None => Location::Postgres(PostgresUrl::parse(engine.url()).unwrap()),
     };
-    store::open(&location, "test").await.unwrap().close().await;
+    store::open(&location, &remgate::domain::RandomSource::from_os()).await.unwrap().close().await;
 }
 
 #[tokio::test]

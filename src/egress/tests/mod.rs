@@ -113,6 +113,7 @@ fn lease(event: Event, replay: bool) -> Lease {
     let rng = RandomSource::seeded(6);
     let now = SystemClock.now();
     Lease {
+        expires_at: jiff::Timestamp::MAX,
         token: LeaseToken::new(now, &rng),
         delivery: DeliveryId(1),
         endpoint: EndpointId::new(now, &rng),

@@ -194,7 +194,8 @@ mod tests {
     #[tokio::test]
     async fn only_a_door_on_loopback_without_any_admin_key_stands_open() {
         let folder = tempfile::tempdir().unwrap();
-        let store = store::open(&Location::Sqlite(folder.path().join("db")), "test").await.unwrap();
+        let store =
+            store::open(&Location::Sqlite(folder.path().join("db")), &RandomSource::seeded(1)).await.unwrap();
         let admin: SecretString = "of-the-configuration".into();
         for stored in [false, true] {
             if stored {

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::context::Context;
 use crate::domain::{AuditFilter, Cursor, Invalid, Order, named};
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
 use crate::http::respond::json;
-use crate::store::Store;
 
 /// State of the route.
 pub struct AuditState {
-    /// Store of the entries.
-    pub store: Arc<dyn Store>,
+    /// Shared handles.
+    pub context: Context,
 }
 
 /// `GET /v1/audit`
 pub(crate) async fn list(State(state): State<Arc<AuditState>>, params: Params) -> Result<Response, Problem> {
-    Ok(json(&state.store.audit(&parse(params)?).await?))
+    Ok(json(&state.context.store.audit(&parse(params)?).await?))
 }
 
 fn parse(mut params: Params) -> Result<AuditFilter, Problem> {

@@ -19,16 +19,15 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::domain::{
-    CallbackType, Clock, EventId, EventType, NewEvent, RandomSource, RejectedCallback, RejectedId, Uaid,
-};
+use crate::context::Context;
+use crate::domain::{CallbackType, EventId, EventType, NewEvent, RejectedCallback, RejectedId, Uaid};
 use crate::http::callback_auth::{Admission, CallbackAuth};
 use crate::http::client_addr::{Client, TrustedProxies};
 use crate::http::envelope::Envelope;
 use crate::http::listener::Peer;
 use crate::intake::Recorder;
-use crate::store::{Recorded, Store};
-use crate::telemetry::{LogLimiter, Metrics, millis};
+use crate::store::Recorded;
+use crate::telemetry::{LogLimiter, millis};
 use request::CallbackRequest;
 
 /// Maximum size of a form body, in bytes.
@@ -42,20 +41,14 @@ const MAX_KEPT: usize = 16 * 1024;
 
 /// State of the callback route.
 pub struct CallbackState {
+    /// Shared handles.
+    pub context: Context,
     /// Authentication of senders.
     pub gate: CallbackAuth,
     /// Proxies that are believed about the client's address.
     pub proxies: TrustedProxies,
     /// Stores events.
     pub recorder: Recorder,
-    /// Keeps rejected callbacks.
-    pub store: Arc<dyn Store>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids.
-    pub rng: RandomSource,
-    /// Prometheus metrics handle.
-    pub metrics: Metrics,
     /// Limits the log lines about requests that are refused.
     pub refusals: LogLimiter,
 }
@@ -110,7 +103,7 @@ impl CallbackState {
         }
         let token = request.tokens.first().cloned().or_else(|| basic_password(incoming.headers));
         let Some(admission) = self.gate.admit(token.as_deref(), client.address()) else {
-            self.metrics.callback("", "", "forbidden");
+            self.context.metrics.callback("", "", "forbidden");
             if let Some(suppressed) = self.refusals.allow() {
                 tracing::info!(source_ip = %client.seen, with_token = token.is_some(), suppressed, "refused a callback: wrong or missing token, or address not allowed");
             }
@@ -119,7 +112,7 @@ impl CallbackState {
         let source = Source { admission, ip: client.seen };
         if incoming.method == Method::POST && is_form(incoming.headers) {
             if let Err(refusal) = incoming.read_body().await {
-                self.metrics.callback(source.admission.service.as_str(), "", "invalid");
+                self.context.metrics.callback(source.admission.service.as_str(), "", "invalid");
                 self.reject(&source, "body", &mut incoming).await;
                 return refusal;
             }
@@ -128,7 +121,7 @@ impl CallbackState {
         match request.events() {
             Ok(events) => self.record(&source, &events).await,
             Err(name) => {
-                self.metrics.callback(source.admission.service.as_str(), name, "invalid");
+                self.context.metrics.callback(source.admission.service.as_str(), name, "invalid");
                 self.reject(&source, name, &mut incoming).await;
                 Envelope::invalid_parameter(name)
             }
@@ -150,7 +143,7 @@ impl CallbackState {
             .find_map(|token| self.gate.admit(Some(token), client.address()));
         if let Some(admission) = admission {
             let source = Source { admission, ip: client.seen };
-            self.metrics.callback(source.admission.service.as_str(), "", "not_found");
+            self.context.metrics.callback(source.admission.service.as_str(), "", "not_found");
             self.reject(&source, "path", &mut incoming).await;
         } else {
             self.refused(
@@ -172,7 +165,7 @@ impl CallbackState {
         incoming: &Incoming<'_>,
         message: &str,
     ) {
-        self.metrics.callback(service, "", outcome);
+        self.context.metrics.callback(service, "", outcome);
         if let Some(suppressed) = self.refusals.allow() {
             let path = redact::path(incoming.uri.path());
             tracing::info!(source_ip = %client.seen, method = %incoming.method, path, suppressed, "{message}");
@@ -183,9 +176,9 @@ impl CallbackState {
     async fn reject(&self, source: &Source<'_>, reason: &str, incoming: &mut Incoming<'_>) {
         // A body that is too large or did not arrive whole is left out; path and query are kept.
         let _ = incoming.read_body().await;
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let rejected = RejectedCallback {
-            id: RejectedId::new(now, &self.rng),
+            id: RejectedId::new(now, &self.context.rng),
             service: source.admission.service.clone(),
             trust: source.admission.trust,
             source_ip: Some(source.ip),
@@ -193,7 +186,7 @@ impl CallbackState {
             reason: reason.to_owned(),
             request: redact::request(&self.gate, incoming.method, incoming.uri, &incoming.text, MAX_KEPT),
         };
-        let kept = self.store.keep_rejected(&rejected).await;
+        let kept = self.context.store.keep_rejected(&rejected).await;
         if let Err(e) = &kept {
             tracing::warn!(error = %e, "failed to keep a rejected callback");
         }
@@ -212,10 +205,10 @@ impl CallbackState {
 
     async fn record(&self, source: &Source<'_>, named: &[(CallbackType, Uaid)]) -> Envelope {
         let Source { admission, ip } = source;
-        let now = self.clock.now();
-        let begun = self.clock.instant();
+        let now = self.context.clock.now();
+        let begun = self.context.clock.instant();
         let events = named.iter().map(|(callback, uaid)| NewEvent {
-            id: EventId::new(now, &self.rng),
+            id: EventId::new(now, &self.context.rng),
             event_type: EventType::from(*callback),
             service: Some(admission.service.clone()),
             uaid: Some(*uaid),
@@ -232,7 +225,11 @@ impl CallbackState {
             }
             Err(e) => {
                 for (callback, _) in named {
-                    self.metrics.callback(admission.service.as_str(), callback.as_str(), "unavailable");
+                    self.context.metrics.callback(
+                        admission.service.as_str(),
+                        callback.as_str(),
+                        "unavailable",
+                    );
                 }
                 if let Some(suppressed) = self.refusals.allow() {
                     tracing::warn!(service = %admission.service, error = %e, suppressed, "failed to store a callback; answered 503");
@@ -251,11 +248,11 @@ impl CallbackState {
     ) {
         let Source { admission, ip } = source;
         if let Some(token) = admission.token {
-            self.metrics.callback_token(admission.service.as_str(), token);
+            self.context.metrics.callback_token(admission.service.as_str(), token);
         }
         for ((callback, uaid), recorded) in named.iter().zip(recorded) {
             let outcome = if recorded.new { "stored" } else { "duplicate" };
-            self.metrics.callback(admission.service.as_str(), callback.as_str(), outcome);
+            self.context.metrics.callback(admission.service.as_str(), callback.as_str(), outcome);
             tracing::info!(
                 event = %recorded.id,
                 r#type = %EventType::from(*callback),

@@ -73,7 +73,7 @@ async fn list(State(state): Shared, caller: Caller, mut params: Params) -> Resul
     let After(after) = params.one("after")?.unwrap_or_default();
     let limit = params.one::<Limit>("limit")?.unwrap_or_default();
     params.finish()?;
-    let (found, has_more) = state.store.consumers(caller.service(), after.as_ref(), limit).await?;
+    let (found, has_more) = state.context.store.consumers(caller.service(), after.as_ref(), limit).await?;
     let cursor = found.last().map(|consumer| consumer.name.to_string());
     let cursor = cursor.or_else(|| after.map(String::from)).unwrap_or_default();
     Ok(json(&Consumers { data: found.into_iter().map(View::from).collect(), cursor, has_more }))
@@ -99,7 +99,7 @@ async fn show(
     _: NoParams,
 ) -> Result<Response, Problem> {
     let id = id(&caller, name);
-    let found = state.store.consumer(&id).await?;
+    let found = state.context.store.consumer(&id).await?;
     found.map(|consumer| json(&View::from(consumer))).ok_or_else(|| missing(&id.name))
 }
 
@@ -110,7 +110,7 @@ async fn remove(
     Path(name): Path<ConsumerName>,
 ) -> Result<Response, Problem> {
     let id = id(&caller, name);
-    if state.store.remove_consumer(&id).await? {
+    if state.context.store.remove_consumer(&id).await? {
         Ok(empty(StatusCode::NO_CONTENT))
     } else {
         Err(missing(&id.name))
@@ -136,7 +136,12 @@ async fn events(
     };
     params.finish()?;
     caller.narrow(&mut filter);
-    let place = state.store.consumer_place(&id(&caller, name), state.clock.now()).await?.map_err(refused)?;
+    let place = state
+        .context
+        .store
+        .consumer_place(&id(&caller, name), state.context.clock.now())
+        .await?
+        .map_err(refused)?;
     filter.order = Order::Ascending { after: place };
     let page = state.page(filter, wait).await?;
     if !wait.is_zero() && !page.data.is_empty() {
@@ -198,7 +203,7 @@ async fn seek(
 }
 
 async fn moved(state: &EventsState, id: ConsumerId, to: Seek) -> Result<Response, Problem> {
-    let moved = state.store.move_consumer(&id, to, state.clock.now()).await?;
+    let moved = state.context.store.move_consumer(&id, to, state.context.clock.now()).await?;
     Ok(json(&View::from(moved.map_err(refused)?)))
 }
 

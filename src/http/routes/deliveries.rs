@@ -11,27 +11,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::context::Context;
 use crate::domain::{
-    Attempt, Clock, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId,
-    Invalid, Order, parse_time,
+    Attempt, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId, Invalid,
+    Order, parse_time,
 };
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_json};
-use crate::notifier::Notifier;
-use crate::store::{Store, Stretch, Window};
-use crate::telemetry::Metrics;
+use crate::store::{Stretch, Window};
 
 /// State of these routes.
 pub struct DeliveriesState {
-    /// Store of deliveries.
-    pub store: Arc<dyn Store>,
-    /// Notifier of due deliveries.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Metrics handle.
-    pub metrics: Metrics,
+    /// Shared handles.
+    pub context: Context,
 }
 
 type Shared = State<Arc<DeliveriesState>>;
@@ -56,7 +49,7 @@ const MAX_NAMED: usize = 1000;
 
 /// `GET /v1/deliveries`
 async fn list(State(state): Shared, params: Params) -> Result<Response, Problem> {
-    let page = state.store.deliveries(&parse(params)?, state.clock.now()).await?;
+    let page = state.context.store.deliveries(&parse(params)?, state.context.clock.now()).await?;
     Ok(json(&page))
 }
 
@@ -94,7 +87,7 @@ struct WithAttempts {
 
 /// `GET /v1/deliveries/{id}`
 async fn show(State(state): Shared, Path(id): Path<DeliveryId>, _: NoParams) -> Result<Response, Problem> {
-    let found = state.store.delivery(id, state.clock.now()).await?;
+    let found = state.context.store.delivery(id, state.context.clock.now()).await?;
     let (delivery, attempts) = found.ok_or_else(|| missing(id))?;
     Ok(json(&WithAttempts { delivery, attempts }))
 }
@@ -105,16 +98,16 @@ async fn retry(
     Path(id): Path<DeliveryId>,
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
-    let changed = state.store.retry(id, state.clock.now()).await?;
+    let committed = state.context.store.retry(id, state.context.clock.now()).await?;
     let delivery = state.find(id).await?;
-    match delivery.state {
-        _ if changed => state.notifier.deliveries_due(),
+    match (committed, delivery.state) {
+        (Some(committed), _) => state.context.announce(&committed),
         // It is tried already, which is what was asked for.
-        DeliveryState::Sending => {}
-        DeliveryState::Succeeded => {
+        (None, DeliveryState::Sending) => {}
+        (None, DeliveryState::Succeeded) => {
             return Err(Problem::conflict(format!("{id} has succeeded; replay its event to send it again")));
         }
-        _ => return Err(Problem::conflict(format!("the endpoint of {id} is gone"))),
+        (None, _) => return Err(Problem::conflict(format!("the endpoint of {id} is gone"))),
     }
     Ok(with_json(StatusCode::ACCEPTED, "application/json", &delivery))
 }
@@ -125,12 +118,12 @@ async fn cancel(
     Path(id): Path<DeliveryId>,
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
-    let cancelled = state.store.cancel(id, state.clock.now()).await?;
+    let committed = state.context.store.cancel(id, state.context.clock.now()).await?;
     let delivery = state.find(id).await?;
-    if !cancelled {
+    let Some(committed) = committed else {
         return Err(Problem::conflict(format!("{id} is over already: it is {}", delivery.state)));
-    }
-    state.metrics.deliveries("cancelled", 1);
+    };
+    state.context.announce(&committed);
     Ok(json(&delivery))
 }
 
@@ -151,18 +144,16 @@ async fn replay(
     Path(id): Path<EventId>,
     Json(asked): Json<Replay>,
 ) -> Result<Response, Problem> {
-    if state.store.event(&id).await?.is_none() {
+    if state.context.store.event(&id).await?.is_none() {
         return Err(Problem::not_found(format!("there is no event {id}")));
     }
     if let Some(named) = &asked.endpoints {
         state.check(&id, named).await?;
     }
-    let made = state.store.replay(&id, asked.endpoints.as_deref(), state.clock.now()).await?;
-    if !made.is_empty() {
-        state.metrics.deliveries("pending", made.len() as u64);
-        state.notifier.deliveries_due();
-    }
-    Ok(with_json(StatusCode::ACCEPTED, "application/json", &json!({"deliveries": made})))
+    let replayed =
+        state.context.store.replay(&id, asked.endpoints.as_deref(), state.context.clock.now()).await?;
+    state.context.announce(&replayed.committed);
+    Ok(with_json(StatusCode::ACCEPTED, "application/json", &json!({"deliveries": replayed.deliveries})))
 }
 
 #[derive(Deserialize)]
@@ -193,10 +184,10 @@ async fn recover(
     Path(id): Path<EndpointId>,
     Json(asked): Json<Recovery>,
 ) -> Result<Response, Problem> {
-    if state.store.endpoints_named(std::slice::from_ref(&id)).await?.is_empty() {
+    if state.context.store.endpoints_named(std::slice::from_ref(&id)).await?.is_empty() {
         return Err(Problem::not_found(format!("there is no endpoint {id}")));
     }
-    let until = asked.until.map_or_else(|| state.clock.now(), |until| until.0);
+    let until = asked.until.map_or_else(|| state.context.clock.now(), |until| until.0);
     let since = asked.since.0;
     if since >= until {
         return Err(Problem::unprocessable(
@@ -209,7 +200,7 @@ async fn recover(
 
 impl DeliveriesState {
     async fn find(&self, id: DeliveryId) -> Result<Delivery, Problem> {
-        let found = self.store.delivery(id, self.clock.now()).await?;
+        let found = self.context.store.delivery(id, self.context.clock.now()).await?;
         found.map(|(delivery, _)| delivery).ok_or_else(|| missing(id))
     }
 
@@ -220,7 +211,7 @@ impl DeliveriesState {
                 "`endpoints` names 1 to {MAX_NAMED} endpoints; leave it out for all that want the event"
             )));
         }
-        let known = self.store.endpoints_named(named).await?;
+        let known = self.context.store.endpoints_named(named).await?;
         if let Some(unknown) = named.iter().find(|id| known.iter().all(|endpoint| endpoint.id != **id)) {
             return Err(Problem::unprocessable(format!("there is no endpoint {unknown}")));
         }
@@ -230,7 +221,7 @@ impl DeliveriesState {
                 disabled.id
             )));
         }
-        match self.store.cannot_have(event, named).await?.first() {
+        match self.context.store.cannot_have(event, named).await?.first() {
             None => Ok(()),
             Some(id) => Err(Problem::unprocessable(format!(
                 "the endpoint {id} cannot be sent this event: it is about that endpoint, or RemAuth has no parameter for it"
@@ -240,20 +231,18 @@ impl DeliveriesState {
 
     /// Goes through all events in small transactions.
     async fn recover(&self, endpoint: &EndpointId, window: Window, dry_run: bool) -> Result<u64, Problem> {
-        let Stretch { mut after, last: newest } = self.store.events_within(window).await?;
+        let Stretch { mut after, last: newest } = self.context.store.events_within(window).await?;
         let mut count = 0;
         while after < newest {
             let last = Cursor(after.0.saturating_add(STRETCH)).min(newest);
             let stretch = Stretch { after, last };
             count += if dry_run {
-                self.store.count_lost(endpoint, window, stretch).await?
+                self.context.store.count_lost(endpoint, window, stretch).await?
             } else {
-                let made = self.store.recover(endpoint, window, stretch, self.clock.now()).await?;
-                if made > 0 {
-                    self.metrics.deliveries("pending", made);
-                    self.notifier.deliveries_due();
-                }
-                made
+                let committed =
+                    self.context.store.recover(endpoint, window, stretch, self.context.clock.now()).await?;
+                self.context.announce(&committed);
+                committed.deliveries.pending
             };
             after = last;
         }

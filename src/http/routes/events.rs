@@ -10,15 +10,12 @@ use axum::routing::get;
 
 use super::consumers;
 use super::stream::{Streams, stream};
-use crate::domain::{Clock, Cursor, Event, EventFilter, EventId, Limit, Order, Page, RandomSource};
+use crate::context::Context;
+use crate::domain::{Cursor, Event, EventFilter, EventId, Limit, Order, Page};
 use crate::http::auth::Caller;
 use crate::http::extract::{NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
-use crate::lifecycle::Lifecycle;
-use crate::notifier::Notifier;
-use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// Time after which a waiting request reads again without a notification: one of another replica can be lost with its
 /// connection.
@@ -26,18 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// State of the routes that read events.
 pub struct EventsState {
-    /// Store of events.
-    pub store: Arc<dyn Store>,
-    /// Notifier of new events.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Lifecycle of the process; waiting ends early at a stop.
-    pub lifecycle: Lifecycle,
-    /// Metrics handle.
-    pub metrics: Metrics,
-    /// Source of randomness, by which clients of ended streams return at different times.
-    pub rng: RandomSource,
+    /// Shared handles.
+    pub context: Context,
     /// Limit of open streams.
     pub streams: Streams,
 }
@@ -75,7 +62,7 @@ async fn show(
     Path(id): Path<EventId>,
     _: NoParams,
 ) -> Result<Response, Problem> {
-    let event = state.store.event(&id).await?.filter(|event| caller.sees(event.service.as_ref()));
+    let event = state.context.store.event(&id).await?.filter(|event| caller.sees(event.service.as_ref()));
     event.map(|event| json(&event)).ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
 }
 
@@ -83,23 +70,23 @@ impl EventsState {
     /// A page, as soon as there is something to show, at the latest when the time is over or remgate stops.
     pub(super) async fn page(&self, mut filter: EventFilter, wait: Duration) -> Result<Page<Event>, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
-        let mut watcher = self.notifier.watch_events();
-        let mut page = self.store.events(&filter).await?;
+        let mut watcher = self.context.notifier.watch_events();
+        let mut page = self.context.store.events(&filter).await?;
         self.check_position(&filter, &page).await?;
         if wait.is_zero() || !page.data.is_empty() {
             return Ok(page);
         }
-        let _counted = self.metrics.waiter();
-        let mut over = self.clock.sleep(wait);
+        let _counted = self.context.metrics.waiter();
+        let mut over = self.context.clock.sleep(wait);
         loop {
             tokio::select! {
                 () = watcher.woken() => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = &mut over => return Ok(page),
-                () = self.lifecycle.soft().cancelled() => return Ok(page),
+                () = self.context.lifecycle.soft().cancelled() => return Ok(page),
             }
             filter.order = Order::Ascending { after: page.cursor };
-            page = self.store.events(&filter).await?;
+            page = self.context.store.events(&filter).await?;
             self.check_position(&filter, &page).await?;
             if !page.data.is_empty() {
                 return Ok(page);
@@ -119,7 +106,7 @@ impl EventsState {
         if !page.data.is_empty() || page.cursor != after || after == Cursor::default() {
             return Ok(());
         }
-        let given = self.store.kept().await?.given;
+        let given = self.context.store.kept().await?.given;
         if given > Cursor::default() && after > given {
             return Err(Problem::cursor_ahead(given));
         }

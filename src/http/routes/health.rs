@@ -7,28 +7,19 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use crate::domain::Clock;
+use crate::context::Context;
 use crate::http::respond::with_body;
 use crate::intake::Recorder;
-use crate::lifecycle::Lifecycle;
-use crate::store::Store;
-use crate::telemetry::Metrics;
 
 /// Maximum time for a check of the store.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// State of the health routes.
 pub struct HealthState {
+    /// Shared handles.
+    pub context: Context,
     /// Recorder of callbacks, which must run.
     pub recorder: Recorder,
-    /// Store, which must be writable.
-    pub store: Arc<dyn Store>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Lifecycle of the process.
-    pub lifecycle: Lifecycle,
-    /// Metrics handle.
-    pub metrics: Metrics,
 }
 
 /// `GET /livez`: the process runs and answers.
@@ -38,14 +29,14 @@ pub(crate) async fn livez() -> Response {
 
 /// `GET /readyz`: a callback would be stored now.
 pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
-    if state.lifecycle.soft().is_cancelled() {
+    if state.context.lifecycle.soft().is_cancelled() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     if !state.recorder.is_running() {
         tracing::error!("not ready: nobody writes callbacks any more; restart");
         return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks cannot be recorded\n");
     }
-    match tokio::time::timeout(CHECK_TIMEOUT, state.store.probe(state.clock.now())).await {
+    match tokio::time::timeout(CHECK_TIMEOUT, state.context.store.probe(state.context.clock.now())).await {
         Ok(Ok(())) => plain(StatusCode::OK, "ready\n"),
         Ok(Err(e)) => {
             tracing::warn!(error = %e, "not ready");
@@ -60,10 +51,10 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
 
 /// `GET /metrics`: Prometheus' text format. The open deliveries are counted when they are asked for.
 pub(crate) async fn metrics(State(state): State<Arc<HealthState>>) -> Response {
-    if let Ok(Ok(pending)) = tokio::time::timeout(CHECK_TIMEOUT, state.store.pending()).await {
-        state.metrics.deliveries_pending(pending);
+    if let Ok(Ok(pending)) = tokio::time::timeout(CHECK_TIMEOUT, state.context.store.pending()).await {
+        state.context.metrics.deliveries_pending(pending);
     }
-    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.metrics.render())
+    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.context.metrics.render())
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {

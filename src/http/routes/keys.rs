@@ -12,24 +12,21 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::context::Context;
 use crate::domain::{
-    AdminKeys, ApiKey, Clock, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, RandomSource, Scope,
-    ServiceName, iso_millis, new_key,
+    AdminKeys, ApiKey, Cursor, Grant, KeyDigest, KeyId, KeyName, Page, Scope, ServiceName, iso_millis,
+    new_key,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
-use crate::store::{LastAdminKey, Removal, Store};
+use crate::store::{LastAdminKey, Removal};
 
 /// State of the routes about keys.
 pub struct KeysState {
-    /// Store of keys.
-    pub store: Arc<dyn Store>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness.
-    pub rng: RandomSource,
+    /// Shared handles.
+    pub context: Context,
     /// The services that a key may be limited to.
     pub services: Vec<ServiceName>,
     /// Effect of revoking the last stored admin key.
@@ -94,7 +91,7 @@ impl<'a> View<'a> {
 
 impl KeysState {
     fn key(&self, new: New) -> Result<ApiKey, Problem> {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let known = |service: &ServiceName| self.services.contains(service);
         if !new.service.as_ref().is_none_or(known) {
             let all: Vec<_> = self.services.iter().map(ServiceName::as_str).collect();
@@ -110,7 +107,7 @@ impl KeysState {
             return Err(Problem::unprocessable("expires_at has passed already; it has to be in the future"));
         }
         Ok(ApiKey {
-            id: KeyId::new(now, &self.rng),
+            id: KeyId::new(now, &self.context.rng),
             name: new.name,
             grant: Grant::new(&new.scopes, new.service).map_err(|e| Problem::unprocessable(e.to_string()))?,
             expires_at,
@@ -122,7 +119,7 @@ impl KeysState {
 
 /// `GET /v1/keys`
 async fn list(State(state): State<Arc<KeysState>>, _: NoParams) -> Result<Response, Problem> {
-    let data: Vec<_> = state.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
+    let data: Vec<_> = state.context.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
     Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
 }
 
@@ -133,8 +130,8 @@ async fn add(
     Json(new): Json<New>,
 ) -> Result<Response, Problem> {
     let key = state.key(new)?;
-    let secret = new_key(&state.rng);
-    state.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
+    let secret = new_key(&state.context.rng);
+    state.context.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
     tracing::info!(key = %key.id, by = caller.id(), "created an API key");
     Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))
 }
@@ -145,7 +142,7 @@ async fn show(
     Path(id): Path<KeyId>,
     _: NoParams,
 ) -> Result<Response, Problem> {
-    let key = state.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
+    let key = state.context.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
     Ok(json(&View::of(key, None)))
 }
 
@@ -155,7 +152,7 @@ async fn revoke(
     caller: Caller,
     Path(id): Path<KeyId>,
 ) -> Result<Response, Problem> {
-    match state.store.remove_key(&id, state.clock.now(), state.last).await? {
+    match state.context.store.remove_key(&id, state.context.clock.now(), state.last).await? {
         Removal::Done { last_admin } => {
             tracing::info!(key = %id, by = caller.id(), "revoked an API key");
             if last_admin && state.last == LastAdminKey::Opens {

@@ -9,30 +9,20 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
 use crate::domain::{
-    CallbackType, Clock, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page,
-    RandomSource, RejectedCallback, RejectedFilter, RejectedId, Uaid, iso_millis,
+    CallbackType, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page, RejectedCallback,
+    RejectedFilter, RejectedId, Uaid, iso_millis,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
-use crate::notifier::Notifier;
-use crate::store::{Appended, Store};
-use crate::telemetry::Metrics;
 
 /// State of these routes.
 pub struct RejectedCallbacksState {
-    /// Rejected callbacks, and events.
-    pub store: Arc<dyn Store>,
-    /// Notifier-ups of waiting requests and of dispatch.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids.
-    pub rng: RandomSource,
-    /// Prometheus metrics handle.
-    pub metrics: Metrics,
+    /// Shared handles.
+    pub context: Context,
 }
 
 /// Everything below `/v1/rejected-callbacks`.
@@ -96,7 +86,7 @@ async fn list(
         return Ok(json(&Page::<View> { data: Vec::new(), cursor: Cursor::default(), has_more: false }));
     };
     let filter = RejectedFilter { services, ..filter };
-    let page = state.store.rejected_callbacks(&filter).await?;
+    let page = state.context.store.rejected_callbacks(&filter).await?;
     let view = |(cursor, rejected): ListedRejected| View::of(rejected, Some(cursor));
     let data: Vec<_> = page.data.into_iter().map(view).collect();
     Ok(json(&Page { data, cursor: page.cursor, has_more: page.has_more }))
@@ -133,7 +123,7 @@ async fn discard(
     Path(id): Path<RejectedId>,
 ) -> Result<Response, Problem> {
     let rejected = state.find(&caller, &id).await?;
-    if !state.store.remove_rejected(&rejected.id).await? {
+    if !state.context.store.remove_rejected(&rejected.id).await? {
         return Err(unknown(&id));
     }
     tracing::info!(rejected = %id, actor = caller.id(), "discarded a rejected callback");
@@ -161,7 +151,7 @@ async fn accept(
 
 impl RejectedCallbacksState {
     async fn find(&self, caller: &Caller, id: &RejectedId) -> Result<RejectedCallback, Problem> {
-        let found = self.store.rejected_callback(id).await?;
+        let found = self.context.store.rejected_callback(id).await?;
         found.filter(|rejected| caller.sees(Some(&rejected.service))).ok_or_else(|| unknown(id))
     }
 
@@ -171,9 +161,9 @@ impl RejectedCallbacksState {
         callback: CallbackType,
         uaid: Uaid,
     ) -> Result<Event, Problem> {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         let event = NewEvent {
-            id: EventId::new(now, &self.rng),
+            id: EventId::new(now, &self.context.rng),
             event_type: EventType::from(callback),
             service: Some(rejected.service.clone()),
             uaid: Some(uaid),
@@ -183,28 +173,13 @@ impl RejectedCallbacksState {
             detail: None,
             about: None,
         };
-        let appended = self.store.accept_rejected(&rejected.id, &event, now).await?;
+        let appended = self.context.store.accept_rejected(&rejected.id, &event, now).await?;
         let appended = appended.ok_or_else(|| unknown(&rejected.id))?;
         let recorded = appended.events.first().ok_or_else(Problem::internal)?;
         let outcome = if recorded.new { "stored" } else { "duplicate" };
-        self.metrics.callback(rejected.service.as_str(), callback.as_str(), outcome);
-        self.announce(&event, &appended);
-        self.store.event(&recorded.id).await?.ok_or_else(Problem::internal)
-    }
-
-    /// Counts the event and wakes waiting requests and dispatch.
-    fn announce(&self, event: &NewEvent, appended: &Appended) {
-        if appended.events.iter().any(|recorded| recorded.new) {
-            self.metrics.event(event.event_type.as_str());
-            if let Some(name) = event.authentication() {
-                self.notifier.authentication_over(&name);
-            }
-            self.notifier.events_stored();
-        }
-        if appended.deliveries > 0 {
-            self.metrics.deliveries("pending", appended.deliveries as u64);
-            self.notifier.deliveries_due();
-        }
+        self.context.metrics.callback(rejected.service.as_str(), callback.as_str(), outcome);
+        self.context.announce(&appended.committed);
+        self.context.store.event(&recorded.id).await?.ok_or_else(Problem::internal)
     }
 }
 

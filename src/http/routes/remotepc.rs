@@ -115,7 +115,7 @@ impl RemotePcState {
         // Also after a failure, whose effect is unknown.
         if wanted.changes_users() && !matches!(result, Err(Failure::Unrecorded(_))) {
             let directory = Arc::clone(&self.directory);
-            self.remotepc.lifecycle.spawn(async move { directory.forget().await });
+            self.remotepc.context.lifecycle.spawn(async move { directory.forget().await });
         }
         result
     }
@@ -135,7 +135,7 @@ impl RemotePcState {
     }
 
     fn tell_outcome(&self, operation: Operation, outcome: &'static str) {
-        self.remotepc.metrics.remotepc(operation.as_str(), outcome);
+        self.remotepc.context.metrics.remotepc(operation.as_str(), outcome);
         tracing::info!(
             operation = operation.as_str(),
             outcome,

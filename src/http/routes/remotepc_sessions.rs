@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::remotepc::{refusal, unavailable};
 use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, end};
-use crate::domain::{Clock, RandomSource, is_email_address, iso_millis};
+use crate::context::Context;
+use crate::domain::{is_email_address, iso_millis};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, with_body, with_json};
@@ -20,14 +21,12 @@ use crate::remotepc::{ErrorCode, Operation, Refusal, SignIn, SignInLinks, Upstre
 
 /// State of these routes.
 pub struct RemotePcSessionsState {
+    /// Shared handles.
+    pub context: Context,
     /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
     /// Unused links.
     pub sessions: SignInLinks,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness.
-    pub rng: RandomSource,
 }
 
 /// Body of a sign-in.
@@ -91,7 +90,7 @@ impl RemotePcSessionsState {
             })?;
             self.put_away(link, sign_in.username()).inspect_err(|_| end.outcome = "crowded")
         });
-        self.remotepc.metrics.remotepc("signin", end.outcome);
+        self.remotepc.context.metrics.remotepc("signin", end.outcome);
         tracing::info!(outcome = end.outcome, "a one-time link to RemotePC was asked for");
         entries.end(&end).await;
         opened
@@ -99,7 +98,7 @@ impl RemotePcSessionsState {
 
     /// Puts a link behind a code, and says where it is.
     fn put_away(&self, link: SecretString, username: &str) -> Result<Response, Problem> {
-        let ticket = self.sessions.put(link, username, self.clock.now(), &self.rng);
+        let ticket = self.sessions.put(link, username, self.context.clock.now(), &self.context.rng);
         let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
         let url = format!("/admin/remotepc/sessions/{}", ticket.code.expose_secret());
         let opened = Opened { url: &url, expires_at: iso_millis::text(ticket.until) };
@@ -141,7 +140,7 @@ pub(crate) async fn follow(
     }
     // Unknown, used and expired codes look the same and are not audited: any client may send them.
     let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
-    let Some(waiting) = state.sessions.take(&code, state.clock.now()) else { return not_found() };
+    let Some(waiting) = state.sessions.take(&code, state.context.clock.now()) else { return not_found() };
     let actor = actor.with_a_link();
     let whom = addresses(&waiting.username);
     let entries = match state.remotepc.trail.begin(&actor, USE, &whom).await {

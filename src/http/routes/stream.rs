@@ -165,10 +165,10 @@ impl Reader {
         permits: OwnedSemaphorePermit,
     ) -> Result<Self, Problem> {
         // The watcher comes before the look: an event stored in between wakes it.
-        let watcher = state.notifier.watch_events();
-        let counted = state.metrics.waiter();
+        let watcher = state.context.notifier.watch_events();
+        let counted = state.context.metrics.waiter();
         // Read in any case: while the store is not available, a stream must not report success.
-        let kept = state.store.kept().await?;
+        let kept = state.context.store.kept().await?;
         let place = asked.unwrap_or(kept.newest);
         // Without its cursor, a client that came with none and was cut off before the first event would miss events
         // stored
@@ -195,8 +195,8 @@ impl Reader {
             return Some(greeting.into());
         }
         let state = Arc::clone(&self.state);
-        let soft = state.lifecycle.soft();
-        let mut quiet = state.clock.sleep(PING);
+        let soft = state.context.lifecycle.soft();
+        let mut quiet = state.context.clock.sleep(PING);
         loop {
             if self.next == Next::End {
                 return None;
@@ -230,16 +230,16 @@ impl Reader {
         let state = Arc::clone(&self.state);
         let _turn = state.streams.turn().await;
         self.filter.order = Order::Ascending { after: self.place };
-        let page = state.store.events(&self.filter).await?;
+        let page = state.context.store.events(&self.filter).await?;
         // Afterwards: what was pruned before the page was read shows now.
         if self.catching_up {
-            let kept = state.store.kept().await?;
+            let kept = state.context.store.kept().await?;
             if let Some(reason) = self.lost(kept) {
                 return Ok(Some(self.resync(reason, kept)));
             }
         } else if page.data.is_empty() && page.cursor == self.place {
             // Nothing moved: the store may have been set back to a time before this position.
-            let kept = state.store.kept().await?;
+            let kept = state.context.store.kept().await?;
             if kept.standing(self.place) == CursorStatus::Foreign {
                 return Ok(Some(self.resync("unknown", kept)));
             }
@@ -292,7 +292,7 @@ impl Reader {
         if self.told < self.place {
             farewell = farewell.place(self.place);
         }
-        farewell.retry(COME_BACK.mul_f64(0.5 + 2.0 * self.state.rng.fraction())).into()
+        farewell.retry(COME_BACK.mul_f64(0.5 + 2.0 * self.state.context.rng.fraction())).into()
     }
 
     fn complain(&mut self, e: &StoreError) {

@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::domain::{Event, EventFilter, EventId, EventType, Page, RetainedRange, SystemClock, Trust, Uaid};
-use crate::fast_path::{ConcurrencyLimiter, fast_path};
+use crate::fast_path::{ConcurrencyLimiter, StoreOnlyEndpoints, fast_path};
+use crate::store::{Appended, Committed};
 
 /// Appends only as often as it is allowed to, and remembers how many at a time.
 struct Held {
@@ -32,7 +33,7 @@ impl EventStore for Held {
             return Err(StoreError::Corrupt("for this test".to_owned()));
         }
         let recorded = events.iter().map(|event| Recorded { id: event.id.clone(), new: true });
-        Ok(Appended { events: recorded.collect(), deliveries: 0, leases: Vec::new() })
+        Ok(Appended { events: recorded.collect(), leases: Vec::new(), committed: Committed::default() })
     }
 
     async fn events(&self, _: &EventFilter) -> Result<Page<Event>, StoreError> {
@@ -50,7 +51,7 @@ impl EventStore for Held {
 
 fn recorder(capacity: usize, broken: bool) -> (Recorder, Arc<Held>) {
     let store = Arc::new(Held { commits: Semaphore::new(0), groups: Mutex::default(), broken });
-    let (fast_path, _) = fast_path(ConcurrencyLimiter::new(1, 1));
+    let (fast_path, _) = fast_path(ConcurrencyLimiter::new(1, 1), StoreOnlyEndpoints::default());
     let writer = Writer {
         store: Arc::clone(&store) as Arc<dyn EventStore>,
         notifier: Notifier::new(),

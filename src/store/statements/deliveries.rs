@@ -14,18 +14,6 @@ common! {
     );
     /// Probe of an endpoint that is held back: the process that moves its time sends the probe.
     PROBE_ENDPOINT = "UPDATE endpoints SET probe_at = $2 WHERE id = $1 AND probe_at <= $3 AND enabled";
-    /// A success ends a time of holding back.
-    END_HOLD = "UPDATE endpoints SET failures = 0, failing_since = NULL, probe_at = NULL \
-        WHERE id = $1 AND probe_at IS NOT NULL";
-    /// A success makes failures before it a thing of the past.
-    RESET_FAILURES = "UPDATE endpoints SET failures = 0, failing_since = NULL WHERE id = $1 AND failures > 0";
-    /// So many failures more ($2) at $3. From the 50th in a row ($4) on the endpoint is probed, at $5 for the first time. A
-    /// stretch of failures whose last one was before $6 has ended, and another begins.
-    RECORD_FAILURES = "UPDATE endpoints SET failures = failures + $2, last_failure_at = $3, \
-            failing_since = CASE WHEN failing_since IS NULL OR COALESCE(last_failure_at, $3) < $6 THEN $3 ELSE failing_since END, \
-            probe_at = CASE WHEN probe_at IS NULL AND failures + $2 >= $4 THEN $5 ELSE probe_at END \
-        WHERE id = $1 RETURNING failing_since";
-    DISABLE_BY_RULE = "UPDATE endpoints SET enabled = FALSE, disabled_reason = $2 WHERE id = $1 AND enabled";
     PENDING = "SELECT COUNT(*) AS open FROM deliveries WHERE due_at IS NOT NULL";
     RELEASE_ALL = "UPDATE deliveries SET due_at = $1, lease_token = NULL WHERE due_at IS NOT NULL AND lease_token IS NOT NULL";
 }

@@ -14,7 +14,7 @@ macro_rules! settings_columns {
 macro_rules! endpoint_columns {
     () => {
         "id, name, url, secret, types, services, format, expected_only, headers, schedule, timeout, max_in_flight, \
-        rate_limit, signing_key, previous_secret, previous_secret_until, failures, failing_since, probe_at, enabled, \
+        rate_limit, signing_key, previous_secret, previous_secret_until, failures, failing_since, last_failure_at, probe_at, enabled, \
         disabled_reason, declared, undeclared, created_at"
     };
 }
@@ -49,7 +49,7 @@ common! {
     UPDATE_ENDPOINT = "UPDATE endpoints SET name = $2, url = $3, secret = $4, types = $5, services = $6, format = $7, \
         expected_only = $8, headers = $9, schedule = $10, timeout = $11, max_in_flight = $12, rate_limit = $13, \
         signing_key = $14, previous_secret = $15, previous_secret_until = $16, failures = $17, failing_since = $18, \
-        probe_at = $19, enabled = $20, disabled_reason = $21 WHERE id = $1";
+        last_failure_at = $19, probe_at = $20, enabled = $21, disabled_reason = $22 WHERE id = $1";
     REMOVE = "DELETE FROM endpoints WHERE id = $1 AND NOT EXISTS \
         (SELECT 1 FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at IS NOT NULL)";
     /// Open deliveries of removed endpoints.

@@ -137,10 +137,10 @@ both_engines! {
     }
 
     async fn where_it_would_lock_everybody_out_the_last_admin_key_stays(engine: Engine) {
-        let store = store::open(&location(&engine), "test").await.unwrap();
+        let store = store::open(&location(&engine), &remgate::domain::RandomSource::from_os()).await.unwrap();
         let now = Timestamp::from_second(100).unwrap();
         let before = Some(Timestamp::from_second(50).unwrap());
-        let replica = store::open(&location(&engine), "replica").await.unwrap();
+        let replica = store::open(&location(&engine), &remgate::domain::RandomSource::from_os()).await.unwrap();
         let old = stored(&*store, 3, before).await;
         let mut left = stored(&*store, 10, None).await;
         let remove = async |id: &KeyId, last: LastAdminKey| store.remove_key(id, now, last).await.unwrap();
@@ -182,7 +182,7 @@ both_engines! {
         if let Location::Sqlite(file) = location(&engine) {
             assert!(!file.exists(), "a look makes no file");
         }
-        let store = store::open(&location(&engine), "test").await.unwrap();
+        let store = store::open(&location(&engine), &remgate::domain::RandomSource::from_os()).await.unwrap();
         stored(&*store, 1, Some(Timestamp::UNIX_EPOCH)).await;
         assert_eq!(check("0.0.0.0:0").await.code, Some(78), "one that has expired locks nothing up");
         stored(&*store, 2, None).await;

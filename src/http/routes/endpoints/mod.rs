@@ -1,4 +1,4 @@
-//! `/v1/endpoints`: who gets events. Those that the configuration declares can be read here, and changed only there.
+//! `/v1/endpoints`: webhook endpoints. Endpoints of the configuration can be read here and changed only there.
 
 mod fields;
 mod test_send;
@@ -16,33 +16,27 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::context::Context;
 use crate::domain::{
-    Clock, Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Limit, Page, RandomSource,
-    ServiceName, SigningSecret,
+    Cursor, EditRefusal, Endpoint, EndpointEdit, EndpointId, EndpointUrl, Limit, Page, ServiceName,
+    SigningSecret,
 };
 use crate::egress::{Guard, Sender};
 use crate::http::extract::{Json, NoParams, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json, with_json};
-use crate::notifier::Notifier;
-use crate::store::{EditError, Store};
+use crate::store::{EditError, Edited};
 use fields::Fields;
 use view::{Made, View};
 
 /// State of the routes about endpoints.
 pub struct EndpointsState {
-    /// Store of endpoints.
-    pub store: Arc<dyn Store>,
+    /// Shared handles.
+    pub context: Context,
     /// Egress guard, for early refusals.
     pub guard: Arc<Guard>,
     /// Sender of tests.
     pub sender: Arc<Sender>,
-    /// Notifier of enabled and changed endpoints.
-    pub notifier: Notifier,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness, for ids, names, secrets and keys.
-    pub rng: RandomSource,
     /// The services that an endpoint may name.
     pub services: Vec<ServiceName>,
     /// Location of the declared endpoints, for people.
@@ -81,15 +75,16 @@ const OVERLAP: Duration = Duration::from_hours(24);
 
 impl EndpointsState {
     async fn find(&self, id: &EndpointId) -> Result<Endpoint, Problem> {
-        let found = self.store.endpoints_named(std::slice::from_ref(id)).await?;
+        let found = self.context.store.endpoints_named(std::slice::from_ref(id)).await?;
         found.into_iter().next().ok_or_else(|| missing(id))
     }
 
     async fn edit(&self, id: &EndpointId, edit: EndpointEdit) -> Result<Endpoint, Problem> {
-        let edited = self.store.edit_endpoint(id, &edit, self.clock.now()).await?;
-        // Before the answer: whatever was confirmed is in force for every attempt that begins later.
-        self.notifier.endpoints_changed();
-        edited.map_err(|unedited| self.problem(id, unedited))
+        let edited = self.context.store.edit_endpoint(id, &edit, self.context.clock.now()).await?;
+        let Edited { endpoint, committed } = edited.map_err(|unedited| self.problem(id, unedited))?;
+        // Before the answer: a confirmed change is in force for every attempt that begins later.
+        self.context.announce(&committed);
+        Ok(endpoint)
     }
 
     /// Says what the guard would say at the first attempt.
@@ -135,7 +130,7 @@ async fn list(State(state): Shared, mut params: Params) -> Result<Response, Prob
     let paged = after.is_some() || limit.is_some();
     let after = after.unwrap_or_default();
     let limit = limit.map_or(usize::MAX, Limit::get);
-    let endpoints = state.store.endpoints().await?;
+    let endpoints = state.context.store.endpoints().await?;
     let passed = usize::try_from(after.0).unwrap_or(usize::MAX).min(endpoints.len());
     let shown = limit.min(endpoints.len() - passed);
     let data = endpoints
@@ -156,11 +151,11 @@ async fn show(State(state): Shared, Path(id): Path<EndpointId>, _: NoParams) -> 
 
 /// `POST /v1/endpoints`
 async fn create(State(state): Shared, Json(fields): Json<Fields>) -> Result<Response, Problem> {
-    let settings = fields.settings(&state.services, &state.rng)?;
+    let settings = fields.settings(&state.services, &state.context.rng)?;
     state.check(&settings.url).await?;
-    let now = state.clock.now();
-    let id = EndpointId::new(now, &state.rng);
-    let made = state.store.create_endpoint(&id, &settings, now).await?;
+    let now = state.context.clock.now();
+    let id = EndpointId::new(now, &state.context.rng);
+    let made = state.context.store.create_endpoint(&id, &settings, now).await?;
     let endpoint = made.map_err(|unedited| state.problem(&id, unedited))?;
     tracing::info!(endpoint = %endpoint.settings.name, id = %endpoint.id, "an endpoint was made by request");
     let secret = endpoint.settings.secret.reveal();
@@ -175,7 +170,7 @@ async fn change(
     Path(id): Path<EndpointId>,
     Json(fields): Json<Fields>,
 ) -> Result<Response, Problem> {
-    let change = fields.change(&state.services, &state.rng)?;
+    let change = fields.change(&state.services, &state.context.rng)?;
     if let Some(url) = &change.url {
         // First whether there is anything to change: looking a name up can take a while.
         let mut endpoint = state.find(&id).await?;
@@ -184,7 +179,6 @@ async fn change(
         state.check(url).await?;
     }
     let endpoint = state.edit(&id, EndpointEdit::FieldPatch(Box::new(change))).await?;
-    state.notifier.deliveries_due();
     tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was changed by request");
     Ok(json(&View::new(&endpoint, &state.defaults)))
 }
@@ -211,7 +205,6 @@ async fn enable(
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let endpoint = state.edit(&id, EndpointEdit::Enable).await?;
-    state.notifier.deliveries_due();
     tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was enabled by request");
     Ok(json(&View::new(&endpoint, &state.defaults)))
 }
@@ -253,8 +246,8 @@ async fn rotate(
     Path(id): Path<EndpointId>,
     Json(Rotation { secret }): Json<Rotation>,
 ) -> Result<Response, Problem> {
-    let secret = secret.unwrap_or_else(|| SigningSecret::generate(&state.rng));
-    let until = state.clock.now().checked_add(OVERLAP).map_err(|_| Problem::internal())?;
+    let secret = secret.unwrap_or_else(|| SigningSecret::generate(&state.context.rng));
+    let until = state.context.clock.now().checked_add(OVERLAP).map_err(|_| Problem::internal())?;
     let endpoint = state.edit(&id, EndpointEdit::Rotate(secret, until)).await?;
     tracing::info!(
         endpoint = %endpoint.settings.name, %id,

@@ -43,9 +43,9 @@ pub(super) async fn test(
              `remgate trigger` sends a callback that is delivered to it",
         ));
     }
-    let now = state.clock.now();
+    let now = state.context.clock.now();
     let event = Event {
-        id: EventId::new(now, &state.rng),
+        id: EventId::new(now, &state.context.rng),
         cursor: Cursor::default(),
         event_type: EventType::Test,
         service: None,

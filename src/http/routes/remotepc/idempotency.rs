@@ -53,7 +53,8 @@ impl RemotePcIdempotency {
         };
         let scope = format!("remotepc:{}", who.id);
         let identified = IdempotentRequest { scope, key, fingerprint, dead_after: self.dead_after };
-        let begun = self.idempotency.store.begin(&identified, self.idempotency.clock.now()).await;
+        let begun =
+            self.idempotency.context.store.begin(&identified, self.idempotency.context.clock.now()).await;
         match begun {
             Ok(BeginOutcome::First(ticket)) => Admission::Ours(Some(ticket)),
             Ok(BeginOutcome::Answered(kept)) => Admission::Answered(again(kept)),
