@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::event::text_enum;
+use super::text_enum::text_enum;
 use super::{EventId, EventType, Invalid, RawJson, ServiceName, Trust, Uaid, iso_millis};
 
 /// Identity of an authentication. The same uaid at another service is another authentication.

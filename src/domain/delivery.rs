@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::event::text_enum;
+use super::text_enum::text_enum;
 use super::{DeliveryId, EndpointId, Event, EventId, LeaseToken, Limit, NewEvent, Order, iso_millis};
 
 text_enum! {

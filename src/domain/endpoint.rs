@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::event::text_enum;
 use super::service::{NAME_RULE, is_name};
+use super::text_enum::text_enum;
 use super::{EndpointId, EventType, Health, Invalid, Sending, ServiceName, SigningSecret};
 
 text_enum! {

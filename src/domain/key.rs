@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::event::text_enum;
+use super::text_enum::text_enum;
 use super::{EventFilter, Invalid, KeyId, RandomSource, ServiceName};
 
 text_enum! {

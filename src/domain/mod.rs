@@ -15,6 +15,7 @@ mod edit;
 mod email;
 mod endpoint;
 mod event;
+mod event_type;
 mod headers;
 mod health;
 mod ids;
@@ -31,7 +32,10 @@ mod sending;
 mod service;
 mod signature;
 mod spreadsheet;
+mod text_enum;
 mod ticket;
+mod time;
+mod trust;
 mod uaid;
 mod verification;
 
@@ -54,12 +58,13 @@ pub use duration::HumanDuration;
 pub use edit::{EditRefusal, EndpointChange, EndpointEdit, FieldPatch, HeaderChanges};
 pub use email::is_email_address;
 pub use endpoint::{Endpoint, EndpointName, EndpointSettings, EndpointUrl, Format, PreviousSecret};
-pub use event::{CallbackType, Event, EventType, MinTrust, NewEvent, Trust, iso_millis, parse_time};
+pub use event::{Event, EventFilter, NewEvent};
+pub use event_type::{CallbackType, EventType};
 pub use headers::Headers;
 pub use health::{EndpointOutcome, HELD_BACK_AFTER, Health, HealthRules, HealthTransition, PROBE_EVERY};
 pub use ids::{AuditId, DeliveryId, EndpointId, EventId, KeyId, LeaseToken, RejectedId};
 pub use key::{AdminKeys, ApiKey, Grant, KEY_PREFIX, KeyDigest, KeyName, Scope, new_key};
-pub use page::{Cursor, CursorStatus, EventFilter, Limit, Order, Page, RetainedRange};
+pub use page::{Cursor, CursorStatus, Limit, Order, Page, RetainedRange};
 pub use postgres_url::PostgresUrl;
 pub use provisioning::{
     InvitationRequest, InvitationRule, ProvisioningAttempt, ProvisioningEnd, ProvisioningMode,
@@ -73,6 +78,8 @@ pub use service::ServiceName;
 pub use signature::{SigningSecret, webhook_headers};
 pub use spreadsheet::{defused, restored};
 pub use ticket::{BadTicket, Ticket, TicketKey};
+pub use time::{iso_millis, parse_time};
+pub use trust::{MinTrust, Trust};
 pub use uaid::Uaid;
 pub use verification::{Fault, Known, Signed, Unverified, Verified, Verifier};
 

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EventType, Invalid, ServiceName, Uaid};
+use super::Invalid;
 
 /// Position of a reader in the order of all events: this event and all earlier ones are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,41 +84,6 @@ pub enum Order {
         /// The reader has seen this one and all after it.
         before: Option<Cursor>,
     },
-}
-
-/// Filter of events. An empty list of types or services admits all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventFilter {
-    /// Direction and start.
-    pub order: Order,
-    /// At most so many.
-    pub limit: Limit,
-    /// Only these types.
-    pub types: Vec<EventType>,
-    /// Only these services.
-    pub services: Vec<ServiceName>,
-    /// Only this authentication.
-    pub uaid: Option<Uaid>,
-    /// Only those received then or later.
-    pub since: Option<Timestamp>,
-    /// Only those received earlier than this.
-    pub until: Option<Timestamp>,
-}
-
-impl EventFilter {
-    /// All events in this order, as many at once as a reader gets who does not say.
-    #[must_use]
-    pub fn new(order: Order) -> Self {
-        Self {
-            order,
-            limit: Limit::default(),
-            types: Vec::new(),
-            services: Vec::new(),
-            uaid: None,
-            since: None,
-            until: None,
-        }
-    }
 }
 
 /// One page of a list.

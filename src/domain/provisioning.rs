@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::event::text_enum;
+use super::text_enum::text_enum;
 use super::{AuthenticationName, Event, EventId, EventType, NewEvent, ServiceName, Trust, is_email_address};
 
 text_enum! {

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use super::forwarded;
-use super::listener::Peer;
+use super::peer::Peer;
 
 /// The proxies whose word about the client's address is believed.
 #[derive(Debug, Clone, Default)]

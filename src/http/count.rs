@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::listener::Peer;
+use super::peer::Peer;
 use crate::telemetry::{LogLimiter, Metrics};
 
 /// Label of requests to paths at which nothing is served.

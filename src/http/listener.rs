@@ -4,7 +4,6 @@
 //! first line. HTTP/2 is the business of the proxy that ends TLS.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +28,7 @@ use tower::{Service, ServiceExt};
 use super::connection::{Connection, ConnectionIo, Disconnect};
 use super::count::Count;
 use super::layers::{MAX_HEAD, MAX_HEADERS};
+use super::peer::Peer;
 use super::write_timeout::WriteTimeout;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
@@ -45,10 +45,6 @@ const MAX_CONNECTIONS: usize = 12_000;
 
 /// Pause after the system had no file descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// Address at the other end of the connection: a client, or a proxy in front of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// Handling of a request whose client disconnects before the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,21 +185,21 @@ impl Service<Request<Incoming>> for Requests {
                 // The client's next request has to go elsewhere.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Held { body, _held: (serving, finishing) })))
+            Ok(response.map(|body| Body::new(Holding { body, _held: (serving, finishing) })))
         })
     }
 }
 
 pin_project! {
     /// A body that holds something until it has been sent, or given up.
-    struct Held<T> {
+    struct Holding<T> {
         #[pin]
         body: Body,
         _held: T,
     }
 }
 
-impl<T> http_body::Body for Held<T> {
+impl<T> http_body::Body for Holding<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

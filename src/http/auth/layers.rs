@@ -10,10 +10,10 @@ use http::{HeaderMap, StatusCode, header};
 use super::scopes::{Access, access};
 use super::{Caller, Keys, loopback_only};
 use crate::http::problem::Problem;
-use crate::http::routes::remotepc;
+use crate::http::routes::remotepc::problem::refusal;
 
 /// Lets a request in, or says why not. The one layer of the whole listener: a route cannot be put beside it.
-pub(in crate::http) async fn guard(
+pub(in crate::http) async fn auth_layer(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
     next: Next,
@@ -63,7 +63,7 @@ fn in_upstreams_words(problem: Problem) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, None) => "UNAVAILABLE".to_owned(),
         _ => "INTERNAL_ERROR".to_owned(),
     };
-    let mut response = remotepc::refusal(problem.status(), &word);
+    let mut response = refusal(problem.status(), &word);
     for (name, value) in problem.into_response().headers() {
         if [header::WWW_AUTHENTICATE, header::RETRY_AFTER].contains(name) {
             response.headers_mut().insert(name, value.clone());

@@ -24,7 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::store::{PresentedKey, Store};
 
 pub use caller::Caller;
-pub(super) use layers::{guard, is_upstreams};
+pub(super) use layers::{auth_layer, is_upstreams};
 
 /// Resolution of the time of a key's last use.
 const NOTED_EVERY: Duration = Duration::from_mins(1);

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
@@ -42,6 +43,11 @@ where
         parse(&bytes).map(Self)
     }
 }
+
+/// A body without fields: `{}`, or none at all.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct EmptyBody {}
 
 /// All of a body, up to 1 MiB, within [`BODY_TIMEOUT`].
 pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {

@@ -1,6 +1,7 @@
 //! Our own extractors: whatever they refuse becomes a problem document, and nothing is guessed.
 
 mod json;
+mod paging;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,7 +15,8 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::domain::{Invalid, parse_time};
 
-pub(super) use json::{BODY_TIMEOUT, Json, whole};
+pub(super) use json::{BODY_TIMEOUT, EmptyBody, Json, whole};
+pub(super) use paging::{Direction, Paging};
 
 /// Longest time that a request is held, whatever it asks for. Many proxies and load balancers end a request after 60 s, and the
 /// answer has to be there before.
@@ -63,11 +65,6 @@ impl Params {
         values.collect()
     }
 
-    /// Returns whether `order=desc` was asked for.
-    pub(super) fn newest_first(&mut self) -> Result<bool, Problem> {
-        Ok(self.one::<Direction>("order")?.is_some_and(|direction| direction.0))
-    }
-
     /// Reads `wait`: 0 to 60 seconds, of which at most 55 are held; zero by default.
     pub(super) fn wait(&mut self) -> Result<Duration, Problem> {
         Ok(self.given_wait()?.unwrap_or_default())
@@ -112,20 +109,6 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         parse_time(text).map(Self)
-    }
-}
-
-struct Direction(bool);
-
-impl FromStr for Direction {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "asc" => Ok(Self(false)),
-            "desc" => Ok(Self(true)),
-            _ => Err(Invalid::new("an order is asc or desc")),
-        }
     }
 }
 

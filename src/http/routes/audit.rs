@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::context::Context;
-use crate::domain::{AuditFilter, Cursor, Invalid, Order, named};
-use crate::http::extract::Params;
+use crate::domain::{AuditFilter, Invalid, named};
+use crate::http::extract::{Paging, Params};
 use crate::http::problem::Problem;
 use crate::http::respond::json;
 
@@ -23,26 +23,14 @@ pub(crate) async fn list(State(state): State<Arc<AuditState>>, params: Params) -
 }
 
 fn parse(mut params: Params) -> Result<AuditFilter, Problem> {
-    let newest_first = params.newest_first()?;
-    let after = params.one::<Cursor>("after")?;
-    let before = params.one::<Cursor>("before")?;
-    let order = match (newest_first, after, before) {
-        (false, _, None) => Order::Ascending { after: after.unwrap_or_default() },
-        (true, None, _) => Order::Descending { before },
-        (false, _, Some(_)) => {
-            return Err(Problem::bad_request("`before` goes with order=desc; pass `after` here"));
-        }
-        (true, Some(_), _) => {
-            return Err(Problem::bad_request("order=desc goes without `after`; it pages by `before`"));
-        }
-    };
+    let Paging { order, limit } = Paging::read(&mut params)?;
     let filter = AuditFilter {
         order,
-        limit: params.one("limit")?.unwrap_or_default(),
+        limit,
         actions: params.many("action")?,
         outcomes: params.many("outcome")?,
-        who: params.one::<Named>("who")?.map(|name| name.0),
-        whom: params.one::<Named>("whom")?.map(|name| named(&name.0)),
+        who: params.one::<NonEmpty>("who")?.map(|name| name.0),
+        whom: params.one::<NonEmpty>("whom")?.map(|name| named(&name.0)),
         since: params.time("since")?,
         until: params.time("until")?,
     };
@@ -50,9 +38,9 @@ fn parse(mut params: Params) -> Result<AuditFilter, Problem> {
     Ok(filter)
 }
 
-struct Named(String);
+struct NonEmpty(String);
 
-impl std::str::FromStr for Named {
+impl std::str::FromStr for NonEmpty {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +14,7 @@ use crate::domain::{
     ServiceName, Subject, Uaid, iso_millis,
 };
 use crate::http::auth::Caller;
-use crate::http::extract::{Json, Params, Path};
+use crate::http::extract::{EmptyBody, Json, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body, with_json};
 use crate::store::Claimed;
@@ -32,42 +30,23 @@ pub struct AuthenticationsState {
     pub public_url: String,
 }
 
-type Shared = State<Arc<AuthenticationsState>>;
-
-/// Routes on which many requests wait for long. Each of them carries all layers around it.
-pub(crate) fn waiting(state: Arc<AuthenticationsState>) -> Router {
-    Router::new().route("/v1/authentications/{uaid}", get(show)).with_state(state)
-}
-
-/// Everything else below `/v1/authentications`.
-pub(crate) fn routes(state: Arc<AuthenticationsState>) -> Router {
-    Router::new()
-        .route("/v1/authentications/{uaid}", put(expect))
-        .route("/v1/authentications/{uaid}/claim", post(claim))
-        .route("/v1/authentications/{uaid}/ticket", post(ticket))
-        .with_state(state)
-}
+type SharedAuthentications = State<Arc<AuthenticationsState>>;
 
 /// Verifiers may keep the key set for 5 minutes.
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// The key set that assertions are verified with.
-pub(crate) fn key_set(authentications: Arc<Authentications>) -> Router {
-    Router::new().route(
-        "/.well-known/jwks.json",
-        get(async move || {
-            let set = authentications.key_set().to_string();
-            let mut response = with_body(StatusCode::OK, "application/jwk-set+json", set);
-            response.headers_mut().insert(header::CACHE_CONTROL, CACHEABLE);
-            response
-        }),
-    )
+/// `GET /.well-known/jwks.json`: the key set to verify assertions with.
+pub(in crate::http) async fn key_set(State(authentications): State<Arc<Authentications>>) -> Response {
+    let set = authentications.key_set().to_string();
+    let mut response = with_body(StatusCode::OK, "application/jwk-set+json", set);
+    response.headers_mut().insert(header::CACHE_CONTROL, CACHEABLE);
+    response
 }
 
 /// Body of `PUT`: the expectation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExpectationBody {
+pub(in crate::http) struct ExpectationBody {
     service: Option<ServiceName>,
     subject: Option<Subject>,
     state: Option<AppState>,
@@ -75,8 +54,8 @@ struct ExpectationBody {
 }
 
 /// `PUT /v1/authentications/{uaid}`
-async fn expect(
-    State(state): Shared,
+pub(in crate::http) async fn expect(
+    State(state): SharedAuthentications,
     caller: Caller,
     Path(uaid): Path<String>,
     Json(said): Json<ExpectationBody>,
@@ -100,8 +79,8 @@ async fn expect(
 }
 
 /// `GET /v1/authentications/{uaid}`
-async fn show(
-    State(state): Shared,
+pub(in crate::http) async fn show(
+    State(state): SharedAuthentications,
     caller: Caller,
     Path(uaid): Path<Uaid>,
     mut params: Params,
@@ -122,27 +101,22 @@ struct ClaimedView {
     assertion: String,
 }
 
-/// A body in which nothing can be said.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EmptyBody {}
-
 /// Conditions of a claim beyond the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Terms {
+pub(in crate::http) struct ClaimBody {
     min_trust: Option<MinTrust>,
     #[serde(default)]
     expected: bool,
 }
 
 /// `POST /v1/authentications/{uaid}/claim`
-async fn claim(
-    State(state): Shared,
+pub(in crate::http) async fn claim(
+    State(state): SharedAuthentications,
     caller: Caller,
     Path(uaid): Path<Uaid>,
     params: Params,
-    Json(terms): Json<Terms>,
+    Json(terms): Json<ClaimBody>,
 ) -> Result<Response, Problem> {
     let name = state.named(uaid, params, &caller)?;
     let min_trust = terms.min_trust.map(MinTrust::get);
@@ -174,8 +148,8 @@ struct Issued {
 }
 
 /// `POST /v1/authentications/{uaid}/ticket`
-async fn ticket(
-    State(state): Shared,
+pub(in crate::http) async fn ticket(
+    State(state): SharedAuthentications,
     caller: Caller,
     Path(uaid): Path<Uaid>,
     params: Params,

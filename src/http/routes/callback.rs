@@ -24,7 +24,7 @@ use crate::domain::{CallbackType, EventId, EventType, NewEvent, RejectedCallback
 use crate::http::callback_auth::{Admission, CallbackAuth};
 use crate::http::client_addr::{Client, TrustedProxies};
 use crate::http::envelope::Envelope;
-use crate::http::listener::Peer;
+use crate::http::peer::Peer;
 use crate::intake::Recorder;
 use crate::store::Recorded;
 use crate::telemetry::{LogLimiter, millis};

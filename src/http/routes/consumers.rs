@@ -1,16 +1,14 @@
-//! `/v1/consumers`: readers whose place is kept for them.
+//! `/v1/consumers`: named cursors that the server keeps.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::events::EventsState;
+use super::reading::EventsState;
 use crate::domain::{
     Consumer, ConsumerId, ConsumerName, Cursor, EventFilter, Invalid, Limit, Order, Seek, iso_millis,
 };
@@ -20,18 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
 use crate::store::{ConsumerError, MAX_CONSUMERS};
 
-type Shared = State<Arc<EventsState>>;
-
-/// Everything below `/v1/consumers`.
-pub(super) fn routes(state: Arc<EventsState>) -> Router {
-    Router::new()
-        .route("/v1/consumers", get(list))
-        .route("/v1/consumers/{name}", get(show).delete(remove))
-        .route("/v1/consumers/{name}/events", get(events))
-        .route("/v1/consumers/{name}/ack", post(acknowledge))
-        .route("/v1/consumers/{name}/seek", post(seek))
-        .with_state(state)
-}
+type SharedEvents = State<Arc<EventsState>>;
 
 /// A key that is for one service has consumers of its own.
 fn id(caller: &Caller, name: ConsumerName) -> ConsumerId {
@@ -40,7 +27,7 @@ fn id(caller: &Caller, name: ConsumerName) -> ConsumerId {
 
 /// A consumer as it is shown.
 #[derive(Serialize)]
-struct View {
+struct ConsumerView {
     name: ConsumerName,
     cursor: Cursor,
     lag: u64,
@@ -51,7 +38,7 @@ struct View {
     updated_at: Timestamp,
 }
 
-impl From<Consumer> for View {
+impl From<Consumer> for ConsumerView {
     fn from(consumer: Consumer) -> Self {
         let lag = consumer.lag();
         let missed = consumer.missed();
@@ -63,20 +50,24 @@ impl From<Consumer> for View {
 /// A page of consumers. Its cursor is the last one's name.
 #[derive(Serialize)]
 struct Consumers {
-    data: Vec<View>,
+    data: Vec<ConsumerView>,
     cursor: String,
     has_more: bool,
 }
 
 /// `GET /v1/consumers`
-async fn list(State(state): Shared, caller: Caller, mut params: Params) -> Result<Response, Problem> {
+pub(in crate::http) async fn list(
+    State(state): SharedEvents,
+    caller: Caller,
+    mut params: Params,
+) -> Result<Response, Problem> {
     let After(after) = params.one("after")?.unwrap_or_default();
     let limit = params.one::<Limit>("limit")?.unwrap_or_default();
     params.finish()?;
     let (found, has_more) = state.context.store.consumers(caller.service(), after.as_ref(), limit).await?;
     let cursor = found.last().map(|consumer| consumer.name.to_string());
     let cursor = cursor.or_else(|| after.map(String::from)).unwrap_or_default();
-    Ok(json(&Consumers { data: found.into_iter().map(View::from).collect(), cursor, has_more }))
+    Ok(json(&Consumers { data: found.into_iter().map(ConsumerView::from).collect(), cursor, has_more }))
 }
 
 /// Cursor of a list of consumers; empty for an empty list.
@@ -92,20 +83,20 @@ impl std::str::FromStr for After {
 }
 
 /// `GET /v1/consumers/{name}`
-async fn show(
-    State(state): Shared,
+pub(in crate::http) async fn show(
+    State(state): SharedEvents,
     caller: Caller,
     Path(name): Path<ConsumerName>,
     _: NoParams,
 ) -> Result<Response, Problem> {
     let id = id(&caller, name);
     let found = state.context.store.consumer(&id).await?;
-    found.map(|consumer| json(&View::from(consumer))).ok_or_else(|| missing(&id.name))
+    found.map(|consumer| json(&ConsumerView::from(consumer))).ok_or_else(|| missing(&id.name))
 }
 
 /// `DELETE /v1/consumers/{name}`
-async fn remove(
-    State(state): Shared,
+pub(in crate::http) async fn remove(
+    State(state): SharedEvents,
     caller: Caller,
     Path(name): Path<ConsumerName>,
 ) -> Result<Response, Problem> {
@@ -118,31 +109,28 @@ async fn remove(
 }
 
 /// `GET /v1/consumers/{name}/events`
-async fn events(
-    State(state): Shared,
+pub(in crate::http) async fn events(
+    State(state): SharedEvents,
     caller: Caller,
     Path(name): Path<ConsumerName>,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let wait = params.wait()?;
     let mut filter = EventFilter {
-        order: Order::Ascending { after: Cursor::default() },
         limit: params.one("limit")?.unwrap_or_default(),
         types: params.many("type")?,
         services: params.many("service")?,
-        uaid: None,
-        since: None,
-        until: None,
+        ..EventFilter::new(Order::Ascending { after: Cursor::default() })
     };
     params.finish()?;
     caller.narrow(&mut filter);
-    let place = state
+    let cursor = state
         .context
         .store
         .consumer_place(&id(&caller, name), state.context.clock.now())
         .await?
         .map_err(refused)?;
-    filter.order = Order::Ascending { after: place };
+    filter.order = Order::Ascending { after: cursor };
     let page = state.page(filter, wait).await?;
     if !wait.is_zero() && !page.data.is_empty() {
         caller.still_good().await?;
@@ -152,13 +140,13 @@ async fn events(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Acknowledgement {
+pub(in crate::http) struct Acknowledgement {
     cursor: Cursor,
 }
 
 /// `POST /v1/consumers/{name}/ack`
-async fn acknowledge(
-    State(state): Shared,
+pub(in crate::http) async fn acknowledge(
+    State(state): SharedEvents,
     caller: Caller,
     Path(name): Path<ConsumerName>,
     Json(Acknowledgement { cursor }): Json<Acknowledgement>,
@@ -168,7 +156,7 @@ async fn acknowledge(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Seeking {
+pub(in crate::http) struct Seeking {
     cursor: Option<Cursor>,
     since: Option<Timestamp>,
     to: Option<End>,
@@ -182,8 +170,8 @@ enum End {
 }
 
 /// `POST /v1/consumers/{name}/seek`
-async fn seek(
-    State(state): Shared,
+pub(in crate::http) async fn seek(
+    State(state): SharedEvents,
     caller: Caller,
     Path(name): Path<ConsumerName>,
     Json(seeking): Json<Seeking>,
@@ -204,7 +192,7 @@ async fn seek(
 
 async fn moved(state: &EventsState, id: ConsumerId, to: Seek) -> Result<Response, Problem> {
     let moved = state.context.store.move_consumer(&id, to, state.context.clock.now()).await?;
-    Ok(json(&View::from(moved.map_err(refused)?)))
+    Ok(json(&ConsumerView::from(moved.map_err(refused)?)))
 }
 
 fn refused(unmoved: ConsumerError) -> Problem {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,9 +12,9 @@ use serde_json::json;
 use crate::context::Context;
 use crate::domain::{
     Attempt, Cursor, Delivery, DeliveryFilter, DeliveryId, DeliveryState, EndpointId, EventId, Invalid,
-    Order, parse_time,
+    parse_time,
 };
-use crate::http::extract::{Json, NoParams, Params, Path};
+use crate::http::extract::{EmptyBody, Json, NoParams, Paging, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_json};
 use crate::store::{Stretch, Window};
@@ -27,19 +25,7 @@ pub struct DeliveriesState {
     pub context: Context,
 }
 
-type Shared = State<Arc<DeliveriesState>>;
-
-/// Everything about deliveries.
-pub(crate) fn routes(state: DeliveriesState) -> Router {
-    Router::new()
-        .route("/v1/deliveries", get(list))
-        .route("/v1/deliveries/{id}", get(show))
-        .route("/v1/deliveries/{id}/retry", post(retry))
-        .route("/v1/deliveries/{id}/cancel", post(cancel))
-        .route("/v1/events/{id}/replay", post(replay))
-        .route("/v1/endpoints/{id}/recover", post(recover))
-        .with_state(Arc::new(state))
-}
+type SharedDeliveries = State<Arc<DeliveriesState>>;
 
 /// Maximum number of events in one transaction of a recovery. Callbacks wait for the transaction.
 const STRETCH: i64 = 1000;
@@ -48,28 +34,19 @@ const STRETCH: i64 = 1000;
 const MAX_NAMED: usize = 1000;
 
 /// `GET /v1/deliveries`
-async fn list(State(state): Shared, params: Params) -> Result<Response, Problem> {
+pub(in crate::http) async fn list(
+    State(state): SharedDeliveries,
+    params: Params,
+) -> Result<Response, Problem> {
     let page = state.context.store.deliveries(&parse(params)?, state.context.clock.now()).await?;
     Ok(json(&page))
 }
 
 fn parse(mut params: Params) -> Result<DeliveryFilter, Problem> {
-    let newest_first = params.newest_first()?;
-    let after = params.one::<Cursor>("after")?;
-    let before = params.one::<Cursor>("before")?;
-    let order = match (newest_first, after, before) {
-        (false, _, None) => Order::Ascending { after: after.unwrap_or_default() },
-        (true, None, _) => Order::Descending { before },
-        (false, _, Some(_)) => {
-            return Err(Problem::bad_request("`before` goes with order=desc; pass `after` here"));
-        }
-        (true, Some(_), _) => {
-            return Err(Problem::bad_request("order=desc goes without `after`; it pages by `before`"));
-        }
-    };
+    let Paging { order, limit } = Paging::read(&mut params)?;
     let filter = DeliveryFilter {
         order,
-        limit: params.one("limit")?.unwrap_or_default(),
+        limit,
         endpoint: params.one("endpoint")?,
         event: params.one("event")?,
         state: params.one("state")?,
@@ -86,15 +63,19 @@ struct WithAttempts {
 }
 
 /// `GET /v1/deliveries/{id}`
-async fn show(State(state): Shared, Path(id): Path<DeliveryId>, _: NoParams) -> Result<Response, Problem> {
+pub(in crate::http) async fn show(
+    State(state): SharedDeliveries,
+    Path(id): Path<DeliveryId>,
+    _: NoParams,
+) -> Result<Response, Problem> {
     let found = state.context.store.delivery(id, state.context.clock.now()).await?;
     let (delivery, attempts) = found.ok_or_else(|| missing(id))?;
     Ok(json(&WithAttempts { delivery, attempts }))
 }
 
 /// `POST /v1/deliveries/{id}/retry`
-async fn retry(
-    State(state): Shared,
+pub(in crate::http) async fn retry(
+    State(state): SharedDeliveries,
     Path(id): Path<DeliveryId>,
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
@@ -113,8 +94,8 @@ async fn retry(
 }
 
 /// `POST /v1/deliveries/{id}/cancel`
-async fn cancel(
-    State(state): Shared,
+pub(in crate::http) async fn cancel(
+    State(state): SharedDeliveries,
     Path(id): Path<DeliveryId>,
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
@@ -127,22 +108,17 @@ async fn cancel(
     Ok(json(&delivery))
 }
 
-/// A body in which nothing can be said.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EmptyBody {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Replay {
+pub(in crate::http) struct ReplayBody {
     endpoints: Option<Vec<EndpointId>>,
 }
 
 /// `POST /v1/events/{id}/replay`
-async fn replay(
-    State(state): Shared,
+pub(in crate::http) async fn replay(
+    State(state): SharedDeliveries,
     Path(id): Path<EventId>,
-    Json(asked): Json<Replay>,
+    Json(asked): Json<ReplayBody>,
 ) -> Result<Response, Problem> {
     if state.context.store.event(&id).await?.is_none() {
         return Err(Problem::not_found(format!("there is no event {id}")));
@@ -158,7 +134,7 @@ async fn replay(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Recovery {
+pub(in crate::http) struct RecoveryBody {
     since: Moment,
     until: Option<Moment>,
     #[serde(default)]
@@ -179,10 +155,10 @@ impl TryFrom<String> for Moment {
 }
 
 /// `POST /v1/endpoints/{id}/recover`
-async fn recover(
-    State(state): Shared,
+pub(in crate::http) async fn recover(
+    State(state): SharedDeliveries,
     Path(id): Path<EndpointId>,
-    Json(asked): Json<Recovery>,
+    Json(asked): Json<RecoveryBody>,
 ) -> Result<Response, Problem> {
     if state.context.store.endpoints_named(std::slice::from_ref(&id)).await?.is_empty() {
         return Err(Problem::not_found(format!("there is no endpoint {id}")));

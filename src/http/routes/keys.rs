@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
 use http::StatusCode;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -33,18 +31,10 @@ pub struct KeysState {
     pub last: LastAdminKey,
 }
 
-/// Everything below `/v1/keys`. Nothing that keeps answers may stand before it.
-pub(crate) fn routes(state: KeysState) -> Router {
-    Router::new()
-        .route("/v1/keys", get(list).post(add))
-        .route("/v1/keys/{id}", get(show).delete(revoke))
-        .with_state(Arc::new(state))
-}
-
 /// A key that is asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct New {
+pub(in crate::http) struct NewKey {
     name: KeyName,
     scopes: Vec<Scope>,
     #[serde(default)]
@@ -62,7 +52,7 @@ fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::E
 
 /// A key as it is shown.
 #[derive(Serialize)]
-struct View<'a> {
+struct KeyView<'a> {
     id: KeyId,
     name: KeyName,
     scopes: Vec<Scope>,
@@ -74,7 +64,7 @@ struct View<'a> {
     key: Option<&'a str>,
 }
 
-impl<'a> View<'a> {
+impl<'a> KeyView<'a> {
     fn of(key: ApiKey, secret: Option<&'a SecretString>) -> Self {
         Self {
             id: key.id,
@@ -90,7 +80,7 @@ impl<'a> View<'a> {
 }
 
 impl KeysState {
-    fn key(&self, new: New) -> Result<ApiKey, Problem> {
+    fn key(&self, new: NewKey) -> Result<ApiKey, Problem> {
         let now = self.context.clock.now();
         let known = |service: &ServiceName| self.services.contains(service);
         if !new.service.as_ref().is_none_or(known) {
@@ -118,36 +108,40 @@ impl KeysState {
 }
 
 /// `GET /v1/keys`
-async fn list(State(state): State<Arc<KeysState>>, _: NoParams) -> Result<Response, Problem> {
-    let data: Vec<_> = state.context.store.keys().await?.into_iter().map(|key| View::of(key, None)).collect();
+pub(in crate::http) async fn list(
+    State(state): State<Arc<KeysState>>,
+    _: NoParams,
+) -> Result<Response, Problem> {
+    let data: Vec<_> =
+        state.context.store.keys().await?.into_iter().map(|key| KeyView::of(key, None)).collect();
     Ok(json(&Page { data, cursor: Cursor::default(), has_more: false }))
 }
 
 /// `POST /v1/keys`
-async fn add(
+pub(in crate::http) async fn add(
     State(state): State<Arc<KeysState>>,
     caller: Caller,
-    Json(new): Json<New>,
+    Json(new): Json<NewKey>,
 ) -> Result<Response, Problem> {
     let key = state.key(new)?;
     let secret = new_key(&state.context.rng);
     state.context.store.add_key(&key, &KeyDigest::of(secret.expose_secret())).await?;
     tracing::info!(key = %key.id, by = caller.id(), "created an API key");
-    Ok(with_json(StatusCode::CREATED, "application/json", &View::of(key, Some(&secret))))
+    Ok(with_json(StatusCode::CREATED, "application/json", &KeyView::of(key, Some(&secret))))
 }
 
 /// `GET /v1/keys/{id}`
-async fn show(
+pub(in crate::http) async fn show(
     State(state): State<Arc<KeysState>>,
     Path(id): Path<KeyId>,
     _: NoParams,
 ) -> Result<Response, Problem> {
     let key = state.context.store.key(&id).await?.ok_or_else(|| unknown(&id))?;
-    Ok(json(&View::of(key, None)))
+    Ok(json(&KeyView::of(key, None)))
 }
 
 /// `DELETE /v1/keys/{id}`
-async fn revoke(
+pub(in crate::http) async fn revoke(
     State(state): State<Arc<KeysState>>,
     caller: Caller,
     Path(id): Path<KeyId>,

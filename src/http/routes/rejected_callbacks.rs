@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::domain::{
-    CallbackType, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Order, Page, RejectedCallback,
+    CallbackType, Cursor, Event, EventId, EventType, ListedRejected, NewEvent, Page, RejectedCallback,
     RejectedFilter, RejectedId, Uaid, iso_millis,
 };
 use crate::http::auth::Caller;
-use crate::http::extract::{Json, NoParams, Params, Path};
+use crate::http::extract::{Json, NoParams, Paging, Params, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, json};
 
@@ -25,18 +23,9 @@ pub struct RejectedCallbacksState {
     pub context: Context,
 }
 
-/// Everything below `/v1/rejected-callbacks`.
-pub(crate) fn routes(state: RejectedCallbacksState) -> Router {
-    Router::new()
-        .route("/v1/rejected-callbacks", get(list))
-        .route("/v1/rejected-callbacks/{id}", get(show).delete(discard))
-        .route("/v1/rejected-callbacks/{id}/accept", post(accept))
-        .with_state(Arc::new(state))
-}
-
 /// A rejected callback as it is shown.
 #[derive(Serialize)]
-struct View {
+struct RejectedView {
     id: RejectedId,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Cursor>,
@@ -48,7 +37,7 @@ struct View {
     request: String,
 }
 
-impl View {
+impl RejectedView {
     fn of(rejected: RejectedCallback, cursor: Option<Cursor>) -> Self {
         Self {
             id: rejected.id,
@@ -66,58 +55,46 @@ impl View {
 /// The event that a rejected callback meant.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Meant {
+pub(in crate::http) struct Meant {
     r#type: EventType,
     uaid: Uaid,
 }
 
 /// `GET /v1/rejected-callbacks`
-async fn list(
+pub(in crate::http) async fn list(
     State(state): State<Arc<RejectedCallbacksState>>,
     caller: Caller,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let order = order(&mut params)?;
-    let filter =
-        RejectedFilter { order, limit: params.one("limit")?.unwrap_or_default(), services: Vec::new() };
+    let Paging { order, limit } = Paging::read(&mut params)?;
     let services = params.many("service")?;
     params.finish()?;
     let Some(services) = caller.narrowed(services) else {
-        return Ok(json(&Page::<View> { data: Vec::new(), cursor: Cursor::default(), has_more: false }));
+        return Ok(json(&Page::<RejectedView> {
+            data: Vec::new(),
+            cursor: Cursor::default(),
+            has_more: false,
+        }));
     };
-    let filter = RejectedFilter { services, ..filter };
+    let filter = RejectedFilter { order, limit, services };
     let page = state.context.store.rejected_callbacks(&filter).await?;
-    let view = |(cursor, rejected): ListedRejected| View::of(rejected, Some(cursor));
+    let view = |(cursor, rejected): ListedRejected| RejectedView::of(rejected, Some(cursor));
     let data: Vec<_> = page.data.into_iter().map(view).collect();
     Ok(json(&Page { data, cursor: page.cursor, has_more: page.has_more }))
 }
 
-fn order(params: &mut Params) -> Result<Order, Problem> {
-    let newest_first = params.newest_first()?;
-    let after = params.one::<Cursor>("after")?;
-    let before = params.one::<Cursor>("before")?;
-    match (newest_first, after, before) {
-        (false, after, None) => Ok(Order::Ascending { after: after.unwrap_or_default() }),
-        (true, None, before) => Ok(Order::Descending { before }),
-        (false, _, Some(_)) => Err(Problem::bad_request("`before` goes with order=desc; pass `after` here")),
-        (true, Some(_), _) => {
-            Err(Problem::bad_request("order=desc goes without `after`; it pages by `before`"))
-        }
-    }
-}
-
 /// `GET /v1/rejected-callbacks/{id}`
-async fn show(
+pub(in crate::http) async fn show(
     State(state): State<Arc<RejectedCallbacksState>>,
     caller: Caller,
     Path(id): Path<RejectedId>,
     _: NoParams,
 ) -> Result<Response, Problem> {
-    Ok(json(&View::of(state.find(&caller, &id).await?, None)))
+    Ok(json(&RejectedView::of(state.find(&caller, &id).await?, None)))
 }
 
 /// `DELETE /v1/rejected-callbacks/{id}`
-async fn discard(
+pub(in crate::http) async fn discard(
     State(state): State<Arc<RejectedCallbacksState>>,
     caller: Caller,
     Path(id): Path<RejectedId>,
@@ -132,7 +109,7 @@ async fn discard(
 
 /// `POST /v1/rejected-callbacks/{id}/accept`: stores the event that it meant, as the callback would have, and deletes it. Of
 /// several requests at the same moment one is answered 200; the others find nothing.
-async fn accept(
+pub(in crate::http) async fn accept(
     State(state): State<Arc<RejectedCallbacksState>>,
     caller: Caller,
     Path(id): Path<RejectedId>,

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::HeaderMap;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::events::EventsState;
-use crate::domain::{Cursor, CursorStatus, EventFilter, Invalid, Limit, Order, RetainedRange};
+use super::reading::{self, EventsState};
+use crate::domain::{Cursor, CursorStatus, EventFilter, Invalid, Order, RetainedRange};
 use crate::http::auth::Caller;
 use crate::http::extract::Params;
 use crate::http::problem::Problem;
@@ -39,36 +39,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Delay before a client connects again whose connection ended without a `retry`.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Maximum number of streams that read from the store at once, so that other requests find it free.
-const TURNS: usize = 2;
-
-/// Limit of open streams.
-#[derive(Debug)]
-pub struct Streams {
-    permits: Arc<Semaphore>,
-    turns: Semaphore,
-}
-
-impl Streams {
-    /// For so many at once.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(most)), turns: Semaphore::new(TURNS) }
-    }
-
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            Problem::unavailable("as many streams are open as there may be (internal.max_streams)")
-        })
-    }
-
-    async fn turn(&self) -> SemaphorePermit<'_> {
-        self.turns.acquire().await.expect("nobody closes this semaphore")
-    }
-}
-
 /// `GET /v1/events/stream`
-pub(super) async fn stream(
+pub(in crate::http) async fn stream(
     State(state): State<Arc<EventsState>>,
     caller: Caller,
     headers: HeaderMap,
@@ -76,7 +48,7 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let (asked, mut filter) = parse(&headers, params)?;
     caller.narrow(&mut filter);
-    let permits = state.streams.enter()?;
+    let permits = state.streams.open()?;
     let reader = Reader::open(state, caller, asked, filter, permits).await?;
     Ok(sse::response(unfold(reader, |mut reader| async { Some((reader.next().await?, reader)) })))
 }
@@ -85,15 +57,7 @@ fn parse(headers: &HeaderMap, mut params: Params) -> Result<(Option<Cursor>, Eve
     let after = params.one::<Cursor>("after")?;
     // Polyfills of `EventSource` bring the id back here, beside the parameters of the address that they were given.
     let again = params.one::<LastEventId>("lastEventId")?.and_then(|id| id.0);
-    let filter = EventFilter {
-        order: Order::Ascending { after: Cursor::default() },
-        limit: Limit::default(),
-        types: params.many("type")?,
-        services: params.many("service")?,
-        uaid: params.one("uaid")?,
-        since: None,
-        until: None,
-    };
+    let filter = reading::filter(Order::Ascending { after: Cursor::default() }, &mut params)?;
     params.finish()?;
     // A reader that comes back asks for the address that it was given at first, and knows better by now.
     Ok((last_event_id(headers)?.or(again).or(after), filter))
@@ -228,7 +192,7 @@ impl Reader {
     /// The next page, if there is one.
     async fn look(&mut self) -> Result<Option<SseChunk>, StoreError> {
         let state = Arc::clone(&self.state);
-        let _turn = state.streams.turn().await;
+        let _turn = state.streams.read().await;
         self.filter.order = Order::Ascending { after: self.place };
         let page = state.context.store.events(&self.filter).await?;
         // Afterwards: what was pruned before the page was read shows now.
@@ -272,7 +236,9 @@ impl Reader {
     /// Says that the reader has to begin anew, and goes on from the oldest event.
     fn resync(&mut self, reason: &str, kept: RetainedRange) -> SseChunk {
         let asked = std::mem::replace(&mut self.place, kept.before_oldest());
-        (self.told, self.next, self.catching_up) = (self.place, Next::Look, true);
+        self.told = self.place;
+        self.next = Next::Look;
+        self.catching_up = true;
         let data = json!({"reason": reason, "asked": asked, "oldest": kept.oldest});
         SseChunk::default().event(self.place, "resync", &data)
     }

@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 /// Every field of a request. One that is absent means something else than `null`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Fields {
+pub(in crate::http) struct EndpointFields {
     name: FieldPatch<EndpointName>,
     url: FieldPatch<EndpointUrl>,
     secret: FieldPatch<SigningSecret>,
@@ -30,7 +30,7 @@ pub(super) struct Fields {
     asymmetric: FieldPatch<bool>,
 }
 
-impl Fields {
+impl EndpointFields {
     /// Settings of a new endpoint. Only the URL is required.
     pub(super) fn settings(
         mut self,
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn change(body: &str) -> EndpointChange {
-        let fields: Fields = serde_json::from_str(body).unwrap();
+        let fields: EndpointFields = serde_json::from_str(body).unwrap();
         fields.change(&[ServiceName::default_service()], &RandomSource::seeded(1)).unwrap()
     }
 
@@ -162,7 +162,7 @@ mod tests {
         )]
         body: &str,
     ) {
-        let fields: Fields = serde_json::from_str(body).unwrap();
+        let fields: EndpointFields = serde_json::from_str(body).unwrap();
         let refused =
             fields.change(&[ServiceName::default_service()], &RandomSource::seeded(1)).err().unwrap();
         assert_eq!(refused.status().as_u16(), 422);

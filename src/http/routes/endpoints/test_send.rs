@@ -5,21 +5,21 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{EmptyBody, Shared};
+use super::state::SharedEndpoints;
 use crate::domain::{AttemptReport, Cursor, EndpointId, Event, EventId, EventType, Format, Trust};
-use crate::http::extract::{Json, Path};
+use crate::http::extract::{EmptyBody, Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond;
 
 /// Result of a test.
 #[derive(Serialize)]
-struct Tested {
+struct TestResult {
     status: Option<u16>,
     elapsed_ms: u64,
     error: Option<String>,
 }
 
-impl From<AttemptReport> for Tested {
+impl From<AttemptReport> for TestResult {
     fn from(report: AttemptReport) -> Self {
         Self {
             status: report.status,
@@ -31,8 +31,8 @@ impl From<AttemptReport> for Tested {
 
 /// Nothing is stored: neither an event nor an attempt, and the endpoint's health stays as it is. A disabled endpoint can be
 /// tested too: that is when one wants to know.
-pub(super) async fn test(
-    State(state): Shared,
+pub(in crate::http) async fn test(
+    State(state): SharedEndpoints,
     Path(id): Path<EndpointId>,
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
@@ -65,5 +65,5 @@ pub(super) async fn test(
         endpoint = %endpoint.settings.name, %id, outcome = report.outcome(), status = report.status,
         "an endpoint was tested by request"
     );
-    Ok(respond::json(&Tested::from(report)))
+    Ok(respond::json(&TestResult::from(report)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::SendingDefaults;
+use super::state::SendingDefaults;
 use crate::domain::{
     AttemptTimeout, Endpoint, EndpointId, EndpointName, EndpointUrl, EventType, Format, Health,
     HumanDuration, MaxInFlight, RateLimit, Schedule, ServiceName, iso_millis,
@@ -13,7 +13,7 @@ use crate::domain::{
 /// Endpoint as it is shown, with the defaults in effect. The URL is shown with its query, which may hold a secret of
 /// the receiver: callers that may read endpoints see it.
 #[derive(Serialize)]
-pub(super) struct View<'a> {
+pub(super) struct EndpointView<'a> {
     id: &'a EndpointId,
     name: &'a EndpointName,
     url: &'a EndpointUrl,
@@ -53,7 +53,7 @@ impl From<&Health> for HealthView {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> EndpointView<'a> {
     pub(super) fn new(endpoint: &'a Endpoint, defaults: &SendingDefaults) -> Self {
         let settings = &endpoint.settings;
         let sending = &endpoint.settings.sending;
@@ -83,12 +83,12 @@ impl<'a> View<'a> {
 }
 
 /// A new endpoint, with its secret: the only time but for a rotation that it is shown.
-pub(super) struct Made<'a> {
-    pub(super) view: View<'a>,
+pub(super) struct CreatedView<'a> {
+    pub(super) view: EndpointView<'a>,
     pub(super) secret: &'a str,
 }
 
-impl Serialize for Made<'_> {
+impl Serialize for CreatedView<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
         let mut document = serde_json::to_value(&self.view).map_err(S::Error::custom)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::{enveloped, refusal, unavailable};
+use super::problem::{enveloped, refusal, unavailable};
 use crate::domain::Actor;
 use crate::http::idempotency::{Idempotency, REPLAYED, key};
 use crate::remotepc::UpstreamResponse;

@@ -1,12 +1,13 @@
 //! Errors of the internal listener, as RFC 9457 problem documents.
 
+mod conversions;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::respond::with_json;
 use crate::domain::{Cursor, Scope};
-use crate::store::StoreError;
 
 /// Challenge of a 401.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="remgate""#);
@@ -264,20 +265,5 @@ impl IntoResponse for Problem {
         let mut response = with_json(self.status, "application/problem+json", &document);
         response.headers_mut().extend(self.headers);
         response
-    }
-}
-
-/// The store's error is logged. The client learns whether a repetition makes sense.
-impl From<StoreError> for Problem {
-    fn from(e: StoreError) -> Self {
-        tracing::error!(error = %e, "the store did not do what a request needed");
-        match e {
-            StoreError::Unavailable { .. } => Self::unavailable("the store cannot be reached now"),
-            StoreError::Corrupt(_)
-            | StoreError::InUse { .. }
-            | StoreError::Unopened { .. }
-            | StoreError::NewerSchema { .. }
-            | StoreError::Migration(_) => Self::internal(),
-        }
     }
 }

@@ -10,12 +10,10 @@ use serde::Serialize;
 
 use crate::audited::{AuditedRemotePc, Failure, RequestActor};
 use crate::domain::{Cursor, Invalid, Limit, defused, iso_millis};
-use crate::http::extract::Params;
+use crate::http::extract::{Direction, Params};
 use crate::http::problem::Problem;
 use crate::http::respond::{json, with_body};
-use crate::remotepc::{
-    CallError, Listing, Operation, SortBy, Totals, User, UserFilter, UserListCache, UserListError,
-};
+use crate::remotepc::{Listing, Operation, SortBy, Totals, User, UserFilter, UserListCache, UserListError};
 
 /// State of the route.
 pub struct RemotePcUsersState {
@@ -37,7 +35,7 @@ struct UserPage<'a> {
 }
 
 /// Query of the request.
-struct Query {
+struct UsersQuery {
     filter: UserFilter,
     by: SortBy,
     descending: bool,
@@ -79,7 +77,7 @@ impl RemotePcUsersState {
         let work = async move {
             let ask = async {
                 let answer = remotepc.ask(&actor, Operation::List, &[], remotepc.client.list()).await;
-                answer.map_err(Unlisted::Failure)
+                answer.map_err(UsersError::Failure)
             };
             directory.list(refresh, ask).await
         };
@@ -90,30 +88,30 @@ impl RemotePcUsersState {
 
 /// Reason why there is no list.
 #[derive(Debug, thiserror::Error)]
-enum Unlisted {
+pub(in crate::http) enum UsersError {
     #[error(transparent)]
     Failure(Failure),
     #[error(transparent)]
     Unusable(#[from] UserListError),
 }
 
-fn parse(mut params: Params, headers: &HeaderMap) -> Result<Query, Problem> {
+fn parse(mut params: Params, headers: &HeaderMap) -> Result<UsersQuery, Problem> {
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let Sorted(by) = params.one("sort")?.unwrap_or_default();
     let after: Cursor = params.one("after")?.unwrap_or_default();
-    let query = Query {
+    let query = UsersQuery {
         filter: UserFilter {
             name: params.one("q")?,
             active: params.one::<Flag>("active")?.map(|flag| flag.0),
         },
         by,
-        descending: params.one::<Descending>("order")?.is_some_and(|order| order.0),
+        descending: params.one("order")? == Some(Direction::Descending),
         limit: params.one("limit")?.unwrap_or_default(),
         after: usize::try_from(after.0).unwrap_or(usize::MAX),
         refresh: params.one::<Flag>("refresh")?.is_some_and(|flag| flag.0),
         csv: params
-            .one::<Form>("format")?
-            .map_or(accepts.starts_with("text/csv"), |format| format == Form::Csv),
+            .one::<ListFormat>("format")?
+            .map_or(accepts.starts_with("text/csv"), |format| format == ListFormat::Csv),
     };
     params.finish()?;
     Ok(query)
@@ -154,27 +152,13 @@ impl FromStr for Flag {
     }
 }
 
-struct Descending(bool);
-
-impl FromStr for Descending {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "asc" => Ok(Self(false)),
-            "desc" => Ok(Self(true)),
-            _ => Err(Invalid::new("an order is asc or desc")),
-        }
-    }
-}
-
 #[derive(PartialEq, Eq)]
-enum Form {
+enum ListFormat {
     Json,
     Csv,
 }
 
-impl FromStr for Form {
+impl FromStr for ListFormat {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -210,20 +194,4 @@ fn table(users: &[User]) -> Result<Vec<u8>, ::csv::Error> {
         ])?;
     }
     table.into_inner().map_err(|e| e.into_error().into())
-}
-
-impl From<CallError> for Problem {
-    fn from(e: CallError) -> Self {
-        Self::upstream(e.status(), format!("{}: {e}", e.word()))
-    }
-}
-
-impl From<Unlisted> for Problem {
-    fn from(e: Unlisted) -> Self {
-        tracing::warn!(error = %e, "RemotePC's users could not be listed");
-        match e {
-            Unlisted::Failure(failure) => failure.into(),
-            Unlisted::Unusable(e) => Self::upstream(StatusCode::BAD_GATEWAY, e.to_string()),
-        }
-    }
 }

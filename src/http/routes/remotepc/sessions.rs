@@ -10,14 +10,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::remotepc::{refusal, unavailable};
+use super::problem::{refusal, unavailable};
 use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, end};
 use crate::context::Context;
 use crate::domain::{is_email_address, iso_millis};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
 use crate::http::respond::{empty, with_body, with_json};
-use crate::remotepc::{ErrorCode, Operation, Refusal, SignIn, SignInLinks, UpstreamResponse};
+use crate::remotepc::{ErrorCode, Operation, SignIn, SignInLinks, UpstreamResponse};
 
 /// State of these routes.
 pub struct RemotePcSessionsState {
@@ -32,7 +32,7 @@ pub struct RemotePcSessionsState {
 /// Body of a sign-in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct SessionBody {
     username: String,
     password: SecretString,
 }
@@ -50,7 +50,7 @@ const USE: &str = "remotepc.session.use";
 pub(crate) async fn open(
     State(state): State<Arc<RemotePcSessionsState>>,
     actor: RequestActor,
-    wanted: Result<Json<Wanted>, Problem>,
+    wanted: Result<Json<SessionBody>, Problem>,
 ) -> Result<Response, Problem> {
     let remotepc = state.remotepc.clone();
     let Json(wanted) = match wanted {
@@ -183,23 +183,4 @@ fn location(link: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(link.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(refusal) => refusal.into(),
-            Failure::TooLarge => Self::too_large("a body may be 1 MiB long"),
-            Failure::RequestTimeout => Self::request_timeout("the body did not arrive within 15 s"),
-            Failure::Unrecorded(e) => e.into(),
-            Failure::Call(e) => e.into(),
-        }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let words: Vec<_> = refusal.words().iter().map(|word| word.as_str()).collect();
-        Self::unprocessable(format!("RemotePC would refuse: {}", words.join(", ")))
-    }
 }

@@ -1,30 +1,21 @@
-//! `/admin/remotepc/*`: upstream's four operations under upstream's own rules, on the internal listener.
-//!
-//! Everything under this path, our own refusals too, speaks upstream's envelope: its clients know no other. Bodies
-//! and addresses go through here and into no log, metric or error.
-
-mod idempotency;
-mod request;
+//! `/admin/remotepc/user/*`: upstream's four operations under upstream's own rules, on the internal listener. Bodies and
+//! addresses pass through and appear in no log, metric or error.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{any, get, post};
-use bytes::Bytes;
 
+use super::idempotency::{Admission, RemotePcIdempotency};
+use super::problem::{failed, passed_on, refusal};
+use super::request::{Read, RemotePcRequest};
 use crate::audited::{AuditedRemotePc, Failure, RequestActor, outcome};
 use crate::domain::Clock;
 use crate::http::idempotency::Idempotency;
-use crate::http::respond::with_body;
-use crate::remotepc::{Operation, UpstreamResponse, UserListCache, error_envelope};
+use crate::remotepc::{Operation, UpstreamResponse, UserListCache};
 use crate::store::IdempotencyLease;
-use idempotency::{Admission, RemotePcIdempotency};
-use request::{Read, RemotePcRequest};
 
 /// State of these routes.
 #[derive(Clone)]
@@ -144,83 +135,40 @@ impl RemotePcState {
     }
 }
 
-/// Everything below `/admin/remotepc` but the sign-in links. More exact routes win over those that are not found.
-pub(crate) fn routes(state: RemotePcState) -> Router {
-    Router::new()
-        .route("/admin/remotepc/user/list", get(list).post(list).fallback(method_not_allowed))
-        .route("/admin/remotepc/user/add", post(add).fallback(method_not_allowed))
-        .route("/admin/remotepc/user/invite", post(invite).fallback(method_not_allowed))
-        .route("/admin/remotepc/user/signin", post(sign_in).fallback(method_not_allowed))
-        .with_state(state)
-        .route("/admin/remotepc", any(not_found))
-        .route("/admin/remotepc/", any(not_found))
-        .route("/admin/remotepc/{*rest}", any(not_found))
-}
-
-/// An error of ours in upstream's envelope, for whatever stands before these routes (keys, hosts, limits).
-#[must_use]
-pub(crate) fn refusal(status: StatusCode, description: &str) -> Response {
-    enveloped(status, error_envelope(status, &[description]))
-}
-
-async fn add(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+/// `/admin/remotepc/user/add`
+pub(crate) async fn add(
+    State(state): State<RemotePcState>,
+    actor: RequestActor,
+    request: Request,
+) -> Response {
     state.run(Operation::Add, actor, request).await
 }
 
-async fn invite(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+/// `/admin/remotepc/user/invite`
+pub(crate) async fn invite(
+    State(state): State<RemotePcState>,
+    actor: RequestActor,
+    request: Request,
+) -> Response {
     state.run(Operation::Invite, actor, request).await
 }
 
-async fn sign_in(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+/// `/admin/remotepc/user/signin`
+pub(crate) async fn sign_in(
+    State(state): State<RemotePcState>,
+    actor: RequestActor,
+    request: Request,
+) -> Response {
     state.run(Operation::SignIn, actor, request).await
 }
 
-async fn list(State(state): State<RemotePcState>, actor: RequestActor, request: Request) -> Response {
+/// `/admin/remotepc/user/list`
+pub(crate) async fn list(
+    State(state): State<RemotePcState>,
+    actor: RequestActor,
+    request: Request,
+) -> Response {
     state.run(Operation::List, actor, request).await
-}
-
-/// axum adds `Allow`.
-pub(crate) async fn method_not_allowed() -> Response {
-    refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED")
-}
-
-async fn not_found() -> Response {
-    refusal(StatusCode::NOT_FOUND, "NOT_FOUND")
-}
-
-/// Nothing could be written down, so nothing was done.
-pub(super) fn unavailable() -> Response {
-    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    response
-}
-
-fn failed(failure: &Failure) -> Response {
-    let (status, words) = failure.told();
-    match failure {
-        Failure::Unrecorded(e) => {
-            tracing::error!(error = %e, "the store did not do what a request needed");
-            unavailable()
-        }
-        Failure::RequestTimeout => {
-            let mut response = enveloped(status, error_envelope(status, &words));
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            response
-        }
-        _ => enveloped(status, error_envelope(status, &words)),
-    }
-}
-
-fn passed_on(answer: &UpstreamResponse) -> Response {
-    let mut response = enveloped(answer.status(), answer.body().clone());
-    if let Some(wait) = answer.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, wait.clone());
-    }
-    response
-}
-
-fn enveloped(status: StatusCode, body: Bytes) -> Response {
-    with_body(status, "application/json", body)
 }
 
 fn log(operation: Operation, result: &Result<UpstreamResponse, Failure>, elapsed: Duration) {
