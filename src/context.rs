@@ -36,7 +36,7 @@ impl Context {
 /// caused it is answered.
 pub fn announce(committed: &Committed, notifier: &Notifier, metrics: &Metrics) {
     // Requests that wait for one authentication come first: a user waits behind them.
-    let waiting = notifier.is_anybody_waiting();
+    let waiting = notifier.has_waiters();
     for event in &committed.events {
         if let Some(name) = event.authentication.as_ref().filter(|_| waiting) {
             notifier.authentication_over(name);

@@ -79,7 +79,7 @@ impl Notifier {
 
     /// Returns whether a request waits for an authentication.
     #[must_use]
-    pub fn is_anybody_waiting(&self) -> bool {
+    pub fn has_waiters(&self) -> bool {
         !self.authentications.is_empty()
     }
 
@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn only_what_runs_out_sooner_is_news() {
-        let (notifier, at) = (Notifier::new(), |second| Timestamp::from_second(second).unwrap());
+        let notifier = Notifier::new();
+        let at = |second| Timestamp::from_second(second).unwrap();
         let mut watcher = notifier.watch_soonest();
         watcher.forget();
         notifier.schedule_expiry(at(20));

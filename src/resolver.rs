@@ -65,12 +65,12 @@ pub struct SystemResolver {
     resolv_conf: PathBuf,
     hosts: PathBuf,
     port: Option<u16>,
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Mutex<Option<LoadedHosts>>,
 }
 
 /// The content of both files.
 #[derive(Debug, Clone)]
-struct Loaded {
+struct LoadedHosts {
     checked: Instant,
     versions: [Option<Version>; 2],
     hosts: Arc<Hosts>,
@@ -102,7 +102,7 @@ impl SystemResolver {
         }
     }
 
-    fn current(&self) -> io::Result<Loaded> {
+    fn current(&self) -> io::Result<LoadedHosts> {
         let now = SystemClock.instant();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.as_mut() {
@@ -123,7 +123,7 @@ impl SystemResolver {
         }
     }
 
-    fn load(&self, checked: Instant, versions: [Option<Version>; 2]) -> io::Result<Loaded> {
+    fn load(&self, checked: Instant, versions: [Option<Version>; 2]) -> io::Result<LoadedHosts> {
         let mut hosts = Hosts::default();
         match File::open(&self.hosts) {
             Ok(file) => hosts.read_hosts_conf(file)?,
@@ -131,7 +131,7 @@ impl SystemResolver {
             Err(error) => return Err(about(&self.hosts, &error)),
         }
         let dns = self.dns().map_err(|error| about(&self.resolv_conf, &error))?;
-        Ok(Loaded { checked, versions, hosts: Arc::new(hosts), dns })
+        Ok(LoadedHosts { checked, versions, hosts: Arc::new(hosts), dns })
     }
 
     fn dns(&self) -> io::Result<TokioResolver> {
@@ -162,7 +162,7 @@ impl Resolve for SystemResolver {
         let loaded = self.current();
         let name = Name::from_ascii(host);
         Box::pin(async move {
-            let Loaded { hosts, dns, .. } = loaded?;
+            let LoadedHosts { hosts, dns, .. } = loaded?;
             let name = name.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a host name"))?;
             match listed(&hosts, &name) {
                 found if found.is_empty() => queried(&dns, name).await,
@@ -188,7 +188,8 @@ async fn queried(dns: &TokioResolver, name: Name) -> io::Result<Vec<SocketAddr>>
         Err(_) => Some(second.await),
     };
     let (preferred, other) = if position == 0 { (Some(first), second) } else { (second, Some(first)) };
-    let (mut found, mut failure) = (Vec::new(), None);
+    let mut found = Vec::new();
+    let mut failure = None;
     for answer in [preferred, other].into_iter().flatten() {
         match answer {
             Ok(answer) => found.extend(addresses(&answer)),

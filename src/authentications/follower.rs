@@ -29,7 +29,7 @@ impl Follower {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = self.0.lifecycle.soft().cancelled() => return,
             }
-            if !self.0.notifier.is_anybody_waiting() {
+            if !self.0.notifier.has_waiters() {
                 // No change is missed: a request subscribes first and reads the store second.
                 cursor = None;
                 continue;

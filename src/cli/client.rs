@@ -18,8 +18,14 @@ use super::options::Global;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum time for an ordinary request.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Maximum time for a request that waits for another system: as long as the longest attempt or call to upstream.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_mins(11);
+
 #[derive(Debug, Args)]
-pub(super) struct Server {
+pub(super) struct ServerOptions {
     /// Use the internal listener at this URL instead of the configured one; the configured key is not sent to it
     #[arg(long, value_name = "URL", value_parser = base_url)]
     server: Option<Url>,
@@ -28,7 +34,7 @@ pub(super) struct Server {
     key_file: Option<PathBuf>,
 }
 
-impl Server {
+impl ServerOptions {
     /// Returns whether `--server` names the listener.
     pub(super) fn is_named(&self) -> bool {
         self.server.is_some()
@@ -36,7 +42,7 @@ impl Server {
 }
 
 /// HTTP client of an internal listener.
-pub(super) struct Client {
+pub(super) struct ApiClient {
     http: reqwest::Client,
     base: Url,
     key: Option<SecretString>,
@@ -44,7 +50,7 @@ pub(super) struct Client {
 
 /// Reason why a call failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(super) enum ApiError {
     #[error("failed to reach {base}: {cause}; is remgate running there? `remgate serve` starts it")]
     Unreachable { base: Url, cause: String },
     #[error("no whole answer from {base}: {cause}")]
@@ -55,7 +61,7 @@ pub(super) enum CallError {
     Foreign { base: Url, cause: String },
 }
 
-impl CallError {
+impl ApiError {
     /// Returns whether the same call may succeed a little later.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -81,9 +87,9 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-impl Client {
+impl ApiClient {
     /// Client of the listener that the flags name, or else of the configured one.
-    pub(super) fn internal(server: &Server, global: &Global) -> anyhow::Result<Self> {
+    pub(super) fn internal(server: &ServerOptions, global: &Global) -> anyhow::Result<Self> {
         let mut key = None;
         let base = if let Some(base) = &server.server {
             base.clone()
@@ -112,7 +118,7 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
         timeout: Duration,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, ApiError> {
         let body = self.answer(self.http.get(at(&self.base, path, query)).timeout(timeout)).await?;
         self.read(&body)
     }
@@ -124,7 +130,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
         timeout: Duration,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, ApiError> {
         let request = self.http.request(method, at(&self.base, path, &[])).json(body).timeout(timeout);
         let body = self.answer(request).await?;
         // An answer without content says `null`.
@@ -137,7 +143,7 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
         timeout: Duration,
-    ) -> Result<bytes::Bytes, CallError> {
+    ) -> Result<bytes::Bytes, ApiError> {
         self.answer(self.http.get(at(&self.base, path, query)).timeout(timeout)).await
     }
 
@@ -148,7 +154,7 @@ impl Client {
         body: &impl Serialize,
         idempotency_key: Option<&str>,
         timeout: Duration,
-    ) -> Result<(StatusCode, serde_json::Value), CallError> {
+    ) -> Result<(StatusCode, serde_json::Value), ApiError> {
         let mut request = self.http.post(at(&self.base, path, &[])).json(body).timeout(timeout);
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
@@ -168,7 +174,7 @@ impl Client {
     }
 
     /// The body of a good answer.
-    async fn answer(&self, mut request: RequestBuilder) -> Result<bytes::Bytes, CallError> {
+    async fn answer(&self, mut request: RequestBuilder) -> Result<bytes::Bytes, ApiError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
@@ -178,16 +184,16 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        Err(CallError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
+        Err(ApiError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
         serde_json::from_slice(body)
-            .map_err(|error| CallError::Foreign { base: self.base.clone(), cause: error.to_string() })
+            .map_err(|error| ApiError::Foreign { base: self.base.clone(), cause: error.to_string() })
     }
 
     /// Asks only whether the answer is a good one.
-    pub(super) async fn check(&self, path: &str, timeout: Duration) -> Result<(), CallError> {
+    pub(super) async fn check(&self, path: &str, timeout: Duration) -> Result<(), ApiError> {
         let request = self.http.get(at(&self.base, path, &[])).timeout(timeout);
         let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
         let status = response.status();
@@ -195,7 +201,7 @@ impl Client {
             return Ok(());
         }
         let body = response.bytes().await.unwrap_or_default();
-        Err(CallError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
+        Err(ApiError::Refused { base: self.base.clone(), status, detail: detail(status, &body) })
     }
 }
 
@@ -256,11 +262,11 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
 }
 
 /// A call without an answer, or without a whole one.
-pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> CallError {
+pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> ApiError {
     let error = error.without_url();
     let base = base.clone();
     if error.is_timeout() && !error.is_connect() {
-        return CallError::Broken { base, cause: "it took too long".to_owned() };
+        return ApiError::Broken { base, cause: "it took too long".to_owned() };
     }
     let is_connect = error.is_connect();
     let mut cause: &dyn std::error::Error = &error;
@@ -268,7 +274,7 @@ pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> CallError {
         cause = deeper;
     }
     let cause = cause.to_string();
-    if is_connect { CallError::Unreachable { base, cause } } else { CallError::Broken { base, cause } }
+    if is_connect { ApiError::Unreachable { base, cause } } else { ApiError::Broken { base, cause } }
 }
 
 /// Detail of a problem document, or the reason phrase of the status.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 #[derive(Debug, Args)]
@@ -11,9 +11,9 @@ pub(super) struct Options {
     shell: Shell,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<()> {
+pub(super) fn run(options: &Options, command: &mut Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut super::Cli::command(), "remgate", &mut script);
+    clap_complete::generate(options.shell, command, "remgate", &mut script);
     io::stdout().write_all(&script)?;
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
 
 fn check(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
-    let has_stored_key = super::block_on(async {
+    let has_stored_key = super::process::block_on(async {
         gateway::check_access(config).await?;
         Ok(gateway::has_stored_admin_key(config).await)
     })?;

@@ -5,20 +5,20 @@ use reqwest::Method;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::client::{Client, Server};
-use super::event::TIMEOUT;
+use super::client::{ApiClient, ServerOptions, TIMEOUT};
+use super::endpoint_name::id_of;
 use super::options::Global;
-use super::paging::Paging;
+use super::output;
+use super::paging::PagingOptions;
 use super::progress::Progress;
-use super::{endpoint, output};
 use crate::domain::{DeliveryId, DeliveryState, EndpointName, EventId};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List deliveries, oldest first
-    List(List),
+    List(ListDeliveries),
     /// Show one delivery with its attempts
-    Show(Show),
+    Show(ShowDelivery),
     /// Try again now; what was given up or cancelled begins its schedule anew
     Retry(Many),
     /// Withdraw deliveries that are still open
@@ -26,9 +26,9 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(super) struct ListDeliveries {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Only to this endpoint, by its name or id
     #[arg(long, value_name = "NAME")]
     endpoint: Option<EndpointName>,
@@ -39,13 +39,13 @@ pub(super) struct List {
     #[arg(long)]
     state: Option<DeliveryState>,
     #[command(flatten)]
-    paging: Paging,
+    paging: PagingOptions,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(super) struct ShowDelivery {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// The delivery's id, dlv_...
     id: DeliveryId,
     /// Print one JSON object
@@ -56,7 +56,7 @@ pub(super) struct Show {
 #[derive(Debug, Args)]
 pub(super) struct Many {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// The deliveries' ids, dlv_...
     #[arg(required = true)]
     ids: Vec<DeliveryId>,
@@ -67,17 +67,17 @@ pub(super) struct Many {
 
 pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
-        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
-        Command::Show(options) => show(options, &Client::internal(&options.server, global)?).await,
+        Command::List(options) => list(options, &ApiClient::internal(&options.server, global)?).await,
+        Command::Show(options) => show(options, &ApiClient::internal(&options.server, global)?).await,
         Command::Retry(options) => each(options, global, "retry").await,
         Command::Cancel(options) => each(options, global, "cancel").await,
     }
 }
 
-async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+async fn list(options: &ListDeliveries, client: &ApiClient) -> anyhow::Result<()> {
     let mut filter = Vec::new();
     if let Some(name) = &options.endpoint {
-        filter.push(("endpoint", endpoint::id_of(client, name).await?.to_string()));
+        filter.push(("endpoint", id_of(client, name).await?.to_string()));
     }
     filter.extend(options.event.as_ref().map(|id| ("event", id.to_string())));
     filter.extend(options.state.map(|state| ("state", state.to_string())));
@@ -85,7 +85,7 @@ async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
     options.paging.print(client, "/v1/deliveries", filter, &heads, print).await
 }
 
-async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
+async fn show(options: &ShowDelivery, client: &ApiClient) -> anyhow::Result<()> {
     let shown: Json = client.get(&format!("/v1/deliveries/{}", options.id), &[], TIMEOUT).await?;
     if options.json {
         return Ok(output::line(&shown.to_string())?);
@@ -107,7 +107,7 @@ async fn show(options: &Show, client: &Client) -> anyhow::Result<()> {
 
 /// Asks for the same thing for each delivery. One that is refused holds up no other, and makes this fail at its end.
 async fn each(options: &Many, global: &Global, what: &str) -> anyhow::Result<()> {
-    let client = Client::internal(&options.server, global)?;
+    let client = ApiClient::internal(&options.server, global)?;
     let progress = Progress::of(options.ids.len() as u64);
     let mut refused = 0;
     for id in &options.ids {

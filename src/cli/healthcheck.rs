@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
-use super::client::{Client, Server};
+use super::client::{ApiClient, ServerOptions};
 use super::options::Global;
 use super::runtime_file;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -21,11 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// that of the configuration.
 pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()> {
     let client = if options.server.is_named() || global.is_given() {
-        Client::internal(&options.server, global)?
+        ApiClient::internal(&options.server, global)?
     } else {
         match runtime_file::running_here().as_slice() {
-            [] => Client::internal(&options.server, global)?,
-            [address] => Client::at(*address)?,
+            [] => ApiClient::internal(&options.server, global)?,
+            [address] => ApiClient::at(*address)?,
             several => {
                 let addresses: Vec<_> =
                     several.iter().map(|address| format!("--server http://{address}")).collect();

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::client::{Client, Server};
+use super::client::{ApiClient, ServerOptions};
 use super::options::Global;
 use super::output;
 use crate::domain::{
@@ -16,17 +16,17 @@ use crate::domain::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a key and print it, this once
-    Add(Add),
+    Add(AddKey),
     /// List keys, the oldest first; the keys themselves are nowhere
-    List(List),
+    List(ListKeys),
     /// Revoke a key, at once and everywhere
     Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Add {
+pub(super) struct AddKey {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Name of the key, for people
     #[arg(required_unless_present = "named")]
     name: Option<KeyName>,
@@ -48,9 +48,9 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(super) struct ListKeys {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -59,7 +59,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// The key's id, key_...
     id: KeyId,
 }
@@ -68,13 +68,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
-        Command::Add(options) => add(options, &Client::internal(&options.server, global)?).await,
-        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
-        Command::Revoke(options) => revoke(options, &Client::internal(&options.server, global)?).await,
+        Command::Add(options) => add(options, &ApiClient::internal(&options.server, global)?).await,
+        Command::List(options) => list(options, &ApiClient::internal(&options.server, global)?).await,
+        Command::Revoke(options) => revoke(options, &ApiClient::internal(&options.server, global)?).await,
     }
 }
 
-async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
+async fn add(options: &AddKey, client: &ApiClient) -> anyhow::Result<()> {
     let expires_at =
         options.expires_in.map(|length| SystemClock.now().checked_add(length.get())).transpose()?;
     let wanted = json!({
@@ -100,7 +100,7 @@ async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+async fn list(options: &ListKeys, client: &ApiClient) -> anyhow::Result<()> {
     let page: Page<Json> = client.get("/v1/keys", &[], TIMEOUT).await?;
     if options.json {
         return Ok(page.data.iter().try_for_each(|key| output::line(&key.to_string()))?);
@@ -113,7 +113,7 @@ async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn revoke(options: &Revoke, client: &Client) -> anyhow::Result<()> {
+async fn revoke(options: &Revoke, client: &ApiClient) -> anyhow::Result<()> {
     let path = format!("/v1/keys/{}", options.id);
     let _: Json = client.send(Method::DELETE, &path, &json!({}), TIMEOUT).await?;
     output::remark(&format!("{} is revoked", options.id));

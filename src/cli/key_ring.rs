@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::Usage;
 use super::options::Global;
+use super::process::Usage;
 use crate::domain::{
     EndpointName, EndpointSettings, HumanDuration, Known, PublicKey, SigningSecret, Verifier,
 };

@@ -5,6 +5,6 @@ use crate::config::Loaded;
 use crate::gateway;
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
-    super::block_on(gateway::migrate(&loaded.config))?;
+    super::process::block_on(gateway::migrate(&loaded.config))?;
     Ok(output::line("the database is up to date")?)
 }

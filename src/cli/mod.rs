@@ -8,7 +8,9 @@ mod completions;
 mod config;
 mod delivery;
 mod endpoint;
+mod endpoint_name;
 mod event;
+mod event_filter;
 mod healthcheck;
 mod key;
 mod key_ring;
@@ -16,12 +18,14 @@ mod migrate;
 mod options;
 mod output;
 mod paging;
+mod process;
 mod progress;
 mod remotepc;
 mod runtime_file;
 mod serve;
 mod simulate;
 mod tail;
+mod time;
 mod token;
 mod trigger;
 mod verify;
@@ -29,11 +33,11 @@ mod verify;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, OpenListeners};
-use crate::lifecycle::StopSignals;
 use options::Global;
+use process::{Stopped, Usage, block_on, block_on_thread, block_on_with_signals};
 
 /// Something that remgate was asked to do did not work out.
 const FAILED: u8 = 1;
@@ -98,11 +102,6 @@ enum Command {
     Completions(completions::Options),
 }
 
-/// A command line that parses but makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
-
 /// Runs the process's command line.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -142,53 +141,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::RemotePc(command) => {
             block_on_with_signals(async |signals| remotepc::run(&command, global, signals).await)
         }
-        Command::Completions(options) => completions::run(&options),
-    }
-}
-
-/// Runs a subcommand's work; `serve` has a runtime of its own. SIGTERM and SIGINT end it, also where it is the first process of
-/// a container, for which signals have no default action.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    block_on_with_signals(async |signals| until_stopped(signals, work).await)
-}
-
-/// Runs work that sees to the signals itself.
-fn block_on_with_signals<T>(
-    work: impl AsyncFnOnce(&mut StopSignals) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async { work(&mut StopSignals::watch()?).await });
-    // A thread may be reading from a terminal, and cannot be told to stop.
-    runtime.shutdown_background();
-    outcome
-}
-
-/// Runs a subcommand that does not wait for the network, in a thread of its own, so that a signal ends it.
-fn block_on_thread(work: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
-    block_on(async { tokio::task::spawn_blocking(work).await? })
-}
-
-/// Drops the work at a signal.
-async fn until_stopped<T>(
-    signals: &mut StopSignals,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    tokio::select! {
-        biased;
-        done = work => done,
-        signal = signals.first() => Err(Stopped(signal).into()),
-    }
-}
-
-/// A signal ended a subcommand.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped by {0}")]
-struct Stopped(&'static str);
-
-impl Stopped {
-    /// The exit code that shells give to a command which a signal ended.
-    fn exit_code(&self) -> u8 {
-        if self.0 == "SIGINT" { 130 } else { 143 }
+        Command::Completions(options) => completions::run(&options, &mut Cli::command()),
     }
 }
 

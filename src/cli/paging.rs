@@ -3,13 +3,14 @@
 use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
 
-use super::client::Client;
-use super::{Usage, event, output};
+use super::client::{ApiClient, TIMEOUT};
+use super::output;
+use super::process::Usage;
 use crate::domain::{Cursor, Limit, Page};
 
 /// Part of a list to print, and its format.
 #[derive(Debug, Args)]
-pub(super) struct Paging {
+pub(super) struct PagingOptions {
     /// Only those after this cursor
     #[arg(long, value_name = "CURSOR", conflicts_with = "before")]
     after: Option<Cursor>,
@@ -20,8 +21,8 @@ pub(super) struct Paging {
     #[arg(long, value_name = "NUMBER")]
     limit: Option<Limit>,
     /// Oldest or newest first
-    #[arg(long, value_enum, default_value_t = Order::Asc)]
-    order: Order,
+    #[arg(long, value_enum, default_value_t = ListOrder::Asc)]
+    order: ListOrder,
     /// Every page, not only the first
     #[arg(long)]
     all: bool,
@@ -31,18 +32,18 @@ pub(super) struct Paging {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Order {
+enum ListOrder {
     /// Oldest first
     Asc,
     /// Newest first
     Desc,
 }
 
-impl Paging {
+impl PagingOptions {
     /// Prints what there is at `path`, each thing by `row`, which is told whether it is to be JSON.
     pub(super) async fn print(
         &self,
-        client: &Client,
+        client: &ApiClient,
         path: &str,
         filter: Vec<(&'static str, String)>,
         heads: &str,
@@ -54,7 +55,7 @@ impl Paging {
         loop {
             let mut query = fixed.clone();
             query.extend(from.map(|cursor| (place, cursor.to_string())));
-            let page: Page<Box<RawValue>> = client.get(path, &query, event::TIMEOUT).await?;
+            let page: Page<Box<RawValue>> = client.get(path, &query, TIMEOUT).await?;
             heads.take().map_or(Ok(()), output::line)?;
             page.data.iter().try_for_each(|item| row(item, self.json))?;
             if !page.has_more {
@@ -72,17 +73,17 @@ impl Paging {
     /// Name and value of the query parameter for the start.
     fn start(&self) -> Result<(&'static str, Option<Cursor>), Usage> {
         match (self.order, self.after, self.before) {
-            (Order::Asc, after, None) => Ok(("after", after)),
-            (Order::Desc, None, before) => Ok(("before", before)),
-            (Order::Asc, _, Some(_)) => Err(Usage("--before goes with --order desc".to_owned())),
-            (Order::Desc, Some(_), _) => Err(Usage("--after goes with --order asc".to_owned())),
+            (ListOrder::Asc, after, None) => Ok(("after", after)),
+            (ListOrder::Desc, None, before) => Ok(("before", before)),
+            (ListOrder::Asc, _, Some(_)) => Err(Usage("--before goes with --order desc".to_owned())),
+            (ListOrder::Desc, Some(_), _) => Err(Usage("--after goes with --order asc".to_owned())),
         }
     }
 
     fn query(&self, filter: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
         let mut query = filter;
         query.extend(self.limit.map(|limit| ("limit", limit.get().to_string())));
-        if self.order == Order::Desc {
+        if self.order == ListOrder::Desc {
             query.push(("order", "desc".to_owned()));
         }
         if self.all && self.limit.is_none() {

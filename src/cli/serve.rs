@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::Stopped;
+use super::process::Stopped;
 use super::runtime_file::RuntimeFile;
-use crate::config::{Config, Database, Loaded, LogFormat, OpenListener, Public};
+use crate::config::{Config, Database, Loaded, LogFormat, OpenListener, PublicConfig};
 use crate::domain::Uaid;
 use crate::gateway::{self, Environment, Gateway};
 use crate::lifecycle::{self, StopSignals};
@@ -106,7 +106,7 @@ impl BoundAddresses {
         let token = locked.then_some("<token>");
         match config.public.url {
             Some(_) => config.public.callback_url(token),
-            None => format!("http://{}{}", self.public, Public::callback_path(token)),
+            None => format!("http://{}{}", self.public, PublicConfig::callback_path(token)),
         }
     }
 

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{CallError, Client, Server};
-use super::event::{Filter, TIMEOUT, print};
+use super::client::{ApiClient, ApiError, ServerOptions, TIMEOUT};
+use super::event_filter::{EventSelection, print};
 use super::output;
 use crate::domain::{Clock, Cursor, Page, SystemClock};
 use crate::lifecycle::StopSignals;
@@ -15,9 +15,9 @@ use crate::lifecycle::StopSignals;
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    pub(super) server: Server,
+    pub(super) server: ServerOptions,
     #[command(flatten)]
-    filter: Filter,
+    filter: EventSelection,
     /// Begin after this cursor; 0 is the beginning of all. Without it: from now on
     #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
@@ -31,7 +31,7 @@ const HELD: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()> {
+pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
     tokio::select! {
         biased;
@@ -40,7 +40,7 @@ pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()
     }
 }
 
-async fn follow(options: &Options, client: &Client) -> anyhow::Result<()> {
+async fn follow(options: &Options, client: &ApiClient) -> anyhow::Result<()> {
     let clock = SystemClock;
     let mut after = match options.after {
         Some(after) => after,
@@ -78,7 +78,7 @@ struct Placed {
 }
 
 /// Cursor of the newest event. Later events are new.
-async fn newest(client: &Client) -> Result<Cursor, CallError> {
+async fn newest(client: &ApiClient) -> Result<Cursor, ApiError> {
     let query = [("order", "desc".to_owned()), ("limit", "1".to_owned())];
     let page: Page<Placed> = client.get("/v1/events", &query, TIMEOUT).await?;
     Ok(page.data.first().map_or(page.cursor, |event| event.cursor))
@@ -86,9 +86,9 @@ async fn newest(client: &Client) -> Result<Cursor, CallError> {
 
 async fn next_page(
     options: &Options,
-    client: &Client,
+    client: &ApiClient,
     after: Cursor,
-) -> Result<Page<Box<RawValue>>, CallError> {
+) -> Result<Page<Box<RawValue>>, ApiError> {
     let mut query = options.filter.query();
     query.push(("after", after.to_string()));
     query.push(("limit", "1000".to_owned()));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::options::Global;
 use super::output;
-use crate::config::Public;
+use crate::config::PublicConfig;
 use crate::domain::{RandomSource, ServiceName};
 
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
         Ok(loaded) => loaded.config.public.callback_url(Some(&token)),
         Err(error) => {
             output::remark(&format!("warning: {error}"));
-            Public::callback_path(Some(&token))
+            PublicConfig::callback_path(Some(&token))
         }
     };
     if *as_json {

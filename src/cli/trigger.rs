@@ -10,15 +10,16 @@ use serde_json::{Value as Json, json};
 use url::Url;
 
 use super::options::Global;
-use super::{Usage, client, output};
-use crate::config::{Config, Public, Service};
+use super::process::Usage;
+use super::{client, output};
+use crate::config::{Config, PublicConfig, ServiceConfig};
 use crate::domain::{CallbackType, EventType, RandomSource, ServiceName, Uaid};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Type of the callback
     #[arg(value_name = "TYPE")]
-    kind: Kind,
+    kind: TriggerKind,
     /// The authentication's id, 32 hexadecimal digits; a random one if there is none
     uaid: Option<Uaid>,
     /// The service that it is about; its token is taken from the configuration
@@ -33,7 +34,7 @@ pub(super) struct Options {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+enum TriggerKind {
     /// A user authenticated
     Authenticated,
     /// A user authenticated for the first time
@@ -42,19 +43,19 @@ enum Kind {
     Subscribed,
 }
 
-impl From<Kind> for CallbackType {
-    fn from(kind: Kind) -> Self {
+impl From<TriggerKind> for CallbackType {
+    fn from(kind: TriggerKind) -> Self {
         match kind {
-            Kind::Authenticated => Self::Authenticated,
-            Kind::Registricated => Self::Registricated,
-            Kind::Subscribed => Self::Subscribed,
+            TriggerKind::Authenticated => Self::Authenticated,
+            TriggerKind::Registricated => Self::Registricated,
+            TriggerKind::Subscribed => Self::Subscribed,
         }
     }
 }
 
 /// Answer in RemAuth's envelope.
 #[derive(Deserialize)]
-struct Envelope {
+struct CallbackAnswer {
     code: String,
     msg: String,
     #[serde(default)]
@@ -73,7 +74,7 @@ pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()
         None => client::listener_url(config.public.listen).context("public.listen")?,
     };
     let token = service.tokens.first().map(ExposeSecret::expose_secret);
-    let url = client::at(&base, &Public::callback_path(token), &[(kind.as_str(), uaid.to_string())]);
+    let url = client::at(&base, &PublicConfig::callback_path(token), &[(kind.as_str(), uaid.to_string())]);
     let event = sent(&base, url).await?;
     if options.json {
         let kind = EventType::from(kind);
@@ -85,7 +86,7 @@ pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()
 }
 
 /// The service that is meant: the named one, else `default`, else the only one.
-fn chosen<'a>(name: Option<&ServiceName>, config: &'a Config) -> anyhow::Result<&'a Service> {
+fn chosen<'a>(name: Option<&ServiceName>, config: &'a Config) -> anyhow::Result<&'a ServiceConfig> {
     let default = ServiceName::default_service();
     let wanted = name.unwrap_or(&default);
     let found = config.services.iter().find(|service| service.name == *wanted);
@@ -109,10 +110,10 @@ async fn sent(base: &Url, url: Url) -> anyhow::Result<Json> {
     let response = request.send().await.map_err(|error| client::no_answer(base, error))?;
     let status = response.status();
     let body = response.bytes().await.map_err(|error| client::no_answer(base, error))?;
-    let envelope = serde_json::from_slice::<Envelope>(&body);
+    let envelope = serde_json::from_slice::<CallbackAnswer>(&body);
     match envelope {
         Ok(envelope) if status.is_success() && envelope.code == "200" => Ok(envelope.data),
-        Ok(Envelope { code, msg, data }) => {
+        Ok(CallbackAnswer { code, msg, data }) => {
             let msg = output::field(&msg.into());
             let data = if data.is_null() { String::new() } else { format!(" ({})", output::field(&data)) };
             bail!("{base} refused the callback: {} {msg}{data}", output::field(&code.into()))

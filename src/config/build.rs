@@ -6,18 +6,18 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::problem::Problem;
-use super::reader::{Bad, Reader};
+use super::problem::ConfigProblem;
+use super::reader::{Bad, TableReader};
 use super::schema;
 use super::value::{Layer, Table, Value};
 use super::{
-    Authentications, Config, Delivery, Internal, Provisioning, Public, RemotePc, Retention, Service,
-    Telemetry, endpoint, rules,
+    AuthenticationsConfig, Config, DeliveryConfig, InternalConfig, ProvisioningConfig, PublicConfig,
+    RemotePcConfig, RetentionConfig, ServiceConfig, TelemetryConfig, endpoint, rules,
 };
 use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName};
 
 /// The configuration, or every problem that it has.
-pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> Result<Config, Bad> {
+pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<ConfigProblem>) -> Result<Config, Bad> {
     let mut building = Building { merged, dir, problems };
     let public = building.public();
     let internal = building.internal();
@@ -31,12 +31,12 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
     let authentications = building.single("authentications", |r, _| {
         let (claim_within, min_trust) =
             (r.required("claim_within", rules::fresh), r.required("min_trust", rules::min_trust));
-        Ok(Authentications { claim_within: claim_within?, min_trust: min_trust? })
+        Ok(AuthenticationsConfig { claim_within: claim_within?, min_trust: min_trust? })
     });
     let retention = building.single("retention", |r, _| {
         let events = r.required("events", rules::kept);
         let audit = r.required("audit", rules::kept);
-        Ok(Retention { events: events?, audit: audit? })
+        Ok(RetentionConfig { events: events?, audit: audit? })
     });
     let telemetry = building.telemetry();
     Ok(Config {
@@ -58,7 +58,7 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<Problem>) -> 
 struct Building<'a> {
     merged: &'a Layer,
     dir: &'a Path,
-    problems: &'a mut Vec<Problem>,
+    problems: &'a mut Vec<ConfigProblem>,
 }
 
 impl Building<'_> {
@@ -69,28 +69,28 @@ impl Building<'_> {
     fn single<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&mut Reader<'_>, &Path) -> Result<T, Bad>,
+        read: impl FnOnce(&mut TableReader<'_>, &Path) -> Result<T, Bad>,
     ) -> Result<T, Bad> {
         let section = schema::section(name).expect("callers ask only for sections of the schema");
         let table = self.merged.sections.get(name).expect("the defaults have every section");
-        read(&mut Reader { section, table, problems: self.problems }, self.dir)
+        read(&mut TableReader { section, table, problems: self.problems }, self.dir)
     }
 
     fn several<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&mut Reader<'_>) -> Result<T, Bad>,
+        read: impl Fn(&mut TableReader<'_>) -> Result<T, Bad>,
     ) -> Result<Vec<T>, Bad> {
         let section = schema::section(name).expect("callers ask only for sections of the schema");
         let tables = self.merged.repeated.get(name).map_or(&[][..], Vec::as_slice);
         let read: Vec<_> = tables
             .iter()
-            .map(|table| read(&mut Reader { section, table, problems: self.problems }))
+            .map(|table| read(&mut TableReader { section, table, problems: self.problems }))
             .collect();
         read.into_iter().collect()
     }
 
-    fn public(&mut self) -> Result<Public, Bad> {
+    fn public(&mut self) -> Result<PublicConfig, Bad> {
         self.single("public", |r, _| {
             let listen = r.required("listen", rules::listen);
             let url = r.optional("url", rules::http_url);
@@ -98,7 +98,7 @@ impl Building<'_> {
             let cors_origins = r.list("cors_origins", rules::origin);
             let idle_timeout = r.required("idle_timeout", rules::idle);
             let drain = r.required("drain", rules::drain);
-            Ok(Public {
+            Ok(PublicConfig {
                 listen: listen?,
                 url: url?,
                 trusted_proxies: trusted_proxies?,
@@ -109,7 +109,7 @@ impl Building<'_> {
         })
     }
 
-    fn internal(&mut self) -> Result<Internal, Bad> {
+    fn internal(&mut self) -> Result<InternalConfig, Bad> {
         let public = match self.table("public").values.get("listen").map(|found| &found.value) {
             Some(Value::Text(text)) => text.parse::<SocketAddr>().ok(),
             _ => None,
@@ -127,7 +127,7 @@ impl Building<'_> {
                 );
                 return Err(Bad);
             }
-            Ok(Internal {
+            Ok(InternalConfig {
                 listen,
                 admin_key: admin_key?,
                 max_streams: max_streams?,
@@ -137,7 +137,7 @@ impl Building<'_> {
     }
 
     /// `default` first, if there is one: it exists unless there is a `[[service]]` and `[callback]` is empty.
-    fn services(&mut self) -> Result<Vec<Service>, Bad> {
+    fn services(&mut self) -> Result<Vec<ServiceConfig>, Bad> {
         let declared = self.several("service", |r| {
             let name = r.required("name", rules::domain::<ServiceName>);
             let tokens = r.list("tokens", rules::token);
@@ -147,7 +147,7 @@ impl Building<'_> {
                 r.note("tokens", "a further service needs a token; its address alone is not enough");
                 return Err(Bad);
             }
-            Ok(Service { name: name?, tokens, allow_from: allow_from? })
+            Ok(ServiceConfig { name: name?, tokens, allow_from: allow_from? })
         });
         let table = self.table("callback");
         let is_empty = table.values.values().all(|found| match &found.value {
@@ -158,7 +158,11 @@ impl Building<'_> {
         let default = self.single("callback", |r, _| {
             let tokens = r.list("tokens", rules::token);
             let allow_from = r.list("allow_from", rules::net);
-            Ok(Service { name: ServiceName::default_service(), tokens: tokens?, allow_from: allow_from? })
+            Ok(ServiceConfig {
+                name: ServiceName::default_service(),
+                tokens: tokens?,
+                allow_from: allow_from?,
+            })
         });
         let declared = declared?;
         let default = default?;
@@ -170,7 +174,7 @@ impl Building<'_> {
     }
 
     /// No two services of one name, and no token that opens two.
-    fn check_services(&mut self, services: &[Service], has_default: bool) -> Result<(), Bad> {
+    fn check_services(&mut self, services: &[ServiceConfig], has_default: bool) -> Result<(), Bad> {
         let before = self.problems.len();
         let mut names = BTreeSet::new();
         let mut tokens = BTreeMap::new();
@@ -188,7 +192,7 @@ impl Building<'_> {
                 } else {
                     format!("there are two services named {}", service.name)
                 };
-                self.problems.push(Problem::new(origin.clone(), format!("{path}.name"), text));
+                self.problems.push(ConfigProblem::new(origin.clone(), format!("{path}.name"), text));
             }
             for (nth, token) in service.tokens.iter().enumerate() {
                 match tokens.insert(token.expose_secret(), index) {
@@ -197,7 +201,7 @@ impl Building<'_> {
                             "the service {} has the same token; then nobody could tell them apart",
                             services[other].name
                         );
-                        self.problems.push(Problem::new(
+                        self.problems.push(ConfigProblem::new(
                             origin.clone(),
                             format!("{path}.tokens[{nth}]"),
                             text,
@@ -211,7 +215,7 @@ impl Building<'_> {
     }
 
     /// Without services, because they are wrong themselves, any name of one is good enough.
-    fn endpoints(&mut self, services: Option<&[Service]>) -> Result<Vec<EndpointSettings>, Bad> {
+    fn endpoints(&mut self, services: Option<&[ServiceConfig]>) -> Result<Vec<EndpointSettings>, Bad> {
         let known = services.map(|all| all.iter().map(|service| service.name.as_str()).collect::<Vec<_>>());
         let endpoints = self.several("endpoint", |r| endpoint::settings(r, known.as_deref()))?;
         let mut names = BTreeSet::new();
@@ -220,13 +224,13 @@ impl Building<'_> {
                 let table = &self.merged.repeated["endpoint"][index];
                 let text = format!("there are two endpoints named {}", endpoint.name);
                 let path = format!("{}.name", table.path);
-                self.problems.push(Problem::new(table.origin.clone(), path, text));
+                self.problems.push(ConfigProblem::new(table.origin.clone(), path, text));
             }
         }
         if names.len() == endpoints.len() { Ok(endpoints) } else { Err(Bad) }
     }
 
-    fn delivery(&mut self) -> Result<Delivery, Bad> {
+    fn delivery(&mut self) -> Result<DeliveryConfig, Bad> {
         self.single("delivery", |r, dir| {
             let schedule = r.schedule();
             let connect_timeout = r.required("connect_timeout", rules::timeout);
@@ -244,7 +248,7 @@ impl Building<'_> {
                 r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part: lower delivery.connect_timeout or raise delivery.timeout");
                 return Err(Bad);
             }
-            Ok(Delivery {
+            Ok(DeliveryConfig {
                 schedule,
                 connect_timeout,
                 timeout,
@@ -258,7 +262,7 @@ impl Building<'_> {
         })
     }
 
-    fn remotepc(&mut self) -> Result<RemotePc, Bad> {
+    fn remotepc(&mut self) -> Result<RemotePcConfig, Bad> {
         self.single("remotepc", |r, dir| {
             let base_url = r.required("base_url", rules::http_url);
             let api_key = r.optional("api_key", rules::header_key(1));
@@ -267,7 +271,7 @@ impl Building<'_> {
             let list_cache = r.required("list_cache", rules::shown_again);
             let proxy = r.optional("proxy", rules::proxy);
             let ca_file = r.optional("ca_file", rules::ca_file(dir));
-            Ok(RemotePc {
+            Ok(RemotePcConfig {
                 base_url: base_url?,
                 api_key: api_key?,
                 timeout: timeout?,
@@ -281,9 +285,9 @@ impl Building<'_> {
 
     fn provisioning(
         &mut self,
-        services: Option<&[Service]>,
-        remotepc: Option<&RemotePc>,
-    ) -> Result<Provisioning, Bad> {
+        services: Option<&[ServiceConfig]>,
+        remotepc: Option<&RemotePcConfig>,
+    ) -> Result<ProvisioningConfig, Bad> {
         let known: Option<Vec<&str>> =
             services.map(|services| services.iter().map(|service| service.name.as_str()).collect());
         self.single("provisioning", |r, _| {
@@ -298,15 +302,15 @@ impl Building<'_> {
                 return Err(Bad);
             }
             let computers = u32::try_from(computers?).map_err(|_| Bad)?;
-            Ok(Provisioning { mode, services: services?, computers, schedule })
+            Ok(ProvisioningConfig { mode, services: services?, computers, schedule })
         })
     }
 
-    fn telemetry(&mut self) -> Result<Telemetry, Bad> {
+    fn telemetry(&mut self) -> Result<TelemetryConfig, Bad> {
         self.single("telemetry", |r, _| {
             let log_format = r.required("log_format", rules::log_format);
             let otlp_endpoint = r.optional("otlp_endpoint", rules::http_url);
-            Ok(Telemetry { log_format: log_format?, otlp_endpoint: otlp_endpoint? })
+            Ok(TelemetryConfig { log_format: log_format?, otlp_endpoint: otlp_endpoint? })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One `[[endpoint]]`.
 
-use super::reader::{Bad, Reader};
+use super::reader::{Bad, TableReader};
 use super::rules;
 use crate::domain::{
     AsymmetricKey, EndpointName, EndpointSettings, EndpointUrl, EventType, Format, Headers, HumanDuration,
@@ -8,7 +8,7 @@ use crate::domain::{
 };
 
 /// Reads the settings of one `[[endpoint]]` table. Without `services` every valid service name is accepted.
-pub(super) fn settings(r: &mut Reader<'_>, services: Option<&[&str]>) -> Result<EndpointSettings, Bad> {
+pub(super) fn settings(r: &mut TableReader<'_>, services: Option<&[&str]>) -> Result<EndpointSettings, Bad> {
     let all_types: Vec<_> =
         EventType::ALL.iter().map(|event_type| (event_type.as_str(), *event_type)).collect();
     let all_formats: Vec<_> = Format::ALL.iter().map(|format| (format.as_str(), *format)).collect();
@@ -32,7 +32,7 @@ pub(super) fn settings(r: &mut Reader<'_>, services: Option<&[&str]>) -> Result<
     })
 }
 
-fn sending(r: &mut Reader<'_>) -> Result<Sending, Bad> {
+fn sending(r: &mut TableReader<'_>) -> Result<Sending, Bad> {
     let headers = headers(r);
     let schedule = schedule(r);
     let timeout = r.optional("timeout", |text| {
@@ -55,7 +55,7 @@ fn sending(r: &mut Reader<'_>) -> Result<Sending, Bad> {
     })
 }
 
-fn headers(r: &mut Reader<'_>) -> Result<Headers, Bad> {
+fn headers(r: &mut TableReader<'_>) -> Result<Headers, Bad> {
     let given = r.texts("headers")?;
     // The domain's words name the header and never repeat its value.
     Headers::new(given.iter().map(|(name, text)| (name.clone(), text.as_str().into()))).map_err(|why| {
@@ -65,7 +65,7 @@ fn headers(r: &mut Reader<'_>) -> Result<Headers, Bad> {
 }
 
 /// Left out it is the common one; empty it is one attempt only.
-fn schedule(r: &mut Reader<'_>) -> Result<Option<Schedule>, Bad> {
+fn schedule(r: &mut TableReader<'_>) -> Result<Option<Schedule>, Bad> {
     if !r.table.values.contains_key("schedule") {
         return Ok(None);
     }

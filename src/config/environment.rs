@@ -1,14 +1,12 @@
 //! The environment and the command-line flags as layers. Works on a snapshot; reads nothing itself.
 
-use super::problem::{Origin, Problem};
-use super::schema::{self, Key, Kind, SECTIONS, Section};
+use super::origin::{Origin, PACKAGED_PREFIX};
+use super::problem::ConfigProblem;
+use super::schema::{self, ConfigKey, SECTIONS, Section, ValueKind};
 use super::value::{Element, Layer, Value};
 
 /// Prefix of variables that win over the file.
 pub(super) const PREFIX: &str = "REMGATE__";
-
-/// Prefix of variables that lose to the file: the defaults of a container image or a package.
-pub(super) const PACKAGED_PREFIX: &str = "REMGATE_DEFAULT__";
 
 /// Layer of `DATABASE_URL`: stronger than the defaults, weaker than all other layers.
 pub(super) fn database_url(env: &[(String, String)]) -> Layer {
@@ -21,7 +19,7 @@ pub(super) fn database_url(env: &[(String, String)]) -> Layer {
 }
 
 /// The layer of the variables `{prefix}SECTION__KEY`.
-pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in env {
         if !name.to_ascii_uppercase().starts_with(prefix) {
@@ -29,7 +27,7 @@ pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut V
         }
         let origin = Origin::Variable(name.clone());
         let Some((section, key, key_name)) = known(name, prefix) else {
-            problems.push(Problem::new(origin, "", unknown(name, prefix)));
+            problems.push(ConfigProblem::new(origin, "", unknown(name, prefix)));
             continue;
         };
         let is_twin = key_name != key.name;
@@ -37,14 +35,14 @@ pub(super) fn variables(env: &[(String, String)], prefix: &str, problems: &mut V
         let read = if is_twin { Some(Value::Text(value.clone())) } else { parsed(key, value) };
         match read {
             Some(read) => layer.table(section.name, &origin).insert(&key_name, read, origin),
-            None => problems.push(Problem::bad(origin, path, key, value, "")),
+            None => problems.push(ConfigProblem::bad(origin, path, key, value, "")),
         }
     }
     layer
 }
 
 /// Layer of the command-line flags, by the path of their key.
-pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut layer = Layer::default();
     for (path, value) in flags {
         let origin = Origin::flag(path);
@@ -56,8 +54,8 @@ pub(super) fn flags(flags: &[(String, String)], problems: &mut Vec<Problem>) -> 
             Some((section, key, Some(read))) => {
                 layer.table(section.name, &origin).insert(key.name, read, origin);
             }
-            Some((_, key, None)) => problems.push(Problem::bad(origin, path, key, value, "")),
-            None => problems.push(Problem::new(origin, path, "unknown key")),
+            Some((_, key, None)) => problems.push(ConfigProblem::bad(origin, path, key, value, "")),
+            None => problems.push(ConfigProblem::new(origin, path, "unknown key")),
         }
     }
     layer
@@ -68,7 +66,7 @@ const OTHERS: [&str; 1] = ["REMGATE_CONFIG"];
 
 /// Refuses variables that begin like ours and mean nothing: they are misspelt. Those that Kubernetes sets for a service whose
 /// name begins with `remgate` are left alone.
-pub(super) fn check_unknown(env: &[(String, String)], problems: &mut Vec<Problem>) {
+pub(super) fn check_unknown(env: &[(String, String)], problems: &mut Vec<ConfigProblem>) {
     let ours =
         |name: &str| name.starts_with(PREFIX) || name.starts_with(PACKAGED_PREFIX) || OTHERS.contains(&name);
     let mut all = all_variables(PREFIX);
@@ -88,7 +86,7 @@ pub(super) fn check_unknown(env: &[(String, String)], problems: &mut Vec<Problem
                 "unknown variable; allowed are {PREFIX}SECTION__KEY with a section and a key of the file, and REMGATE_CONFIG"
             ),
         };
-        problems.push(Problem::new(Origin::Variable(name.clone()), "", text));
+        problems.push(ConfigProblem::new(Origin::Variable(name.clone()), "", text));
     }
 }
 
@@ -108,24 +106,24 @@ fn is_of_kubernetes(name: &str) -> bool {
 }
 
 /// A text as a value of the key's kind; nothing when it is none.
-fn parsed(key: &Key, text: &str) -> Option<Value> {
+fn parsed(key: &ConfigKey, text: &str) -> Option<Value> {
     if text.is_empty() {
         return Some(Value::Text(String::new()));
     }
     match key.kind {
-        Kind::Text => Some(Value::Text(text.to_owned())),
-        Kind::Switch => text.parse().ok().map(Value::Switch),
-        Kind::Number => text.parse().ok().map(Value::Number),
+        ValueKind::Text => Some(Value::Text(text.to_owned())),
+        ValueKind::Switch => text.parse().ok().map(Value::Switch),
+        ValueKind::Number => text.parse().ok().map(Value::Number),
         // Only sections that stand in the file have one.
-        Kind::Table => None,
-        Kind::List => {
+        ValueKind::Table => None,
+        ValueKind::List => {
             let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
             Some(Value::List(elements.map(Element::new).collect()))
         }
     }
 }
 
-fn known(variable: &str, prefix: &str) -> Option<(&'static Section, &'static Key, String)> {
+fn known(variable: &str, prefix: &str) -> Option<(&'static Section, &'static ConfigKey, String)> {
     let single = SECTIONS.iter().filter(|section| !section.repeated);
     single.flat_map(|section| section.names().into_iter().map(move |name| (section, name))).find_map(
         |(section, name)| {

@@ -6,12 +6,13 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::problem::{Origin, Problem, quoted, scalar};
-use super::schema::{self, Key, Kind, Section, Shown, TWIN_ALLOWED};
+use super::origin::Origin;
+use super::problem::{ConfigProblem, quoted, scalar};
+use super::schema::{self, ConfigKey, Section, Shown, TWIN_ALLOWED, ValueKind};
 use super::value::{Element, Layer, Table, Value};
 
 /// Reads a file's text; without a path it is the built-in one.
-pub(super) fn read(text: &str, path: Option<&Path>, problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn read(text: &str, path: Option<&Path>, problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut reading = Reading { text, path, problems, layer: Layer::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
     let first = errors.iter().min_by_key(|error| error.span().map(|span| span.start));
@@ -23,7 +24,7 @@ pub(super) fn read(text: &str, path: Option<&Path>, problems: &mut Vec<Problem>)
             let (_, column) = reading.place(at);
             let text = format!("not valid TOML at column {column}: {}", error.message());
             let origin = reading.origin(&(at..at));
-            reading.problems.push(Problem::new(origin, "", text));
+            reading.problems.push(ConfigProblem::new(origin, "", text));
         }
     }
     reading.layer
@@ -32,7 +33,7 @@ pub(super) fn read(text: &str, path: Option<&Path>, problems: &mut Vec<Problem>)
 struct Reading<'a> {
     text: &'a str,
     path: Option<&'a Path>,
-    problems: &'a mut Vec<Problem>,
+    problems: &'a mut Vec<ConfigProblem>,
     layer: Layer,
 }
 
@@ -41,7 +42,7 @@ impl Reading<'_> {
         for (name, value) in document {
             let origin = self.origin(&name.span());
             let Some(section) = schema::section(name.get_ref()) else {
-                self.problems.push(Problem::new(
+                self.problems.push(ConfigProblem::new(
                     origin,
                     name.get_ref().as_ref(),
                     unknown_section(name.get_ref()),
@@ -62,7 +63,7 @@ impl Reading<'_> {
                         kind_of(other, Shown::Secret),
                         section.name
                     );
-                    self.problems.push(Problem::new(origin, section.name, text));
+                    self.problems.push(ConfigProblem::new(origin, section.name, text));
                 }
             }
         }
@@ -78,7 +79,7 @@ impl Reading<'_> {
             } else {
                 let found = kind_of(item.get_ref(), Shown::Secret);
                 let text = format!("found {found}, allowed is a table written `[[{}]]`", section.name);
-                self.problems.push(Problem::new(origin, path, text));
+                self.problems.push(ConfigProblem::new(origin, path, text));
             }
         }
     }
@@ -95,7 +96,11 @@ impl Reading<'_> {
             let key_path = format!("{}.{}", table.path, name.get_ref());
             let Some((key, is_twin)) = section.find(name.get_ref()) else {
                 let origin = self.origin(&name.span());
-                self.problems.push(Problem::new(origin, key_path, unknown_key(section, name.get_ref())));
+                self.problems.push(ConfigProblem::new(
+                    origin,
+                    key_path,
+                    unknown_key(section, name.get_ref()),
+                ));
                 continue;
             };
             let origin = self.origin(&value.span());
@@ -109,16 +114,16 @@ impl Reading<'_> {
         table
     }
 
-    fn value(&mut self, key: &Key, value: &Spanned<DeValue<'_>>, path: &str) -> Value {
+    fn value(&mut self, key: &ConfigKey, value: &Spanned<DeValue<'_>>, path: &str) -> Value {
         match (key.kind, value.get_ref()) {
-            (Kind::Text, _) => self.text(value, path, key.allowed, key.shown),
-            (Kind::List, DeValue::Array(array)) => self.list(key, array, path),
-            (Kind::Switch, DeValue::Boolean(switch)) => Value::Switch(*switch),
-            (Kind::Number, DeValue::Integer(number)) => {
+            (ValueKind::Text, _) => self.text(value, path, key.allowed, key.shown),
+            (ValueKind::List, DeValue::Array(array)) => self.list(key, array, path),
+            (ValueKind::Switch, DeValue::Boolean(switch)) => Value::Switch(*switch),
+            (ValueKind::Number, DeValue::Integer(number)) => {
                 // One that does not fit is out of every range as well.
                 Value::Number(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
             }
-            (Kind::Table, DeValue::Table(table)) => self.texts(key, table, path),
+            (ValueKind::Table, DeValue::Table(table)) => self.texts(key, table, path),
             (kind, other) => self.wrong_kind(other, &value.span(), path, kind, key.allowed, key.shown),
         }
     }
@@ -126,11 +131,11 @@ impl Reading<'_> {
     fn text(&mut self, value: &Spanned<DeValue<'_>>, path: &str, allowed: &str, shown: Shown) -> Value {
         match value.get_ref() {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
-            other => self.wrong_kind(other, &value.span(), path, Kind::Text, allowed, shown),
+            other => self.wrong_kind(other, &value.span(), path, ValueKind::Text, allowed, shown),
         }
     }
 
-    fn list(&mut self, key: &Key, array: &DeArray<'_>, path: &str) -> Value {
+    fn list(&mut self, key: &ConfigKey, array: &DeArray<'_>, path: &str) -> Value {
         let mut elements = Vec::new();
         for (index, item) in array.iter().enumerate() {
             let path = format!("{path}[{index}]");
@@ -142,7 +147,7 @@ impl Reading<'_> {
         Value::List(elements)
     }
 
-    fn texts(&mut self, key: &Key, table: &DeTable<'_>, path: &str) -> Value {
+    fn texts(&mut self, key: &ConfigKey, table: &DeTable<'_>, path: &str) -> Value {
         let mut texts = Vec::new();
         for (name, value) in table {
             let path = format!("{path}.{}", name.get_ref());
@@ -159,12 +164,12 @@ impl Reading<'_> {
         found: &DeValue<'_>,
         span: &Range<usize>,
         path: &str,
-        kind: Kind,
+        kind: ValueKind,
         allowed: &str,
         shown: Shown,
     ) -> Value {
         let origin = self.origin(span);
-        self.problems.push(Problem::wrong_kind(origin, path, &kind_of(found, shown), kind, allowed));
+        self.problems.push(ConfigProblem::wrong_kind(origin, path, &kind_of(found, shown), kind, allowed));
         Value::Broken
     }
 

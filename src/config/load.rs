@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::problem::{Origin, Problem};
+use super::origin::{Origin, PACKAGED_PREFIX};
+use super::problem::ConfigProblem;
 use super::show::{Effective, effective};
 use super::value::Layer;
 use super::{Config, ConfigError, Sources, build, environment, file, merge};
@@ -49,7 +50,7 @@ impl Config {
         };
         let layers = vec![
             defaults,
-            environment::variables(&sources.env, environment::PACKAGED_PREFIX, &mut problems),
+            environment::variables(&sources.env, PACKAGED_PREFIX, &mut problems),
             environment::database_url(&sources.env),
             from_file,
             environment::variables(&sources.env, environment::PREFIX, &mut problems),
@@ -59,7 +60,7 @@ impl Config {
         environment::check_unknown(&sources.env, &mut problems);
         let log_filter = sources.variable("RUST_LOG").map(ToOwned::to_owned);
         if let Some(Err(why)) = log_filter.as_deref().map(check_filter) {
-            problems.push(Problem::new(Origin::Variable("RUST_LOG".to_owned()), "", why));
+            problems.push(ConfigProblem::new(Origin::Variable("RUST_LOG".to_owned()), "", why));
         }
         match build::build(&merged, &sources.current_dir, &mut problems) {
             Ok(config) if problems.is_empty() => {
@@ -83,7 +84,7 @@ impl Config {
     /// Settings that are allowed but probably a mistake.
     fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
-        let any_locked = self.services.iter().any(super::Service::is_locked);
+        let any_locked = self.services.iter().any(super::ServiceConfig::is_locked);
         if self.allow_unauthenticated && any_locked {
             doubts.push(
                 "callback.allow_unauthenticated is true, but tokens or allow_from are set too, and they still hold"
@@ -137,11 +138,11 @@ fn unused_database_url(sources: &Sources, merged: &Layer) -> Option<String> {
 }
 
 /// The file to read with its text, or why it cannot be read. None is named and none is found: nothing.
-fn named_file(sources: &Sources) -> Option<(PathBuf, Result<String, Problem>)> {
+fn named_file(sources: &Sources) -> Option<(PathBuf, Result<String, ConfigProblem>)> {
     let read = |path: &Path, named_by: Option<Origin>| {
         merge::read_text(&sources.current_dir.join(path)).map_err(|error| {
             let origin = named_by.unwrap_or_else(|| Origin::File { path: path.to_owned(), line: None });
-            Problem::new(origin, "", format!("the file {} {error}", path.display()))
+            ConfigProblem::new(origin, "", format!("the file {} {error}", path.display()))
         })
     };
     if let Some(path) = &sources.config_path {

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::problem::{Origin, Problem};
-use super::schema::{self, Key, Kind, Section};
+use super::origin::Origin;
+use super::problem::ConfigProblem;
+use super::schema::{self, ConfigKey, Section, ValueKind};
 use super::value::{Element, Found, Layer, Table, Value};
 use crate::domain::HumanDuration;
 
@@ -13,7 +14,7 @@ use crate::domain::HumanDuration;
 const MOST_BYTES: u64 = 1024 * 1024;
 
 /// All layers as one, without twins: what their files hold has taken the place of the key.
-pub(super) fn merge(layers: Vec<Layer>, dir: &Path, problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn merge(layers: Vec<Layer>, dir: &Path, problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut merged = Layer::default();
     for layer in layers {
         for (name, table) in layer.sections {
@@ -66,7 +67,7 @@ fn section(name: &str) -> &'static Section {
 }
 
 /// One layer's table with each twin under its key's name; the origin remembers which it was.
-fn settled(section: &Section, mut table: Table, problems: &mut Vec<Problem>) -> Table {
+fn settled(section: &Section, mut table: Table, problems: &mut Vec<ConfigProblem>) -> Table {
     for key in section.keys.iter().filter(|key| key.twin) {
         let twin_name = key.twin_name();
         // An empty list says nothing more than an empty text does.
@@ -78,7 +79,7 @@ fn settled(section: &Section, mut table: Table, problems: &mut Vec<Problem>) -> 
         let path = format!("{}.{twin_name}", table.path);
         if table.values.contains_key(key.name) {
             let text = format!("`{}` and `{twin_name}` are both given; only one of them may be", key.name);
-            problems.push(Problem::new(twin.origin, path, text));
+            problems.push(ConfigProblem::new(twin.origin, path, text));
             continue;
         }
         let found = match twin.value {
@@ -94,23 +95,23 @@ fn settled(section: &Section, mut table: Table, problems: &mut Vec<Problem>) -> 
     table
 }
 
-fn read_twins(section: &Section, table: &mut Table, dir: &Path, problems: &mut Vec<Problem>) {
+fn read_twins(section: &Section, table: &mut Table, dir: &Path, problems: &mut Vec<ConfigProblem>) {
     for key in section.keys.iter().filter(|key| key.twin) {
         let Some(found) = table.values.get_mut(key.name) else { continue };
         let Origin::Twin { key: twin, path, named_by } = &found.origin else { continue };
         let held = read_text(&dir.join(path)).and_then(|text| held(key, &text));
         found.value = held.unwrap_or_else(|error| {
             let text = format!("the file {} {error}", path.display());
-            problems.push(Problem::new((**named_by).clone(), twin, text));
+            problems.push(ConfigProblem::new((**named_by).clone(), twin, text));
             Value::Broken
         });
     }
 }
 
 /// Reads the value of a key from the text of its file, without the newline at its end.
-fn held(key: &Key, text: &str) -> Result<Value, String> {
+fn held(key: &ConfigKey, text: &str) -> Result<Value, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let value = if key.kind == Kind::List {
+    let value = if key.kind == ValueKind::List {
         Value::List(lines.map(Element::new).collect())
     } else {
         let text = text.strip_suffix('\n').unwrap_or(text);

@@ -10,7 +10,9 @@ mod endpoint;
 mod environment;
 mod file;
 mod load;
+mod mask;
 mod merge;
+mod origin;
 mod problem;
 mod reader;
 mod rules;
@@ -24,10 +26,10 @@ mod value;
 
 pub use access::{OpenListener, OpenListeners};
 pub use load::{DEFAULTS, Loaded};
-pub use problem::{ConfigError, Problem};
+pub use problem::{ConfigError, ConfigProblem};
 pub use sections::{
-    AllowedNetwork, Authentications, Config, Database, Delivery, Internal, LogFormat, Provisioning, Public,
-    RemotePc, Retention, Service, Telemetry,
+    AllowedNetwork, AuthenticationsConfig, Config, Database, DeliveryConfig, InternalConfig, LogFormat,
+    ProvisioningConfig, PublicConfig, RemotePcConfig, RetentionConfig, ServiceConfig, TelemetryConfig,
 };
 pub use show::Effective;
 pub use sources::Sources;

@@ -1,94 +1,32 @@
 //! Problems of a configuration, with their origin. A problem never repeats the value of a secret key.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use super::environment::PACKAGED_PREFIX;
-
-use super::schema::{Key, Kind, Shown};
-use super::show::masked;
-
-/// Layer of a value, and the place in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The built-in file of defaults.
-    Default,
-    /// The operator's file, with the line if it is known.
-    File { path: PathBuf, line: Option<usize> },
-    /// An environment variable.
-    Variable(String),
-    /// A command-line flag.
-    Flag(String),
-    /// The file that a `KEY_file` names, and who named it.
-    Twin { key: String, path: PathBuf, named_by: Box<Origin> },
-}
-
-impl Origin {
-    /// The flag that sets a key.
-    pub(super) fn flag(key: &str) -> Self {
-        let flag = match key {
-            "telemetry.log_format" => "log-format".to_owned(),
-            other => other.replace(['.', '_'], "-"),
-        };
-        Self::Flag(format!("--{flag}"))
-    }
-
-    /// The same place, but on that line.
-    pub(super) fn at(&self, line: Option<usize>) -> Self {
-        match self {
-            Self::File { path, .. } if line.is_some() => Self::File { path: path.clone(), line },
-            other => other.clone(),
-        }
-    }
-
-    /// The layer's name, as `config show` prints it.
-    pub(super) fn layer(&self) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::File { path, .. } => format!("file {}", path.display()),
-            Self::Variable(name) if name.starts_with(PACKAGED_PREFIX) => format!("packaged default {name}"),
-            Self::Variable(name) => format!("environment {name}"),
-            Self::Flag(name) => format!("flag {name}"),
-            Self::Twin { key, path, .. } => format!("{key} {}", path.display()),
-        }
-    }
-
-    fn line(&self) -> usize {
-        match self {
-            Self::File { line, .. } => line.unwrap_or(0),
-            _ => usize::MAX,
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("the defaults"),
-            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
-            Self::File { path, line: None } => write!(f, "{}", path.display()),
-            Self::Variable(name) => write!(f, "environment variable {}", name.escape_debug()),
-            Self::Flag(name) => write!(f, "flag {name}"),
-            Self::Twin { path, named_by, .. } => write!(f, "{} (named by {named_by})", path.display()),
-        }
-    }
-}
+use super::mask::masked;
+use super::origin::Origin;
+use super::schema::{ConfigKey, Shown, ValueKind};
 
 /// One thing that is wrong: where, which key, what was found and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     origin: Origin,
     key: String,
     text: String,
 }
 
-impl Problem {
+impl ConfigProblem {
     pub(super) fn new(origin: Origin, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { origin, key: key.into(), text: text.into() }
     }
 
     /// A value that breaks a rule. `why` may be empty.
-    pub(super) fn bad(origin: Origin, path: impl Into<String>, key: &Key, found: &str, why: &str) -> Self {
+    pub(super) fn bad(
+        origin: Origin,
+        path: impl Into<String>,
+        key: &ConfigKey,
+        found: &str,
+        why: &str,
+    ) -> Self {
         let found = if key.shown.is_secret() {
             "a value (not shown here)".to_owned()
         } else {
@@ -103,7 +41,7 @@ impl Problem {
         origin: Origin,
         path: impl Into<String>,
         found: &str,
-        kind: Kind,
+        kind: ValueKind,
         allowed: &str,
     ) -> Self {
         let text = format!("found {found} where {} is expected; allowed is {allowed}", kind.name());
@@ -111,7 +49,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
         if !self.key.is_empty() {
@@ -135,24 +73,24 @@ pub(super) fn quoted(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration cannot be used:{}", lines(.problems))]
 pub struct ConfigError {
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl ConfigError {
     /// From all that was found; the file's problems in the order of its lines, then the others.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort_by_key(|problem| problem.origin.line());
         Self { problems }
     }
 
     /// Each thing that is wrong.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
 }
 
-fn lines(problems: &[Problem]) -> String {
+fn lines(problems: &[ConfigProblem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect::<Vec<_>>().concat()
 }
 

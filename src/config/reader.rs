@@ -2,25 +2,22 @@
 
 use std::ops::RangeInclusive;
 
-use super::problem::Problem;
-use super::rules;
-use super::schema::{Key, Section};
+use super::problem::ConfigProblem;
+use super::rules::{self, Ruled};
+use super::schema::{ConfigKey, Section};
 use super::value::{Found, Table, Value};
 use crate::domain::{HumanDuration, Schedule};
 
 /// Nothing can be made of a value; the problem has been noted.
 pub(super) struct Bad;
 
-/// Result of a rule: the value, or the fault, in addition to the text about allowed values. The fault may be empty.
-pub(super) type Ruled<T> = Result<T, String>;
-
-pub(super) struct Reader<'a> {
+pub(super) struct TableReader<'a> {
     pub(super) section: &'static Section,
     pub(super) table: &'a Table,
-    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) problems: &'a mut Vec<ConfigProblem>,
 }
 
-impl Reader<'_> {
+impl TableReader<'_> {
     /// A text that must be there, by default or otherwise.
     pub(super) fn required<T>(&mut self, name: &str, rule: impl FnOnce(&str) -> Ruled<T>) -> Result<T, Bad> {
         if let Some(value) = self.optional(name, rule)? {
@@ -29,7 +26,7 @@ impl Reader<'_> {
         let allowed = self.section.key(name).allowed;
         let path = self.path(name);
         let text = format!("is missing, allowed is {allowed}");
-        self.problems.push(Problem::new(self.table.origin.clone(), path, text));
+        self.problems.push(ConfigProblem::new(self.table.origin.clone(), path, text));
         Err(Bad)
     }
 
@@ -61,7 +58,7 @@ impl Reader<'_> {
                     let path = format!("{}[{index}]", self.path(name));
                     let at = found.origin.at(element.line);
                     let key = self.section.key(name);
-                    self.problems.push(Problem::bad(at, path, key, &element.text, &why));
+                    self.problems.push(ConfigProblem::bad(at, path, key, &element.text, &why));
                 }
             }
         }
@@ -118,15 +115,22 @@ impl Reader<'_> {
     /// Notes a problem with a value that is there, or with the whole table.
     pub(super) fn note(&mut self, name: &str, text: impl Into<String>) {
         let origin = self.table.values.get(name).map_or(&self.table.origin, |found| &found.origin);
-        self.problems.push(Problem::new(origin.clone(), self.path(name), text));
+        self.problems.push(ConfigProblem::new(origin.clone(), self.path(name), text));
     }
 
     fn path(&self, name: &str) -> String {
         format!("{}.{name}", self.table.path)
     }
 
-    fn bad<T>(&mut self, key: &Key, found: &Found, path: String, text: &str, why: &str) -> Result<T, Bad> {
-        self.problems.push(Problem::bad(found.origin.clone(), path, key, text, why));
+    fn bad<T>(
+        &mut self,
+        key: &ConfigKey,
+        found: &Found,
+        path: String,
+        text: &str,
+        why: &str,
+    ) -> Result<T, Bad> {
+        self.problems.push(ConfigProblem::bad(found.origin.clone(), path, key, text, why));
         Err(Bad)
     }
 }

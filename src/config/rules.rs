@@ -12,12 +12,14 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::merge::read_text;
-use super::reader::Ruled;
 use super::schema::near_miss;
 use super::{AllowedNetwork, Database, LogFormat};
 use crate::domain::{HumanDuration, PostgresUrl, ProvisioningMode, ServiceName, Trust};
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// Result of a rule: the value, or the fault, in addition to the text about allowed values. The fault may be empty.
+pub(super) type Ruled<T> = Result<T, String>;
 
 /// Nothing to add to what is allowed.
 fn plain<T, E>(result: Result<T, E>) -> Ruled<T> {

@@ -5,7 +5,7 @@
 
 /// Type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Text,
     List,
     Switch,
@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Table,
 }
 
-impl Kind {
+impl ValueKind {
     /// As it is called in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -49,9 +49,9 @@ impl Shown {
 
 /// One key of a section.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     pub(super) shown: Shown,
     /// True if `NAME_file` may name a file with the value.
     pub(super) twin: bool,
@@ -65,33 +65,33 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     /// Written `[[name]]`, any number of times.
     pub(super) repeated: bool,
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [ConfigKey],
 }
 
 /// Text about allowed values of `NAME_file`.
 pub(super) const TWIN_ALLOWED: &str = "the path of a file that holds the value";
 
-const fn text(name: &'static str, allowed: &'static str) -> Key {
-    Key { name, kind: Kind::Text, shown: Shown::Plain, twin: false, allowed }
+const fn text(name: &'static str, allowed: &'static str) -> ConfigKey {
+    ConfigKey { name, kind: ValueKind::Text, shown: Shown::Plain, twin: false, allowed }
 }
 
-const fn list(name: &'static str, allowed: &'static str) -> Key {
-    Key { name, kind: Kind::List, shown: Shown::Plain, twin: false, allowed }
+const fn list(name: &'static str, allowed: &'static str) -> ConfigKey {
+    ConfigKey { name, kind: ValueKind::List, shown: Shown::Plain, twin: false, allowed }
 }
 
-const fn switch(name: &'static str) -> Key {
-    Key { name, kind: Kind::Switch, shown: Shown::Plain, twin: false, allowed: "true or false" }
+const fn switch(name: &'static str) -> ConfigKey {
+    ConfigKey { name, kind: ValueKind::Switch, shown: Shown::Plain, twin: false, allowed: "true or false" }
 }
 
-const fn number(name: &'static str, allowed: &'static str) -> Key {
-    Key { name, kind: Kind::Number, shown: Shown::Plain, twin: false, allowed }
+const fn number(name: &'static str, allowed: &'static str) -> ConfigKey {
+    ConfigKey { name, kind: ValueKind::Number, shown: Shown::Plain, twin: false, allowed }
 }
 
-const fn table(name: &'static str, allowed: &'static str) -> Key {
-    Key { name, kind: Kind::Table, shown: Shown::Plain, twin: false, allowed }
+const fn table(name: &'static str, allowed: &'static str) -> ConfigKey {
+    ConfigKey { name, kind: ValueKind::Table, shown: Shown::Plain, twin: false, allowed }
 }
 
-impl Key {
+impl ConfigKey {
     const fn shown(self, shown: Shown) -> Self {
         Self { shown, ..self }
     }
@@ -255,7 +255,7 @@ pub(super) const SECTIONS: &[Section] = &[
 
 impl Section {
     /// The key of that name, and whether the name is its twin's.
-    pub(super) fn find(&self, name: &str) -> Option<(&'static Key, bool)> {
+    pub(super) fn find(&self, name: &str) -> Option<(&'static ConfigKey, bool)> {
         self.keys.iter().find_map(|key| {
             let is_twin = key.twin && name.strip_suffix("_file") == Some(key.name);
             (is_twin || key.name == name).then_some((key, is_twin))
@@ -263,13 +263,13 @@ impl Section {
     }
 
     /// The key of that name.
-    pub(super) fn key(&self, name: &str) -> &'static Key {
+    pub(super) fn key(&self, name: &str) -> &'static ConfigKey {
         self.find(name).expect("callers ask only for keys that stand in the schema").0
     }
 
     /// Every name that may stand in the section, twins included.
     pub(super) fn names(&self) -> Vec<String> {
-        let twins = self.keys.iter().filter(|key| key.twin).map(Key::twin_name);
+        let twins = self.keys.iter().filter(|key| key.twin).map(ConfigKey::twin_name);
         self.keys.iter().map(|key| key.name.to_owned()).chain(twins).collect()
     }
 }

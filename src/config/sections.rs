@@ -14,34 +14,34 @@ use crate::domain::{EndpointSettings, PostgresUrl, ProvisioningMode, ServiceName
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Public listener, for RemAuth.
-    pub public: Public,
+    pub public: PublicConfig,
     /// Internal listener, for apps and operators.
-    pub internal: Internal,
+    pub internal: InternalConfig,
     /// Store of the events.
     pub database: Database,
     /// Every RemAuth service, `default` first if there is one. Never empty.
-    pub services: Vec<Service>,
+    pub services: Vec<ServiceConfig>,
     /// True if a service may have neither a token nor an address list off loopback.
     pub allow_unauthenticated: bool,
     /// The endpoints declared in the configuration.
     pub endpoints: Vec<EndpointSettings>,
     /// Delivery of events to endpoints.
-    pub delivery: Delivery,
+    pub delivery: DeliveryConfig,
     /// The reseller API.
-    pub remotepc: RemotePc,
+    pub remotepc: RemotePcConfig,
     /// Invitations to `RemotePC` after a registration.
-    pub provisioning: Provisioning,
+    pub provisioning: ProvisioningConfig,
     /// Authentications.
-    pub authentications: Authentications,
+    pub authentications: AuthenticationsConfig,
     /// Retention periods.
-    pub retention: Retention,
+    pub retention: RetentionConfig,
     /// Logs and traces.
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
 }
 
 /// Public listener, for RemAuth.
 #[derive(Debug, Clone)]
-pub struct Public {
+pub struct PublicConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
     /// URL under which RemAuth reaches the public listener.
@@ -56,7 +56,7 @@ pub struct Public {
     pub drain: Duration,
 }
 
-impl Public {
+impl PublicConfig {
     /// The path that RemAuth calls, with a token or without one.
     #[must_use]
     pub fn callback_path(token: Option<&str>) -> String {
@@ -73,7 +73,7 @@ impl Public {
 
 /// Internal listener, for apps and operators.
 #[derive(Debug, Clone)]
-pub struct Internal {
+pub struct InternalConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
     /// The first key, with the scope `admin`.
@@ -84,7 +84,7 @@ pub struct Internal {
     pub idle_timeout: Duration,
 }
 
-impl Internal {
+impl InternalConfig {
     /// Returns whether only this machine can reach the listener.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -103,7 +103,7 @@ pub enum Database {
 
 /// A RemAuth service and who may call for it.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct ServiceConfig {
     /// Its name.
     pub name: ServiceName,
     /// Any of these opens it.
@@ -112,7 +112,7 @@ pub struct Service {
     pub allow_from: Vec<IpNet>,
 }
 
-impl Service {
+impl ServiceConfig {
     /// Returns whether a callback needs a token or an allowed address.
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -122,7 +122,7 @@ impl Service {
 
 /// Delivery of events to endpoints.
 #[derive(Debug, Clone)]
-pub struct Delivery {
+pub struct DeliveryConfig {
     /// The waits after attempt 1, 2, ...
     pub schedule: Vec<Duration>,
     /// For the connection alone.
@@ -154,7 +154,7 @@ pub enum AllowedNetwork {
 
 /// The reseller API.
 #[derive(Debug, Clone)]
-pub struct RemotePc {
+pub struct RemotePcConfig {
     /// Its root.
     pub base_url: Url,
     /// Our key there; nothing = the routes answer that they are not configured.
@@ -173,7 +173,7 @@ pub struct RemotePc {
 
 /// Invitations to `RemotePC` after a registration.
 #[derive(Debug, Clone)]
-pub struct Provisioning {
+pub struct ProvisioningConfig {
     /// True if and how users are invited.
     pub mode: ProvisioningMode,
     /// Only who signed up at these services; empty = at any.
@@ -186,7 +186,7 @@ pub struct Provisioning {
 
 /// Authentications.
 #[derive(Debug, Clone)]
-pub struct Authentications {
+pub struct AuthenticationsConfig {
     /// Time after its completion within which an authentication can be claimed.
     pub claim_within: Duration,
     /// Minimum trust of an authentication that is claimed.
@@ -195,7 +195,7 @@ pub struct Authentications {
 
 /// Retention periods.
 #[derive(Debug, Clone)]
-pub struct Retention {
+pub struct RetentionConfig {
     /// Events, with their settled deliveries and attempts.
     pub events: Duration,
     /// The audit trail.
@@ -204,7 +204,7 @@ pub struct Retention {
 
 /// Logs and traces.
 #[derive(Debug, Clone)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Collector of traces.

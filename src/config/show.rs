@@ -1,13 +1,10 @@
 //! The effective values with the layer each came from, without secrets.
 
 use serde_json::{Value as Json, json};
-use url::Url;
 
-use super::schema::{Key, Kind, SECTIONS, Section, Shown};
+use super::mask::masked;
+use super::schema::{ConfigKey, SECTIONS, Section, ValueKind};
 use super::value::{Found, Layer, Table, Value};
-
-/// Text in the place of a secret.
-const MASK: &str = "***";
 
 /// One key as it is in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,17 +64,17 @@ fn inherit(all: &mut [Effective]) {
     }
 }
 
-fn nothing(key: &Key) -> Json {
+fn nothing(key: &ConfigKey) -> Json {
     match key.kind {
-        Kind::Text => json!(""),
-        Kind::List => json!([]),
-        Kind::Switch => json!(false),
-        Kind::Number => Json::Null,
-        Kind::Table => json!({}),
+        ValueKind::Text => json!(""),
+        ValueKind::List => json!([]),
+        ValueKind::Switch => json!(false),
+        ValueKind::Number => Json::Null,
+        ValueKind::Table => json!({}),
     }
 }
 
-fn shown(key: &Key, found: &Found) -> Json {
+fn shown(key: &ConfigKey, found: &Found) -> Json {
     match &found.value {
         Value::Text(text) => json!(masked(text, key.shown)),
         Value::List(list) => list.iter().map(|element| json!(masked(&element.text, key.shown))).collect(),
@@ -88,50 +85,4 @@ fn shown(key: &Key, found: &Found) -> Json {
         }
         Value::Broken => Json::Null,
     }
-}
-
-/// As much of a text as may be seen.
-pub(super) fn masked(text: &str, shown: Shown) -> String {
-    match shown {
-        Shown::Plain => text.to_owned(),
-        Shown::Secret => MASK.to_owned(),
-        Shown::SecretUrl if text.starts_with("sqlite://") => text.to_owned(),
-        Shown::Url | Shown::SecretUrl => Url::parse(text).map_or_else(
-            // What cannot be taken apart may hold a secret anywhere, unless it has none of the places for one.
-            |_| if text.contains(['@', '?', '#']) { MASK.to_owned() } else { text.to_owned() },
-            |url| masked_url(url, shown).unwrap_or_else(|| MASK.to_owned()),
-        ),
-    }
-}
-
-/// A URL without its secrets; nothing when they cannot be told apart from the rest.
-fn masked_url(mut url: Url, shown: Shown) -> Option<String> {
-    let misplaced = |part: &str| part.contains('@');
-    if misplaced(url.path()) || url.query().is_some_and(misplaced) || url.fragment().is_some() {
-        return None;
-    }
-    if url.password().is_some() {
-        url.set_password(Some(MASK)).ok()?;
-    }
-    // A database's user is no secret; elsewhere a token often stands in that place.
-    if !url.username().is_empty() && !url.scheme().starts_with("postgres") {
-        url.set_username(MASK).ok()?;
-    }
-    if url.query().is_some() {
-        let query = match shown {
-            Shown::SecretUrl => masked_options(&url),
-            _ => MASK.to_owned(),
-        };
-        url.set_query(Some(&query));
-    }
-    Some(url.into())
-}
-
-/// A database's options without the passwords among them.
-fn masked_options(url: &Url) -> String {
-    let pairs = url.query_pairs().map(|(name, value)| {
-        let hidden = name.to_ascii_lowercase().contains("password");
-        format!("{name}={}", if hidden { MASK } else { &value })
-    });
-    pairs.collect::<Vec<_>>().join("&")
 }

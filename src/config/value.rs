@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::Origin;
+use super::origin::Origin;
 
 /// A value of the kind that its key wants.
 #[derive(Clone)]

@@ -117,7 +117,7 @@ fn refused<T>(why: &str) -> Parsed<T> {
 }
 
 /// The parts of the text.
-struct Parts<'t> {
+struct UrlParts<'t> {
     /// With the `@` at its end, unless it is empty.
     user_info: &'t str,
     hosts: &'t str,
@@ -132,7 +132,7 @@ impl PostgresUrl {
     /// A sentence that says what is not supported and what to write. It holds no part of the text but the names of
     /// parameters.
     pub fn parse(text: &str) -> Parsed<Self> {
-        let mut parts = Parts::of(text)?;
+        let mut parts = UrlParts::of(text)?;
         let mut connect_timeout = None;
         for (name, value) in &parts.parameters {
             check(name, value)?;
@@ -154,7 +154,7 @@ impl PostgresUrl {
     }
 }
 
-impl<'t> Parts<'t> {
+impl<'t> UrlParts<'t> {
     fn of(text: &'t str) -> Parsed<Self> {
         let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
         let rest = rest.ok_or("the scheme is exactly `postgres` or `postgresql`")?;

@@ -86,12 +86,12 @@ fn hint(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Durat
 
 /// An attempt that got no answer.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct SendFailure {
     pub(super) error: AttemptError,
     pub(super) text: String,
 }
 
-impl Failure {
+impl SendFailure {
     /// No head of an answer came within the time for the whole attempt.
     pub(super) fn timeout(limit: Duration) -> Self {
         Self { error: AttemptError::Timeout, text: format!("no answer within {limit:?}") }
@@ -106,13 +106,13 @@ impl Failure {
     }
 }
 
-impl From<UnsupportedEvent> for Failure {
+impl From<UnsupportedEvent> for SendFailure {
     fn from(unsendable: UnsupportedEvent) -> Self {
         Self { error: AttemptError::Refused, text: unsendable.to_string() }
     }
 }
 
-impl From<legacy::Error> for Failure {
+impl From<legacy::Error> for SendFailure {
     fn from(error: legacy::Error) -> Self {
         Self { error: kind(&error), text: text(words(&error).as_bytes()) }
     }

@@ -3,7 +3,7 @@
 //! It follows no redirect and believes no proxy of the environment, either of which would lead around the guard; it
 //! unpacks nothing, or a small answer could become a large one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,40 +17,15 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::SecretString;
 
 use super::Guard;
-use super::connect::{Connector, Parts};
+use super::connect::{Connector, ConnectorParts};
+use super::error::EgressError;
 use super::proxy::Proxy;
 
 /// `User-Agent` of deliveries.
 pub const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
 
-/// Reason why the delivery client could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum EgressError {
-    /// The file of further certificate authorities cannot be used.
-    #[error("failed to read certificate authorities from {}: {reason}", .path.display())]
-    CaFile {
-        /// Path of the file.
-        path: PathBuf,
-        /// Reason.
-        reason: String,
-    },
-    /// Without any authority no certificate can be checked; then it is better not to start than to fail at each https
-    /// endpoint.
-    #[error(
-        "no certificate authorities found on this machine; install them (Debian: the package ca-certificates) \
-         or name a PEM file in delivery.ca_file"
-    )]
-    NoCertificateAuthorities,
-    /// The proxy cannot be used. Its URL may hold a password, so nothing of it is said.
-    #[error(
-        "delivery.proxy is http://host:port or socks5://host:port, for socks5 with a name and a password of at \
-         most 255 bytes each"
-    )]
-    Proxy,
-}
-
 /// Sends requests, each over an idle connection or a new one.
-pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
+pub(super) type DeliveryClient = legacy::Client<Connector, Full<Bytes>>;
 
 /// Idle connections kept for one receiver: as many as it gets requests at once by default.
 const IDLE_PER_HOST: usize = 16;
@@ -79,10 +54,10 @@ pub(super) fn build(
     connect_timeout: Duration,
     proxy: Option<&SecretString>,
     ca_file: Option<&Path>,
-) -> Result<Client, EgressError> {
+) -> Result<DeliveryClient, EgressError> {
     let proxy = proxy.map(Proxy::new).transpose()?;
-    let tls = Parts::tls(tls(ca_file)?);
-    let connector = Connector::new(Parts { guard, proxy, tls, timeout: connect_timeout });
+    let tls = ConnectorParts::tls(tls(ca_file)?);
+    let connector = Connector::new(ConnectorParts { guard, proxy, tls, timeout: connect_timeout });
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -26,7 +26,7 @@ use tower::Service;
 
 use super::connection::{ReceiverConnection, ThrottledRead, Transport};
 use super::proxy::{Proxy, ProxyError};
-use super::{Guard, Refusal};
+use super::{Guard, GuardRefusal};
 use crate::domain::AttemptError;
 
 /// Reason why there is no connection.
@@ -34,7 +34,7 @@ use crate::domain::AttemptError;
 pub(super) enum ConnectError {
     /// The guard refused every address.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] GuardRefusal),
     /// The name leads nowhere.
     #[error("dns error: {0}")]
     Dns(io::Error),
@@ -75,10 +75,10 @@ const MAX_ADDRESSES: usize = 16;
 
 /// Makes connections for the HTTP client. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Parts>);
+pub(super) struct Connector(Arc<ConnectorParts>);
 
 /// Parts of a [`Connector`].
-pub(super) struct Parts {
+pub(super) struct ConnectorParts {
     pub(super) guard: Arc<Guard>,
     pub(super) proxy: Option<Proxy>,
     pub(super) tls: TlsConnector,
@@ -87,12 +87,12 @@ pub(super) struct Parts {
 }
 
 impl Connector {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: ConnectorParts) -> Self {
         Self(Arc::new(parts))
     }
 }
 
-impl Parts {
+impl ConnectorParts {
     /// TLS connector that offers HTTP/2 and HTTP/1.1.
     pub(super) fn tls(mut config: ClientConfig) -> TlsConnector {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

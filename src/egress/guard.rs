@@ -28,7 +28,7 @@ pub enum Allowed {
 
 /// Reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum GuardRefusal {
     /// The address is not public.
     #[error("{} not a public address ({what}); delivery.allow_private_networks can let it through", subject(.host.as_deref(), *.ip))]
     NotPublic {
@@ -103,12 +103,12 @@ impl Guard {
     }
 
     /// Checks an address, for a port on which remgate does not listen.
-    pub fn check_ip(&self, ip: IpAddr) -> Result<(), Refusal> {
+    pub fn check_ip(&self, ip: IpAddr) -> Result<(), GuardRefusal> {
         self.judge(None, ip, false)
     }
 
     /// Judges a URL that holds an address instead of a name, in whatever notation; a name passes here.
-    pub fn check_url(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+    pub fn check_url(&self, url: &EndpointUrl) -> Result<(), GuardRefusal> {
         let ip = match url.as_url().host() {
             Some(Host::Ipv4(ip)) => IpAddr::from(ip),
             Some(Host::Ipv6(ip)) => IpAddr::from(ip),
@@ -118,7 +118,7 @@ impl Guard {
     }
 
     /// Judges an address that is to be connected to.
-    pub(super) fn check_target(&self, ip: IpAddr, port: u16) -> Result<(), Refusal> {
+    pub(super) fn check_target(&self, ip: IpAddr, port: u16) -> Result<(), GuardRefusal> {
         self.judge(None, ip, self.is_own_port(port))
     }
 
@@ -130,7 +130,7 @@ impl Guard {
     /// # Errors
     ///
     /// None of the addresses is admitted.
-    pub async fn check_resolves(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+    pub async fn check_resolves(&self, url: &EndpointUrl) -> Result<(), GuardRefusal> {
         self.check_url(url)?;
         let Some(Host::Domain(host)) = url.as_url().host() else { return Ok(()) };
         match tokio::time::timeout(LOOKUP_TIMEOUT, self.resolver.resolve(host)).await {
@@ -158,7 +158,7 @@ impl Guard {
         host: &str,
         found: Vec<SocketAddr>,
         port: u16,
-    ) -> Result<Vec<SocketAddr>, Refusal> {
+    ) -> Result<Vec<SocketAddr>, GuardRefusal> {
         let own_port = self.is_own_port(port);
         let mut refusal = None;
         let mut admitted = found;
@@ -176,17 +176,17 @@ impl Guard {
     }
 
     /// `own_port`: the connection leads to a port that one of our listeners has.
-    fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), Refusal> {
+    fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), GuardRefusal> {
         let ip = ip.to_canonical();
         let named = || host.map(str::to_owned);
         if own_port && self.is_own_door(ip) {
-            return Err(Refusal::OwnDoor { host: named(), ip });
+            return Err(GuardRefusal::OwnDoor { host: named(), ip });
         }
         if host.is_some_and(|host| self.hosts.contains(&plain(host))) {
             return Ok(());
         }
         match self.forbidden(ip) {
-            Some(what) => Err(Refusal::NotPublic { host: named(), ip, what }),
+            Some(what) => Err(GuardRefusal::NotPublic { host: named(), ip, what }),
             None => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+mod error;
 mod guard;
 mod proxy;
 mod ranges;
@@ -17,6 +18,7 @@ mod send;
 mod tests;
 
 pub use body::{Rendered, UnsupportedEvent, render};
-pub use client::{EgressError, USER_AGENT};
-pub use guard::{Allowed, Guard, Refusal};
+pub use client::USER_AGENT;
+pub use error::EgressError;
+pub use guard::{Allowed, Guard, GuardRefusal};
 pub use send::{Sender, SenderSettings};

@@ -14,18 +14,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-use super::EgressError;
+use super::error::EgressError;
 
 /// An operator's proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
     host: String,
     port: u16,
-    kind: Kind,
+    kind: ProxyKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ProxyKind {
     /// By `CONNECT`, with what stands behind `Proxy-Authorization:`.
     Http { authorization: Option<SecretString> },
     /// RFC 1928, with the message of RFC 1929 that carries name and password.
@@ -72,9 +72,9 @@ impl Proxy {
         let host = host.to_string().trim_matches(['[', ']']).to_owned();
         let login = Login::of(&url);
         let kind = if url.scheme() == "http" {
-            Kind::Http { authorization: login.map(|login| login.basic()) }
+            ProxyKind::Http { authorization: login.map(|login| login.basic()) }
         } else {
-            Kind::Socks5 { login: login.map(|login| login.rfc_1929()).transpose()? }
+            ProxyKind::Socks5 { login: login.map(|login| login.rfc_1929()).transpose()? }
         };
         Ok(Self { host, port, kind })
     }
@@ -91,8 +91,8 @@ impl Proxy {
         to: SocketAddr,
     ) -> Result<TcpStream, ProxyError> {
         match &self.kind {
-            Kind::Http { authorization } => connect(&mut stream, to, authorization.as_ref()).await?,
-            Kind::Socks5 { login } => socks5(&mut stream, to, login.as_ref()).await?,
+            ProxyKind::Http { authorization } => connect(&mut stream, to, authorization.as_ref()).await?,
+            ProxyKind::Socks5 { login } => socks5(&mut stream, to, login.as_ref()).await?,
         }
         Ok(stream)
     }

@@ -17,9 +17,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::answer::{Failure, ReceivedResponse, was_not_begun};
+use super::answer::{ReceivedResponse, SendFailure, was_not_begun};
 use super::body::{Rendered, render};
-use super::client::{self, Client, EgressError};
+use super::client::{self, DeliveryClient};
+use super::error::EgressError;
 use super::guard::Guard;
 use crate::domain::{AttemptReport, AttemptTimeout, Clock, Endpoint, Event, EventId, Lease, webhook_headers};
 
@@ -38,7 +39,7 @@ pub struct SenderSettings {
 
 /// Sends signed requests to receivers. Cheap to share behind an `Arc`, and of use only as one: it owns the connections.
 pub struct Sender {
-    client: Client,
+    client: DeliveryClient,
     guard: Arc<Guard>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -92,15 +93,15 @@ impl Sender {
         replay: bool,
         at: Timestamp,
         started: Instant,
-    ) -> Result<ReceivedResponse, Failure> {
+    ) -> Result<ReceivedResponse, SendFailure> {
         let limit = to.settings.sending.timeout.map_or(self.timeout, AttemptTimeout::get);
         let rendered = render(to.settings.format, event, &to.settings.url)?;
-        let uri = Uri::try_from(rendered.url.as_str()).map_err(|_| Failure::unwritable())?;
+        let uri = Uri::try_from(rendered.url.as_str()).map_err(|_| SendFailure::unwritable())?;
         let request = || signed(&rendered, &uri, to, &event.id, replay, at);
         let response = match timeout(limit, self.response(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return ReceivedResponse::from_invalid_head(&error).ok_or_else(|| error.into()),
-            Err(_) => return Err(Failure::timeout(limit)),
+            Err(_) => return Err(SendFailure::timeout(limit)),
         };
         let used = self.clock.instant().saturating_duration_since(started);
         let patience = BODY_TIMEOUT.min(limit.saturating_sub(used));

@@ -14,12 +14,11 @@ use crate::domain::{HealthRules, RetryPolicy, ServiceName};
 use crate::egress::{Guard, Sender, SenderSettings};
 use crate::fast_path::{ConcurrencyLimiter, LeaseReceiver, StoreOnlyEndpoints, fast_path};
 use crate::http::{
-    AuditState, AuthenticationsState, CallbackAuth, CallbackState, Count, DeliveriesState, EndpointsState,
-    EventsState, GateRule, HealthState, Idempotency, InternalStates, RejectedCallbacksState, RequestIds,
-    SendingDefaults, Streams, TrustedProxies,
+    AuditState, AuthenticationsState, CallbackAuth, CallbackState, DeliveriesState, EndpointsState,
+    EventsState, GateRule, HealthState, Idempotency, InternalStates, RejectedCallbacksState, RequestCounter,
+    RequestIds, SendingDefaults, Streams, TrustedProxies,
 };
 use crate::intake::{Recorder, Writer};
-use crate::resolver::Resolve;
 use crate::retention::Retention;
 use crate::{http, intake};
 
@@ -27,7 +26,6 @@ use crate::{http, intake};
 pub(super) struct Components<'c> {
     pub(super) context: &'c Context,
     pub(super) config: &'c Config,
-    pub(super) resolver: Arc<dyn Resolve>,
 }
 
 impl Components<'_> {
@@ -74,7 +72,7 @@ impl Components<'_> {
         Ok(BackgroundTasks {
             expiry: Expiry(self.context.clone()),
             follower: Follower(self.context.clone()),
-            provisioner: reseller.provisioner(self).await?,
+            provisioner: reseller.provisioner(&self.config.provisioning).await?,
             retention: Retention { context: self.context.clone(), audit: self.config.retention.audit },
         })
     }
@@ -89,7 +87,7 @@ impl Components<'_> {
         for (service, token) in gate.tokens() {
             self.context.metrics.declare_callback_token(service.as_str(), token);
         }
-        let count = Count::public(&self.context.metrics);
+        let count = RequestCounter::public(&self.context.metrics);
         let callback = CallbackState {
             context: self.context.clone(),
             gate,
@@ -143,11 +141,11 @@ impl Components<'_> {
             rejected_callbacks: RejectedCallbacksState { context: context() },
             health: HealthState { context: context(), recorder },
             audit: AuditState { context: context() },
-            remotepc_sessions: reseller.sessions(self),
+            remotepc_sessions: reseller.sessions(),
             remotepc_users: reseller.users(),
-            remotepc: reseller.operations(self),
+            remotepc: reseller.operations(),
         };
-        http::internal(states, self.request_ids(), Count::internal(&self.context.metrics))
+        http::internal(states, self.request_ids(), RequestCounter::internal(&self.context.metrics))
     }
 
     fn request_ids(&self) -> RequestIds {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::components::Components;
-use super::{Environment, location};
+use super::environment::{Environment, location};
 use crate::config::Config;
 use crate::domain::AdminKeys;
 use crate::http::{Keys, KeysParts, KeysState};

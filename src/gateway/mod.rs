@@ -3,6 +3,7 @@
 
 mod background;
 mod components;
+mod environment;
 mod locks;
 mod reseller;
 
@@ -16,24 +17,25 @@ use axum::Router;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::{AllowedNetwork, Config, Database};
+use crate::config::{AllowedNetwork, Config};
 use crate::context::Context;
 use crate::dispatch::Driver;
-use crate::domain::{AdminKeys, Clock, EndpointId, EndpointSettings, RandomSource, SystemClock};
+use crate::domain::{AdminKeys, EndpointId, EndpointSettings, RandomSource};
 use crate::egress::{Allowed, Guard};
 use crate::fast_path::LeaseReceiver;
-use crate::http::{Count, DisconnectPolicy, Listening};
+use crate::http::{DisconnectPolicy, Listening, RequestCounter};
 use crate::lifecycle::Lifecycle;
 use crate::notifier::Notifier;
-use crate::resolver::{Resolve, SystemResolver};
-use crate::store::{Declaration, Location, Store, StoreError};
+use crate::store::{Declaration, Store, StoreError};
 use crate::telemetry::{DroppedLines, Metrics, log_waiting};
 use crate::{http, store};
 use background::BackgroundTasks;
 use components::Components;
+use environment::location;
 use locks::stored_admin_keys;
 use reseller::Reseller;
 
+pub use environment::Environment;
 pub use locks::{check_access, has_stored_admin_key};
 
 /// Time that work has to finish when remgate is told to stop; what then still runs is dropped. Together with the closing of
@@ -49,26 +51,6 @@ const BACKLOG: u32 = 4096;
 
 /// Time between two runs of the metrics' maintenance.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// Sources of time, randomness and addresses: the machine's, or a test's.
-#[derive(Clone)]
-pub struct Environment {
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Source of randomness.
-    pub rng: RandomSource,
-    /// Resolves the names of receivers, of their proxy, and of the reseller API.
-    pub resolver: Arc<dyn Resolve>,
-}
-
-impl Environment {
-    /// The machine's own.
-    #[must_use]
-    pub fn real() -> Self {
-        let resolver = Arc::new(SystemResolver::default());
-        Self { clock: Arc::new(SystemClock), rng: RandomSource::from_os(), resolver }
-    }
-}
 
 /// A gateway that is built, bound and ready to run.
 pub struct Gateway {
@@ -114,11 +96,11 @@ impl Gateway {
         for warning in unreachable(&config.endpoints, &guard) {
             tracing::warn!("{warning}");
         }
-        let components = Components { context: &context, config, resolver };
+        let components = Components { context: &context, config };
         let sender = components.sender(Arc::clone(&guard))?;
         let (recorder, driver, fast_leases) = components.deliveries(Arc::clone(&sender));
         let authentications = components.authentications().await?;
-        let reseller = Reseller::new(&components)?;
+        let reseller = Reseller::new(&context, config, resolver)?;
         let background = components.background(&reseller).await?;
         let endpoints = components.endpoints(declared_in, guard, sender);
         let public_router = components.public(recorder.clone(), Arc::clone(&authentications));
@@ -159,8 +141,8 @@ impl Gateway {
         let Self { public, internal, driver, background, fast_leases, context, drain, .. } = self;
         let Context { store, notifier, clock, metrics, lifecycle, .. } = context;
         for (bound, count, hung_up) in [
-            (public, Count::public(&metrics), DisconnectPolicy::Finish),
-            (internal, Count::internal(&metrics), DisconnectPolicy::Forget),
+            (public, RequestCounter::public(&metrics), DisconnectPolicy::Finish),
+            (internal, RequestCounter::internal(&metrics), DisconnectPolicy::Forget),
         ] {
             let listening = Listening {
                 router: bound.router,
@@ -274,14 +256,6 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
         Err(e) => return Err(e.into()),
     }
     Ok(())
-}
-
-/// Location of the configured store.
-fn location(database: &Database) -> Location {
-    match database {
-        Database::Sqlite(path) => Location::Sqlite(path.clone()),
-        Database::Postgres(url) => Location::Postgres(url.clone()),
-    }
 }
 
 fn allowed(networks: &[AllowedNetwork]) -> Vec<Allowed> {

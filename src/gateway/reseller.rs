@@ -1,49 +1,59 @@
 //! Components that call the reseller API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::components::Components;
 use crate::audited::{AuditRecorder, AuditedRemotePc};
+use crate::config::{Config, ProvisioningConfig};
+use crate::context::Context;
 use crate::domain::{InvitationRule, ProvisioningMode, RetryPolicy};
 use crate::http::{Idempotency, RemotePcParts, RemotePcSessionsState, RemotePcState, RemotePcUsersState};
 use crate::provisioning::{self, Provisioner};
-use crate::remotepc::{self, Client, SignInLinks, UserListCache};
+use crate::remotepc::{Client, RemotePcSettings, SignInLinks, UserListCache};
+use crate::resolver::Resolve;
 
 /// Audited client of the reseller API, which all operations go through, and its cached user list.
 pub(super) struct Reseller {
     remotepc: AuditedRemotePc,
     directory: Arc<UserListCache>,
+    timeout: Duration,
 }
 
 impl Reseller {
-    pub(super) fn new(components: &Components<'_>) -> anyhow::Result<Self> {
-        let config = &components.config.remotepc;
-        let context = components.context.clone();
-        let client = Client::new(remotepc::Settings {
+    pub(super) fn new(
+        context: &Context,
+        config: &Config,
+        resolver: Arc<dyn Resolve>,
+    ) -> anyhow::Result<Self> {
+        let context = context.clone();
+        let timeout = config.remotepc.timeout;
+        let config = &config.remotepc;
+        let client = Client::new(RemotePcSettings {
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),
             timeout: config.timeout,
             max_in_flight: config.max_in_flight,
             proxy: config.proxy.clone(),
             ca_file: config.ca_file.clone(),
-            resolver: Arc::clone(&components.resolver),
+            resolver,
         })?;
         let directory = Arc::new(UserListCache::new(Arc::clone(&context.clock), config.list_cache));
         let trail = AuditRecorder(context.clone());
-        Ok(Self { remotepc: AuditedRemotePc { client: Arc::new(client), trail, context }, directory })
+        let remotepc = AuditedRemotePc { client: Arc::new(client), trail, context };
+        Ok(Self { remotepc, directory, timeout })
     }
 
     /// Builds the provisioning rule, if it is configured.
     pub(super) async fn provisioner(
         &self,
-        components: &Components<'_>,
+        settings: &ProvisioningConfig,
     ) -> anyhow::Result<Option<Provisioner>> {
-        let settings = &components.config.provisioning;
+        let context = self.context();
         if settings.mode == ProvisioningMode::Off {
-            components.context.store.end_provisioning().await?;
+            context.store.end_provisioning().await?;
             return Ok(None);
         }
-        let parts = provisioning::Parts {
+        let parts = provisioning::ProvisionerParts {
             remotepc: self.remotepc.clone(),
             directory: Arc::clone(&self.directory),
             rule: InvitationRule {
@@ -52,14 +62,18 @@ impl Reseller {
                 computers: settings.computers,
             },
             policy: RetryPolicy::new(settings.schedule.clone()),
-            timeout: components.config.remotepc.timeout,
+            timeout: self.timeout,
         };
-        Ok(Some(Provisioner::open(components.context.clone(), parts).await?))
+        Ok(Some(Provisioner::open(context, parts).await?))
     }
 
-    pub(super) fn sessions(&self, components: &Components<'_>) -> RemotePcSessionsState {
+    fn context(&self) -> Context {
+        self.remotepc.context.clone()
+    }
+
+    pub(super) fn sessions(&self) -> RemotePcSessionsState {
         RemotePcSessionsState {
-            context: components.context.clone(),
+            context: self.context(),
             remotepc: self.remotepc.clone(),
             sessions: SignInLinks::new(),
         }
@@ -69,13 +83,14 @@ impl Reseller {
         RemotePcUsersState { directory: Arc::clone(&self.directory), remotepc: self.remotepc.clone() }
     }
 
-    pub(super) fn operations(&self, components: &Components<'_>) -> RemotePcState {
+    pub(super) fn operations(&self) -> RemotePcState {
+        let context = self.context();
         RemotePcState::new(RemotePcParts {
             remotepc: self.remotepc.clone(),
-            idempotency: Idempotency { context: components.context.clone() },
-            timeout: components.config.remotepc.timeout,
+            clock: Arc::clone(&context.clock),
+            idempotency: Idempotency { context },
+            timeout: self.timeout,
             directory: Arc::clone(&self.directory),
-            clock: Arc::clone(&components.context.clock),
         })
     }
 }

@@ -23,7 +23,7 @@ pub struct GateRule {
 /// Lets callbacks in, or not.
 #[derive(Debug)]
 pub struct CallbackAuth {
-    services: Vec<Rule>,
+    services: Vec<ServiceRule>,
 }
 
 /// An admitted sender.
@@ -55,7 +55,7 @@ impl Token {
 }
 
 #[derive(Debug)]
-struct Rule {
+struct ServiceRule {
     service: ServiceName,
     tokens: Vec<Token>,
     allow_from: Vec<IpNet>,
@@ -65,7 +65,7 @@ impl CallbackAuth {
     /// A gate with these rules. The gate keeps and compares digests.
     #[must_use]
     pub fn new(rules: Vec<GateRule>) -> Self {
-        let services = rules.into_iter().map(|rule| Rule {
+        let services = rules.into_iter().map(|rule| ServiceRule {
             service: rule.service,
             tokens: rule.tokens.iter().map(|token| Token::of(token.expose_secret())).collect(),
             allow_from: rule.allow_from,
@@ -115,7 +115,7 @@ impl CallbackAuth {
     }
 
     /// Compares with every token of every service, so that the time taken says nothing about any of them.
-    fn by_token(&self, token: &str) -> Option<(&Rule, &Token)> {
+    fn by_token(&self, token: &str) -> Option<(&ServiceRule, &Token)> {
         let presented = digest(token);
         let mut found = u32::MAX;
         let all = || self.services.iter().flat_map(|rule| rule.tokens.iter().map(move |token| (rule, token)));

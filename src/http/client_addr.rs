@@ -28,25 +28,29 @@ impl TrustedProxies {
     /// not certain where the chain breaks off in an element that is no address, and where `X-Forwarded-For` and
     /// `Forwarded` are both present and disagree: a proxy fills one of them, so the other was forged.
     #[must_use]
-    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> Client {
+    pub fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.0.ip().to_canonical();
         let x_forwarded_for = lines(headers, "x-forwarded-for").map(forwarded::x_forwarded_for);
         let forwarded = lines(headers, header::FORWARDED.as_str()).and_then(forwarded::forwarded);
         match (x_forwarded_for, forwarded) {
-            (None, None) => Client { seen: peer, certain: true },
+            (None, None) => ClientAddress { seen: peer, certain: true },
             (Some(chain), None) | (None, Some(chain)) => self.walk(peer, &chain),
             (Some(one), Some(other)) => {
                 let client = self.walk(peer, &one);
-                if client == self.walk(peer, &other) { client } else { Client { seen: peer, certain: false } }
+                if client == self.walk(peer, &other) {
+                    client
+                } else {
+                    ClientAddress { seen: peer, certain: false }
+                }
             }
         }
     }
 
-    fn walk(&self, peer: IpAddr, chain: &[Option<IpAddr>]) -> Client {
+    fn walk(&self, peer: IpAddr, chain: &[Option<IpAddr>]) -> ClientAddress {
         let mut seen = peer;
         // A header that names no hop at all, sent by a proxy that is believed, says nothing about the client.
         if chain.is_empty() {
-            return Client { seen, certain: !self.trusts(peer) };
+            return ClientAddress { seen, certain: !self.trusts(peer) };
         }
         for hop in chain.iter().rev() {
             if !self.trusts(seen) {
@@ -54,10 +58,10 @@ impl TrustedProxies {
             }
             match hop {
                 Some(address) => seen = *address,
-                None => return Client { seen, certain: false },
+                None => return ClientAddress { seen, certain: false },
             }
         }
-        Client { seen, certain: true }
+        ClientAddress { seen, certain: true }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -67,14 +71,14 @@ impl TrustedProxies {
 
 /// Address of the client, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientAddress {
     /// Last address that a trusted hop reported; for logs and the event.
     pub seen: IpAddr,
     /// True if it is the client's. An uncertain address is on no list.
     pub certain: bool,
 }
 
-impl Client {
+impl ClientAddress {
     /// The address that lists of addresses are asked about.
     #[must_use]
     pub fn address(self) -> Option<IpAddr> {
@@ -128,6 +132,6 @@ mod tests {
         }
         let peer = Peer(SocketAddr::new(peer.parse().unwrap(), 1));
         let (client, certain) = client.strip_suffix('?').map_or((client, true), |client| (client, false));
-        assert_eq!(proxies.client(peer, &map), Client { seen: client.parse().unwrap(), certain });
+        assert_eq!(proxies.client(peer, &map), ClientAddress { seen: client.parse().unwrap(), certain });
     }
 }

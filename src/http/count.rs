@@ -17,7 +17,7 @@ const OTHER: &str = "other";
 
 /// Layer that counts requests as `remgate_requests_total`.
 #[derive(Clone)]
-pub struct Count {
+pub struct RequestCounter {
     /// Name of the listener.
     pub listener: &'static str,
     /// Prometheus metrics handle.
@@ -28,14 +28,14 @@ pub struct Count {
     pub logs: bool,
 }
 
-/// Service made by [`Count`].
+/// Service made by [`RequestCounter`].
 #[derive(Clone)]
 pub struct Counted<S> {
     inner: S,
-    count: Count,
+    count: RequestCounter,
 }
 
-impl<S> Layer<S> for Count {
+impl<S> Layer<S> for RequestCounter {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -68,7 +68,7 @@ pin_project! {
     pub struct Counting<F> {
         #[pin]
         inner: F,
-        count: Count,
+        count: RequestCounter,
         route: Option<MatchedPath>,
         peer: Option<Peer>,
         method: http::Method,
@@ -95,7 +95,7 @@ impl<F: Future<Output = Result<Response<B>, Infallible>>, B> Future for Counting
     }
 }
 
-impl Count {
+impl RequestCounter {
     /// For the public listener.
     #[must_use]
     pub fn public(metrics: &Metrics) -> Self {

@@ -47,7 +47,7 @@ enum For {
 
 /// The elements of one line; nothing when the line does not follow the grammar.
 fn elements(line: &[u8]) -> Option<Vec<For>> {
-    let mut rest = Cursor(line);
+    let mut rest = Scanner(line);
     let mut hops = Vec::new();
     loop {
         rest.skip_white_space();
@@ -63,7 +63,7 @@ fn elements(line: &[u8]) -> Option<Vec<For>> {
 }
 
 /// One element: pairs between semicolons, up to a comma or the end.
-fn element(rest: &mut Cursor<'_>) -> Option<For> {
+fn element(rest: &mut Scanner<'_>) -> Option<For> {
     let mut client = For::Missing;
     let mut names = Vec::new();
     loop {
@@ -91,9 +91,9 @@ fn element(rest: &mut Cursor<'_>) -> Option<For> {
 }
 
 /// Bytes of a header's value that have not been read.
-struct Cursor<'a>(&'a [u8]);
+struct Scanner<'a>(&'a [u8]);
 
-impl Cursor<'_> {
+impl Scanner<'_> {
     fn peek(&self) -> Option<u8> {
         self.0.first().copied()
     }

@@ -14,7 +14,7 @@ use tower_http::trace::{MakeSpan, TraceLayer};
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::count::Count;
+use super::count::RequestCounter;
 use super::reject::RejectLayer;
 use crate::domain::{Clock, RandomSource};
 
@@ -50,7 +50,7 @@ pub(super) fn around(
     refusals: Refusals,
     ids: RequestIds,
     brought: fn(Request) -> Request,
-    count: Count,
+    count: RequestCounter,
 ) -> Router {
     let panicked = refusals.panicked;
     let catch = CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| panicked().map(Body::new));

@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service, ServiceExt};
 
 use super::connection::{Connection, ConnectionIo, Disconnect};
-use super::count::Count;
+use super::count::RequestCounter;
 use super::layers::{MAX_HEAD, MAX_HEADERS};
 use super::peer::Peer;
 use super::write_timeout::WriteTimeout;
@@ -60,7 +60,7 @@ pub struct Listening {
     /// Requests that it serves.
     pub router: Router,
     /// Counts requests.
-    pub count: Count,
+    pub count: RequestCounter,
     /// Handling of a request whose client disconnects.
     pub hung_up: DisconnectPolicy,
     /// Time limit between two requests on a connection.

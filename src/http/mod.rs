@@ -38,7 +38,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 pub use auth::{Caller, Keys, KeysParts};
 pub use callback_auth::{CallbackAuth, GateRule};
 pub use client_addr::TrustedProxies;
-pub use count::Count;
+pub use count::RequestCounter;
 pub use idempotency::Idempotency;
 pub use layers::RequestIds;
 pub use listener::{DisconnectPolicy, Listening, serve};
@@ -81,7 +81,7 @@ pub fn public(
     authentications: Arc<Authentications>,
     cors_origins: &[String],
     ids: RequestIds,
-    count: Count,
+    count: RequestCounter,
 ) -> Router {
     let callbacks = Router::new()
         .route("/remauth_callback", any(callback::callback))
@@ -159,7 +159,7 @@ pub struct InternalStates {
 }
 
 /// Builds the internal listener, for apps and operators.
-pub fn internal(states: InternalStates, ids: RequestIds, count: Count) -> Router {
+pub fn internal(states: InternalStates, ids: RequestIds, count: RequestCounter) -> Router {
     let assertions = Arc::clone(&states.authentications.authentications);
     let authentications = Arc::new(states.authentications);
     let sessions = Arc::new(states.remotepc_sessions);

@@ -30,7 +30,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Takes events and says when they are on disk.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<QueuedCallback>,
 }
 
 /// Reason why events were not recorded. The sender may repeat the callback in each case.
@@ -52,7 +52,7 @@ pub enum RecordError {
 
 /// Events of one callback, with the channel for their result.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedCallback {
     events: Vec<NewEvent>,
     answer: oneshot::Sender<Result<Vec<Recorded>, RecordError>>,
 }
@@ -76,7 +76,7 @@ impl Recorder {
     /// Stores events; ends when they are on disk. Says for each under which id it is known.
     pub async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, RecordError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { events, answer }).map_err(|e| match e {
+        self.queue.try_send(QueuedCallback { events, answer }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => RecordError::Full,
             mpsc::error::TrySendError::Closed(_) => RecordError::Stopping,
         })?;
@@ -88,7 +88,7 @@ impl Recorder {
 }
 
 /// Number of waiting callbacks that fit into one commit; at least one.
-fn fitting(group: &[Waiting]) -> usize {
+fn fitting(group: &[QueuedCallback]) -> usize {
     let mut events = 0;
     let fits = group.iter().take_while(|waiting| {
         events += waiting.events.len();
@@ -124,7 +124,7 @@ impl Writer {
     }
     /// Takes all that wait, commits, answers, and takes again. There is no timer: while one commit runs the next
     /// group gathers.
-    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+    async fn run(self, mut queue: mpsc::Receiver<QueuedCallback>) {
         let mut group = Vec::new();
         while queue.recv_many(&mut group, MAX_BATCH).await > 0 {
             // Also for those who no longer wait: RemAuth may hang up before it has heard us, and says a thing but once.
@@ -136,7 +136,7 @@ impl Writer {
         }
     }
 
-    async fn commit(&self, group: &mut Vec<Waiting>) {
+    async fn commit(&self, group: &mut Vec<QueuedCallback>) {
         let sizes: Vec<_> = group.iter().map(|waiting| waiting.events.len()).collect();
         let events: Vec<_> =
             group.iter_mut().flat_map(|waiting| std::mem::take(&mut waiting.events)).collect();

@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use outcome::{InvitationOutcome, judge};
 
 /// Settings and parts of the rule.
-pub struct Parts {
+pub struct ProvisionerParts {
     /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
     /// User list cache, dropped after each invitation.
@@ -40,7 +40,7 @@ pub struct Parts {
 /// Invites users who have signed up.
 pub struct Provisioner {
     context: Context,
-    parts: Parts,
+    parts: ProvisionerParts,
     cursor: Cursor,
 }
 
@@ -58,7 +58,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 impl Provisioner {
     /// Reads the cursor of the rule. At its first start the rule begins after the newest event.
-    pub async fn open(context: Context, parts: Parts) -> Result<Self, StoreError> {
+    pub async fn open(context: Context, parts: ProvisionerParts) -> Result<Self, StoreError> {
         let cursor = context.store.begin_provisioning().await?;
         Ok(Self { context, parts, cursor })
     }

@@ -1,8 +1,6 @@
 //! Calls upstream: one connection policy, one deadline, bounded answers.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +14,8 @@ use url::Url;
 
 use super::connect::http_client;
 use super::request::Forwarded;
+use super::settings::RemotePcSettings;
 use crate::domain::{Clock, SystemClock};
-use crate::resolver::Resolve;
 
 use super::{AddUser, BadResponse, CallError, ClientError, InviteUsers, SignIn, UpstreamResponse};
 
@@ -64,25 +62,6 @@ impl Operation {
     }
 }
 
-/// Settings of a client.
-pub struct Settings {
-    /// The root of the API, without `/user/...`.
-    pub base_url: Url,
-    /// Our key there; nothing = every call fails with [`CallError::NotConfigured`].
-    pub api_key: Option<SecretString>,
-    /// For a whole call, from waiting for its turn to the last byte of the answer.
-    pub timeout: Duration,
-    /// Calls at once.
-    pub max_in_flight: usize,
-    /// `http://` or `socks5://`, where the proxy looks names up; may hold a password. The environment's is
-    /// ignored.
-    pub proxy: Option<SecretString>,
-    /// Certificate authorities besides the machine's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// Resolves the names of the API and of the proxy.
-    pub resolver: Arc<dyn Resolve>,
-}
-
 /// The reseller API, as seen from here. Needs rustls' process-wide provider to be installed before it is made.
 pub struct Client {
     http: reqwest::Client,
@@ -100,7 +79,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Makes a client; reads the file of authorities, connects to nothing.
-    pub fn new(settings: Settings) -> Result<Self, ClientError> {
+    pub fn new(settings: RemotePcSettings) -> Result<Self, ClientError> {
         check_base(&settings.base_url)?;
         let authorization = settings.api_key.as_ref().map(bearer).transpose()?.flatten();
         let http = http_client(&settings)?;
@@ -266,12 +245,14 @@ fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, ClientError> {
 mod tests {
     use std::io::Write;
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::resolver::SystemResolver;
 
-    fn settings() -> Settings {
+    fn settings() -> RemotePcSettings {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Settings {
+        RemotePcSettings {
             base_url: "https://upstream.example/rpc-api/reseller/private".parse().unwrap(),
             api_key: Some("key-planted".into()),
             timeout: Duration::from_secs(1),
@@ -282,7 +263,7 @@ mod tests {
         }
     }
 
-    fn refused(settings: Settings) -> String {
+    fn refused(settings: RemotePcSettings) -> String {
         Client::new(settings).unwrap_err().to_string()
     }
 
@@ -291,7 +272,7 @@ mod tests {
     #[case("https://a.example/private/", "https://a.example/private/user/list")]
     #[case("http://a.example:81", "http://a.example:81/user/list")]
     fn paths_are_below_the_base(#[case] base: &str, #[case] url: &str) {
-        let client = Client::new(Settings { base_url: base.parse().unwrap(), ..settings() }).unwrap();
+        let client = Client::new(RemotePcSettings { base_url: base.parse().unwrap(), ..settings() }).unwrap();
         assert_eq!(client.url(Operation::List).as_str(), url);
     }
 
@@ -306,7 +287,7 @@ mod tests {
         )]
         base: &str,
     ) {
-        let text = refused(Settings { base_url: base.parse().unwrap(), ..settings() });
+        let text = refused(RemotePcSettings { base_url: base.parse().unwrap(), ..settings() });
         assert!(text.starts_with("remotepc.base_url ") && !text.contains("planted"), "{text}");
     }
 
@@ -322,7 +303,7 @@ mod tests {
         )]
         proxy: &str,
     ) {
-        let text = refused(Settings { proxy: Some(proxy.into()), ..settings() });
+        let text = refused(RemotePcSettings { proxy: Some(proxy.into()), ..settings() });
         assert!(text.starts_with("remotepc.proxy ") && !text.contains("planted"), "{text}");
     }
 
@@ -330,22 +311,22 @@ mod tests {
     fn a_proxy_of_each_kind_is_taken(
         #[values("http://u:p@proxy.example:3128", "socks5://proxy.example")] proxy: &str,
     ) {
-        assert!(Client::new(Settings { proxy: Some(proxy.into()), ..settings() }).is_ok());
+        assert!(Client::new(RemotePcSettings { proxy: Some(proxy.into()), ..settings() }).is_ok());
     }
 
     #[test]
     fn a_file_of_authorities_has_to_be_there_and_to_hold_one() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let missing = file.path().with_extension("missing");
-        let text = refused(Settings { ca_file: Some(missing.clone()), ..settings() });
+        let text = refused(RemotePcSettings { ca_file: Some(missing.clone()), ..settings() });
         assert!(text.contains(missing.to_str().unwrap()) && text.contains("No such file"), "{text}");
 
         file.write_all(b"not a certificate").unwrap();
-        let text = refused(Settings { ca_file: Some(file.path().to_owned()), ..settings() });
+        let text = refused(RemotePcSettings { ca_file: Some(file.path().to_owned()), ..settings() });
         assert!(text.contains("no certificate in PEM form"), "{text}");
 
         file.write_all(b"\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-        let text = refused(Settings { ca_file: Some(file.path().to_owned()), ..settings() });
+        let text = refused(RemotePcSettings { ca_file: Some(file.path().to_owned()), ..settings() });
         assert!(text.contains("cannot be made"), "{text}");
     }
 
@@ -355,7 +336,7 @@ mod tests {
         assert_eq!(value.as_bytes(), b"Bearer key-planted");
         assert!(value.is_sensitive());
         assert!(bearer(&" \n".into()).unwrap().is_none());
-        let text = refused(Settings { api_key: Some("key\nplanted".into()), ..settings() });
+        let text = refused(RemotePcSettings { api_key: Some("key\nplanted".into()), ..settings() });
         assert!(text.starts_with("remotepc.api_key ") && !text.contains("planted"), "{text}");
         assert_eq!(format!("{:?}", Client::new(settings()).unwrap()), "Client { configured: true, .. }");
     }

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::ClientError;
-use super::client::Settings;
 use super::error::chain;
+use super::settings::RemotePcSettings;
 use crate::resolver::Resolve;
 
 const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
@@ -21,7 +21,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
-pub(super) fn http_client(settings: &Settings) -> Result<reqwest::Client, ClientError> {
+pub(super) fn http_client(settings: &RemotePcSettings) -> Result<reqwest::Client, ClientError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())

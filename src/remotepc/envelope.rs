@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 ///
 /// A JSON object with the string `status`, the integer `code`, and `message` or `errors`. `message` is a string, a
 /// list or an object, depending on the operation.
-pub(super) struct Envelope<'a> {
+pub(super) struct UpstreamEnvelope<'a> {
     pub(super) code: i64,
     pub(super) message: Option<&'a RawValue>,
     pub(super) errors: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct EnvelopeJson<'a> {
     #[serde(rename = "status")]
     _status: String,
     code: i64,
@@ -31,10 +31,10 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> UpstreamEnvelope<'a> {
     /// The envelope in `body`, if it is one.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
-        let Wire { code, message, errors, .. } = serde_json::from_slice(body).ok()?;
+        let EnvelopeJson { code, message, errors, .. } = serde_json::from_slice(body).ok()?;
         (message.is_some() || errors.is_some()).then_some(Self { code, message, errors })
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     #[case("", false)]
     #[case("null", false)]
     fn what_counts_as_the_envelope(#[case] body: &str, #[case] counts: bool) {
-        assert_eq!(Envelope::read(body.as_bytes()).is_some(), counts);
+        assert_eq!(UpstreamEnvelope::read(body.as_bytes()).is_some(), counts);
     }
 
     #[rstest::rstest]

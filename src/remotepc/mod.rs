@@ -13,18 +13,20 @@ mod fields;
 mod fingerprint;
 mod request;
 mod response;
+mod settings;
 mod sign_in_links;
 mod user_list_cache;
 mod view;
 
 pub use addressed_users::addressed_users;
-pub use client::{Client, Operation, Settings};
+pub use client::{Client, Operation};
 pub use envelope::error_envelope;
 pub use error::{BadResponse, CallError, ClientError};
 pub use fields::{ErrorCode, Refusal};
 pub use request::{AddUser, Invitation, InviteUsers, NewUser, SignIn};
 pub use response::UpstreamResponse;
-pub use sign_in_links::{SignInLink, SignInLinks, Waiting};
+pub use settings::RemotePcSettings;
+pub use sign_in_links::{SignInLink, SignInLinks, WaitingLink};
 pub use user_list_cache::{Listing, SortBy, Totals, User, UserFilter, UserListCache, UserListError};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};
 

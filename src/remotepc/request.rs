@@ -106,7 +106,7 @@ impl TryFrom<&NewUser> for AddUser {
     fn try_from(user: &NewUser) -> Result<Self, Refusal> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
+        struct AddUserJson<'a> {
             first_name: &'a str,
             last_name: &'a str,
             invited_user_email_id: &'a str,
@@ -116,7 +116,7 @@ impl TryFrom<&NewUser> for AddUser {
             #[serde(skip_serializing_if = "Option::is_none")]
             send_email_to_user: Option<bool>,
         }
-        Self::parse(Forwarded::write(&Wire {
+        Self::parse(Forwarded::write(&AddUserJson {
             first_name: &user.first_name,
             last_name: &user.last_name,
             invited_user_email_id: &user.email,
@@ -173,13 +173,15 @@ impl<'a> TryFrom<&'a [Invitation]> for InviteUsers {
     fn try_from(invitations: &'a [Invitation]) -> Result<Self, Refusal> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
+        struct InvitationJson<'a> {
             invited_user_email_id: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             alloted_computers: Option<u64>,
         }
-        let wire =
-            |i: &'a Invitation| Wire { invited_user_email_id: &i.email, alloted_computers: i.computers };
+        let wire = |i: &'a Invitation| InvitationJson {
+            invited_user_email_id: &i.email,
+            alloted_computers: i.computers,
+        };
         let entries: Vec<_> = invitations.iter().map(wire).collect();
         Self::parse(Forwarded::write(&entries))
     }
@@ -226,11 +228,11 @@ impl SignIn {
     /// The request for a user and their password.
     pub fn new(username: &str, password: &SecretString) -> Result<Self, Refusal> {
         #[derive(Serialize)]
-        struct Wire<'a> {
+        struct SignInJson<'a> {
             username: &'a str,
             password: &'a str,
         }
-        Self::parse(Forwarded::write(&Wire { username, password: password.expose_secret() }))
+        Self::parse(Forwarded::write(&SignInJson { username, password: password.expose_secret() }))
     }
 
     /// Name of the user to be signed in.

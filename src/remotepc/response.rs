@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::envelope::Envelope;
+use super::envelope::UpstreamEnvelope;
 use super::{BadResponse, CallError};
 
 /// An answer in upstream's envelope, success or not, to be passed on as it is. It may hold a link that signs in.
@@ -34,7 +34,7 @@ impl UpstreamResponse {
     /// is about our key, whichever the other one is.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Self, CallError> {
         let bad = CallError::BadResponse { status: Some(status), reason: BadResponse::NoEnvelope };
-        let code = Envelope::read(&body).ok_or(bad)?.code;
+        let code = UpstreamEnvelope::read(&body).ok_or(bad)?.code;
         if code == i64::from(StatusCode::UNAUTHORIZED.as_u16()) {
             return Err(CallError::KeyRejected { status });
         }
@@ -85,8 +85,8 @@ impl UpstreamResponse {
     }
 
     /// The envelope, for a typed view.
-    pub(super) fn envelope(&self) -> Envelope<'_> {
-        Envelope::read(&self.body).expect("it was read when the answer was taken")
+    pub(super) fn envelope(&self) -> UpstreamEnvelope<'_> {
+        UpstreamEnvelope::read(&self.body).expect("it was read when the answer was taken")
     }
 }
 

@@ -22,11 +22,11 @@ const CAPACITY: usize = 10_000;
 #[derive(Default)]
 pub struct SignInLinks {
     /// By a digest of the code: how long a look-up takes says nothing about any code.
-    waiting: Mutex<HashMap<[u8; 32], Waiting>>,
+    waiting: Mutex<HashMap<[u8; 32], WaitingLink>>,
 }
 
 /// Unused link with its user name.
-pub struct Waiting {
+pub struct WaitingLink {
     /// Link of upstream. It signs in as the user without a password.
     pub link: SecretString,
     /// Name of the user.
@@ -65,23 +65,23 @@ impl SignInLinks {
         }
         let code = URL_SAFE_NO_PAD.encode(rng.bytes::<24>());
         let until = now.checked_add(LIFE).unwrap_or(Timestamp::MAX);
-        waiting.insert(digest(&code), Waiting { link, username: username.to_owned(), until });
+        waiting.insert(digest(&code), WaitingLink { link, username: username.to_owned(), until });
         Some(SignInLink { code: code.into(), until })
     }
 
     /// Takes a link out, if it still waits. The next who asks gets nothing.
-    pub fn take(&self, code: &str, now: Timestamp) -> Option<Waiting> {
+    pub fn take(&self, code: &str, now: Timestamp) -> Option<WaitingLink> {
         let mut waiting = self.lock();
         waiting.retain(|_, link| link.until > now);
         waiting.remove(&digest(code))
     }
 
     /// Puts one back that could not be given out. It waits no longer for that.
-    pub fn put_back(&self, code: &str, waiting: Waiting) {
+    pub fn put_back(&self, code: &str, waiting: WaitingLink) {
         self.lock().insert(digest(code), waiting);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], WaitingLink>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,7 +90,7 @@ fn digest(code: &str) -> [u8; 32] {
     Sha256::digest(code).into()
 }
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for WaitingLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Waiting(..)")
     }

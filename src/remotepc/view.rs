@@ -140,22 +140,22 @@ impl UpstreamResponse {
     /// The users of a list.
     pub fn users(&self) -> Result<Vec<ResellerUser>, ViewError> {
         #[derive(Deserialize)]
-        struct Wire {
+        struct UserListJson {
             #[serde(rename = "resellerUsersList")]
             users: Vec<serde_json::Value>,
         }
         // One that cannot be read at all, such as one without a name, does not hide the others.
-        let Wire { users } = self.message()?;
+        let UserListJson { users } = self.message()?;
         Ok(users.into_iter().filter_map(|user| serde_json::from_value(user).ok()).collect())
     }
 
     /// Returns the link of a sign-in, which is a secret.
     pub fn redirect_link(&self) -> Result<SecretString, ViewError> {
         #[derive(Deserialize)]
-        struct Wire {
+        struct LinkJson {
             rpc_redirect_link: SecretString,
         }
-        self.message().map(|Wire { rpc_redirect_link }| rpc_redirect_link)
+        self.message().map(|LinkJson { rpc_redirect_link }| rpc_redirect_link)
     }
 
     /// Error descriptions of upstream, without the space at the end of some; empty for a success.

@@ -20,14 +20,14 @@ use crate::domain::{
 
 /// Key by which two new events are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Key {
+enum EventKey {
     /// About an authentication: said once.
     Said(Uaid, EventType, ServiceName),
     /// About anything else: each is one of its own.
     Own(EventId),
 }
 
-impl Key {
+impl EventKey {
     fn new(uaid: Option<Uaid>, event_type: EventType, service: Option<ServiceName>, id: &EventId) -> Self {
         match (uaid, service) {
             (Some(uaid), Some(service)) => Self::Said(uaid, event_type, service),
@@ -170,7 +170,7 @@ impl<B: Backend> SqlStore<B> {
 fn appended<B: Backend>(
     rows: &[B::Row],
     events: &[NewEvent],
-    keys: &[Key],
+    keys: &[EventKey],
     distinct: &[(&NewEvent, i64)],
     lease: Option<&InitialLease>,
 ) -> Result<Appended, sqlx::Error> {
@@ -202,17 +202,17 @@ fn place_after(order: Order, last: Option<&Event>, has_more: bool, head: Cursor)
     }
 }
 
-fn key(event: &NewEvent) -> Key {
-    Key::new(event.uaid, event.event_type, event.service.clone(), &event.id)
+fn key(event: &NewEvent) -> EventKey {
+    EventKey::new(event.uaid, event.event_type, event.service.clone(), &event.id)
 }
 
 /// Makes equal callbacks of one batch one row, the later ones its duplicates; says for each callback which row it is.
 /// The rows keep the order of the callbacks, and so do their cursors. Appends never run beside each other, so no two of them
 /// can lock the same rows in opposite order.
-fn fold(events: &[NewEvent]) -> (Vec<(&NewEvent, i64)>, Vec<Key>) {
+fn fold(events: &[NewEvent]) -> (Vec<(&NewEvent, i64)>, Vec<EventKey>) {
     let keys: Vec<_> = events.iter().map(key).collect();
     let mut rows: Vec<(&NewEvent, i64)> = Vec::with_capacity(events.len());
-    let mut indexes: HashMap<&Key, usize> = HashMap::with_capacity(events.len());
+    let mut indexes: HashMap<&EventKey, usize> = HashMap::with_capacity(events.len());
     for (event, key) in events.iter().zip(&keys) {
         match indexes.entry(key) {
             Entry::Occupied(index) => rows[*index.get()].1 += 1,
@@ -254,13 +254,13 @@ struct Stored {
     met: ExpectationMatch,
 }
 
-fn stored_row<B: Backend>(row: &B::Row) -> Result<(Key, Stored), sqlx::Error> {
+fn stored_row<B: Backend>(row: &B::Row) -> Result<(EventKey, Stored), sqlx::Error> {
     let service: Option<String> = column::<B, _>(row, "service")?;
     let event_type: String = column::<B, _>(row, "type")?;
     let id = parsed("id", column::<B, String>(row, "id")?)?;
     let uaid = column::<B, Option<Vec<u8>>>(row, "uaid")?.map(uaid).transpose()?;
     let service = service.map(|text| parsed("service", text)).transpose()?;
-    let key = Key::new(uaid, parsed("type", event_type)?, service, &id);
+    let key = EventKey::new(uaid, parsed("type", event_type)?, service, &id);
     Ok((key, Stored { seq: column::<B, _>(row, "seq")?, id, met: met::<B>(row)? }))
 }
 
@@ -277,7 +277,7 @@ fn met<B: Backend>(row: &B::Row) -> Result<ExpectationMatch, sqlx::Error> {
 fn leased<B: Backend>(
     owed: &[(DeliveryId, &B::Row)],
     distinct: &[(&NewEvent, i64)],
-    known: &HashMap<Key, Stored>,
+    known: &HashMap<EventKey, Stored>,
     lease: &InitialLease,
 ) -> Result<Vec<Lease>, sqlx::Error> {
     let stored = |event: &NewEvent| known.get(&key(event));
@@ -309,8 +309,8 @@ fn leased<B: Backend>(
 
 fn answers(
     events: &[NewEvent],
-    keys: &[Key],
-    known: &HashMap<Key, Stored>,
+    keys: &[EventKey],
+    known: &HashMap<EventKey, Stored>,
 ) -> Result<Vec<Recorded>, sqlx::Error> {
     let recorded = events.iter().zip(keys).map(|(event, key)| {
         let stored = known.get(key).ok_or(sqlx::Error::RowNotFound)?;

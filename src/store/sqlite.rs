@@ -2,21 +2,17 @@
 
 mod checkpoints;
 mod damage;
+mod file;
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 pub use sqlx::Sqlite;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
@@ -28,16 +24,7 @@ use super::{SqlStore, StoreError, migrations, unopened};
 use crate::domain::RandomSource;
 use crate::notifier::Notifier;
 use crate::telemetry::log_waiting;
-
-/// Opened file: its path and identity.
-#[derive(Debug)]
-pub struct OpenedFile {
-    path: PathBuf,
-    device_and_inode: (u64, u64),
-    lock: Mutex<Option<Arc<FileLock>>>,
-    /// True if a statement has met damage.
-    is_damaged: AtomicBool,
-}
+use file::{BUSY_TIMEOUT, OpenedFile, make_file, options};
 
 impl Backend for Sqlite {
     const DIALECT: Dialect = SQLITE;
@@ -84,19 +71,12 @@ impl Backend for Sqlite {
         Box::pin(async move { Ok(conn.execute(query).await?.rows_affected()) })
     }
 
-    /// A file that was removed or replaced takes writes as before, and loses them: SQLite still has the old one open.
     fn check_place(target: &OpenedFile) -> sqlx::Result<()> {
-        match target.path.metadata() {
-            Ok(found) if (found.dev(), found.ino()) == target.device_and_inode => Ok(()),
-            Ok(_) => Err(sqlx::Error::Io(io::Error::other("the database file was replaced by another"))),
-            Err(e) => {
-                Err(sqlx::Error::Io(io::Error::new(e.kind(), format!("the database file is gone: {e}"))))
-            }
-        }
+        target.check_place()
     }
 
     fn release(target: &OpenedFile) {
-        *target.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        target.release();
     }
 
     fn notice(target: &OpenedFile, error: &sqlx::Error) {
@@ -146,12 +126,7 @@ impl SqlStore<Sqlite> {
                 .test_before_acquire(false)
                 .connect_lazy_with(options(path).pragma("query_only", "ON"))
         };
-        let target = Arc::new(OpenedFile {
-            path: path.to_owned(),
-            device_and_inode: identity,
-            lock: Mutex::new(Some(lock)),
-            is_damaged: AtomicBool::new(false),
-        });
+        let target = Arc::new(OpenedFile::new(path, identity, lock));
         let writer = WriteConnection::new(Arc::clone(&target));
         let db = Connections {
             readers: pool(READERS),
@@ -176,40 +151,14 @@ pub(super) async fn connect_read_only(path: &Path) -> Result<Option<SqliteConnec
     conn.map(Some).map_err(unopened::sqlite(path))
 }
 
-/// The write-ahead log shrinks to this many bytes when it is begun anew: 16 MB.
-const JOURNAL_SIZE_LIMIT: &str = "16777216";
-
 /// Maximum number of reads at once.
 const READERS: u32 = 4;
 
 /// Maximum number of reads for dispatch at once.
 const DISPATCH_READERS: u32 = 1;
 
-/// Maximum time to wait for the writer, or for a reader.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Makes the file if it is not there, readable by us alone, since it holds the secrets of endpoints; says which file it
-/// is. It is closed again before SQLite opens it: closing it later would take away SQLite's own locks.
-fn make_file(path: &Path) -> io::Result<(u64, u64)> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let found = file.metadata()?;
-    Ok((found.dev(), found.ino()))
-}
-
 /// FULL: when COMMIT returns, the write-ahead log is on disk. A larger log than the usual 1,000 pages before it is
 /// folded back lets pages that many callbacks touch be written once instead of many times.
 fn writer_options(path: &Path) -> SqliteConnectOptions {
     options(path).synchronous(SqliteSynchronous::Full).pragma("wal_autocheckpoint", "4000")
-}
-
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        // Errors instead of rows that are left out where a page is damaged.
-        .pragma("cell_size_check", "ON")
-        .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging()
 }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// First words by which a doc comment leaves its subject open.
-const OPENINGS: [&str; 22] = [
+const OPENINGS: [&str; 24] = [
     "what", "who", "whom", "where", "when", "how", "whether", "which", "why", "whose", "it", "he", "she",
-    "they", "this", "that", "these", "those", "there", "here", "nobody", "somebody",
+    "they", "this", "that", "these", "those", "there", "here", "nobody", "somebody", "anybody", "whoever",
 ];
 /// Words that stand for an unnamed subject.
-const UNNAMED: [&str; 4] = ["nobody", "somebody", "whoever", "whom"];
+const UNNAMED: [&str; 5] = ["nobody", "somebody", "anybody", "whoever", "whom"];
 /// Names of constants that do not say what they bound.
 const VAGUE: [&str; 4] = ["PATIENCE", "AGAIN", "ROOM", "MOST"];
 /// Maximum share of doc comments with such an opening, in percent.
@@ -77,6 +77,7 @@ fn binds_it(line: &str) -> bool {
     let code = code(line);
     [
         "|it|",
+        "|&it|",
         "|it:",
         "let it =",
         "let it:",
@@ -86,9 +87,23 @@ fn binds_it(line: &str) -> bool {
         ", it:",
         "Some(it)",
         "Ok(it)",
+        "Err(it)",
     ]
     .iter()
     .any(|binding| code.contains(binding))
+}
+
+/// Returns whether a line binds several values by one `let` that takes nothing apart, as `let (a, b) = (x, y)` does.
+fn binds_a_tuple(line: &str) -> bool {
+    let code = code(line);
+    let Some((_, rest)) = code.split_once("let (") else { return false };
+    let Some((names, value)) = rest.split_once(") = (") else { return false };
+    let plain = names.split(',').all(|name| {
+        let name = name.trim().trim_start_matches("mut ");
+        !name.is_empty() && name.chars().all(|character| character.is_ascii_lowercase() || character == '_')
+    });
+    // A call or a method on the tuple takes it apart.
+    plain && names.contains(',') && value.trim_end().ends_with(");")
 }
 
 fn has_vague_name(line: &str) -> bool {
@@ -142,7 +157,7 @@ fn names_say_what_they_stand_for() {
     let mut wrong = Vec::new();
     for (path, text) in crate_sources() {
         for (number, line) in (1..).zip(text.lines()) {
-            if binds_it(line) || has_vague_name(line) {
+            if binds_it(line) || binds_a_tuple(line) || has_vague_name(line) {
                 wrong.push(format!("{}:{number}: {}", path.display(), line.trim()));
             }
         }
@@ -179,6 +194,16 @@ fn an_unnamed_subject_is_found(#[case] source: &str, #[case] expected: bool) {
 #[case("let unit = 1;", false)]
 fn a_binding_called_it_is_found(#[case] line: &str, #[case] expected: bool) {
     assert_eq!(binds_it(line), expected);
+}
+
+#[rstest::rstest]
+#[case("let (a, b) = (1, 2);", true)]
+#[case("let (mut a, b) = (f(1), 2);", true)]
+#[case("let (a, b) = pair;", false)]
+#[case("let (Some(a), Some(b)) = (a, b) else { return };", false)]
+#[case("let (a, b) = (x, y).sorted()", false)]
+fn a_tuple_binding_is_found(#[case] line: &str, #[case] expected: bool) {
+    assert_eq!(binds_a_tuple(line), expected);
 }
 
 #[rstest::rstest]

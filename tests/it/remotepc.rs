@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
-use remgate::remotepc::Settings;
+use remgate::remotepc::RemotePcSettings;
 use serde_json::{Value, json};
 
 use crate::support::gateway::TestGateway;
@@ -84,9 +84,9 @@ async fn gateway(setup: Setup) -> Gateway {
     Gateway { base_url, key: ADMIN_KEY.to_owned(), running, _folder: folder }
 }
 
-fn settings(setup: Setup) -> Settings {
+fn settings(setup: Setup) -> RemotePcSettings {
     install_provider();
-    Settings {
+    RemotePcSettings {
         max_in_flight: 8,
         base_url: setup.base_url.parse().unwrap(),
         api_key: setup.api_key.map(Into::into),

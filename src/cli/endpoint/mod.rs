@@ -6,7 +6,6 @@ mod recover;
 mod settings;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -14,26 +13,28 @@ use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use super::client::{Client, Server};
+use super::client::{ApiClient, LONG_TIMEOUT, ServerOptions, TIMEOUT};
+use super::endpoint_name::{ALL, OneEndpoint, found};
 use super::options::Global;
-use super::{Usage, output};
-use crate::domain::{EndpointId, EndpointName, EndpointUrl};
+use super::output;
+use super::process::Usage;
+use crate::domain::EndpointUrl;
 use settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Send events to a URL; prints the secret that they are signed with
-    Add(Add),
+    Add(AddEndpoint),
     /// List all endpoints
-    List(List),
+    List(ListEndpoints),
     /// Show one endpoint
-    Show(One),
+    Show(OneEndpoint),
     /// Change an endpoint's settings
     Change(Alter),
     /// Send a signed test and say what came back
-    Test(One),
+    Test(OneEndpoint),
     /// Send events to it again, and forget its failures
-    Enable(One),
+    Enable(OneEndpoint),
     /// Send it nothing until it is enabled; what is owed to it waits
     Disable(Disable),
     /// Give it another secret; the present one signs beside it for 24 hours
@@ -41,13 +42,13 @@ pub(super) enum Command {
     /// Deliver what it has missed: what was given up, and what came while it was disabled or not there
     Recover(recover::Recover),
     /// Remove it, and cancel what is owed to it
-    Remove(One),
+    Remove(OneEndpoint),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Add {
+pub(super) struct AddEndpoint {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// URL that receives the events
     url: EndpointUrl,
     #[command(flatten)]
@@ -61,21 +62,10 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(super) struct ListEndpoints {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct One {
-    #[command(flatten)]
-    server: Server,
-    /// Its name, or its id, ep_...
-    endpoint: EndpointName,
-    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -83,7 +73,7 @@ pub(super) struct One {
 #[derive(Debug, Args)]
 pub(super) struct Alter {
     #[command(flatten)]
-    one: One,
+    one: OneEndpoint,
     /// URL that receives the events
     #[arg(long)]
     url: Option<EndpointUrl>,
@@ -97,7 +87,7 @@ pub(super) struct Alter {
 #[derive(Debug, Args)]
 pub(super) struct Disable {
     #[command(flatten)]
-    one: One,
+    one: OneEndpoint,
     /// Reason, shown with the endpoint
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -106,23 +96,16 @@ pub(super) struct Disable {
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
     #[command(flatten)]
-    one: One,
+    one: OneEndpoint,
     /// Take the new secret from this file
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
 
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A test may take as long as the longest attempt.
-const TEST_TIMEOUT: Duration = Duration::from_mins(11);
-
-const ALL: &str = "/v1/endpoints";
-
 pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     match command {
-        Command::Add(options) => add(options, &Client::internal(&options.server, global)?).await,
-        Command::List(options) => list(options, &Client::internal(&options.server, global)?).await,
+        Command::Add(options) => add(options, &ApiClient::internal(&options.server, global)?).await,
+        Command::List(options) => list(options, &ApiClient::internal(&options.server, global)?).await,
         Command::Show(one) => {
             let (client, path) = found(one, global).await?;
             print(&client.get(&path, &[], TIMEOUT).await?, one.json)
@@ -146,7 +129,7 @@ pub(super) async fn run(command: &Command, global: &Global) -> anyhow::Result<()
     }
 }
 
-async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
+async fn add(options: &AddEndpoint, client: &ApiClient) -> anyhow::Result<()> {
     let mut body = options.settings.body()?;
     body.insert("url".to_owned(), json!(options.url));
     if let Some(secret) = secret(options.secret_file.as_deref())? {
@@ -158,7 +141,7 @@ async fn add(options: &Add, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(options: &List, client: &Client) -> anyhow::Result<()> {
+async fn list(options: &ListEndpoints, client: &ApiClient) -> anyhow::Result<()> {
     let page: Json = client.get(ALL, &[], TIMEOUT).await?;
     if !options.json {
         output::line(&row(&["NAME", "STATE", "HEALTH", "URL"].map(str::to_owned), "ID"))?;
@@ -187,9 +170,9 @@ async fn change(options: &Alter, global: &Global) -> anyhow::Result<()> {
     print(&client.send(Method::PATCH, &path, &body, TIMEOUT).await?, options.one.json)
 }
 
-async fn test(one: &One, global: &Global) -> anyhow::Result<()> {
+async fn test(one: &OneEndpoint, global: &Global) -> anyhow::Result<()> {
     let (client, path) = found(one, global).await?;
-    let tested: Json = client.send(Method::POST, &format!("{path}/test"), &json!({}), TEST_TIMEOUT).await?;
+    let tested: Json = client.send(Method::POST, &format!("{path}/test"), &json!({}), LONG_TIMEOUT).await?;
     print(&tested, one.json)?;
     match (&tested["status"].as_u64(), &tested["error"]) {
         (Some(200..=299), _) => Ok(()),
@@ -206,32 +189,9 @@ async fn rotate(options: &Rotate, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Asks for one thing to be done with an endpoint.
-async fn done(one: &One, global: &Global, what: &str, body: &Json) -> anyhow::Result<Json> {
+async fn done(one: &OneEndpoint, global: &Global, what: &str, body: &Json) -> anyhow::Result<Json> {
     let (client, path) = found(one, global).await?;
     Ok(client.send(Method::POST, &format!("{path}/{what}"), body, TIMEOUT).await?)
-}
-
-/// A conversation, and the path of the endpoint that is meant.
-async fn found(one: &One, global: &Global) -> anyhow::Result<(Client, String)> {
-    let client = Client::internal(&one.server, global)?;
-    let id = id_of(&client, &one.endpoint).await?;
-    Ok((client, format!("{ALL}/{id}")))
-}
-
-/// The id of an endpoint that is named, or called by its id.
-pub(super) async fn id_of(client: &Client, name: &EndpointName) -> anyhow::Result<EndpointId> {
-    let name = name.as_str();
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    let page: Json = client.get(ALL, &[], TIMEOUT).await?;
-    let all = page["data"].as_array().context("the answer holds no list")?;
-    let id =
-        all.iter().find(|endpoint| endpoint["name"] == name).and_then(|endpoint| endpoint["id"].as_str());
-    let id =
-        id.with_context(|| format!("there is no endpoint named {name}; `remgate endpoint list` shows all"))?;
-    // It becomes part of a path.
-    id.parse().context("the answer holds an id that is none")
 }
 
 /// The text of a file that holds a secret.

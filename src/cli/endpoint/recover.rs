@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::{One, found};
-use crate::cli::client::Client;
-use crate::cli::event::moment;
+use crate::cli::client::{ApiClient, LONG_TIMEOUT};
+use crate::cli::endpoint_name::{OneEndpoint, found};
 use crate::cli::options::Global;
 use crate::cli::output;
 use crate::cli::progress::Progress;
+use crate::cli::time::moment;
 use crate::domain::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Recover {
     #[command(flatten)]
-    one: One,
+    one: OneEndpoint,
     /// Events received then or later: a time such as 2026-11-22T21:04:05Z, or so long ago, such as 1h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Timestamp,
@@ -69,14 +69,14 @@ fn parts(since: Timestamp, until: Timestamp, count: u64) -> Vec<(Timestamp, Time
 }
 
 async fn ask(
-    client: &Client,
+    client: &ApiClient,
     path: &str,
     since: Timestamp,
     until: Timestamp,
     dry_run: bool,
 ) -> anyhow::Result<u64> {
     let body = json!({"since": since, "until": until, "dry_run": dry_run});
-    let answer: Json = client.send(Method::POST, path, &body, super::TEST_TIMEOUT).await?;
+    let answer: Json = client.send(Method::POST, path, &body, LONG_TIMEOUT).await?;
     answer["count"].as_u64().context("the answer holds no count")
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::Usage;
+use crate::cli::process::Usage;
 use crate::domain::{
     AttemptTimeout, EndpointName, EventType, Format, HumanDuration, Invalid, MaxInFlight, RateLimit,
     ServiceName,

@@ -1,27 +1,41 @@
 //! Adds or invites the people of a file, one after the other, so that it can be broken off and gone on with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 use secrecy::SecretString;
 
-use super::csv_file::{CsvFile, FAILED, OK, Outcome};
+use super::csv_file::{CsvFile, FAILED, OK, RowOutcome};
 use super::password::Password;
 use super::results::Results;
-use super::user_row::{Kind, SendOutcome};
-use super::{Bulk, result_file};
-use crate::cli::client::Client;
+use super::user_row::{SendOutcome, UserOperation};
+use crate::cli::client::ApiClient;
 use crate::cli::output;
+use crate::cli::process::{Stopped, Usage, until_stopped};
 use crate::cli::progress::Progress;
-use crate::cli::{Stopped, until_stopped};
 use crate::domain::{Clock, SystemClock, iso_millis};
 use crate::lifecycle::StopSignals;
 
+/// Rows of a file instead of one user on the command line.
+#[derive(Debug, Args)]
+pub(super) struct FileOptions {
+    /// Take people from this file, whose header has upstream's field names; a result file will do
+    #[arg(long, value_name = "FILE")]
+    pub(super) csv: Option<PathBuf>,
+    /// Write what became of each row into this file; if it is there already, go on where it ends
+    #[arg(long, value_name = "FILE", requires = "csv")]
+    result: Option<PathBuf>,
+    /// Only check the file, and say what would be sent
+    #[arg(long, requires = "csv")]
+    dry_run: bool,
+}
+
 pub(super) async fn run(
-    kind: Kind,
-    bulk: &Bulk,
+    kind: UserOperation,
+    bulk: &FileOptions,
     password: Option<&Password>,
-    connect: impl FnOnce() -> anyhow::Result<Client>,
+    connect: impl FnOnce() -> anyhow::Result<ApiClient>,
     signals: &mut StopSignals,
 ) -> anyhow::Result<()> {
     let path = bulk.csv.as_deref().context("there is no file")?;
@@ -70,7 +84,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Says what is wrong, and what would be sent.
-fn check(kind: Kind, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow::Result<()> {
+fn check(kind: UserOperation, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow::Result<()> {
     let mut sent = 0;
     let mut faulty = 0;
     for row in sheet.rows.iter().filter(|row| !row.outcome.is_done()) {
@@ -93,11 +107,11 @@ fn check(kind: Kind, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow
 
 /// Sends what is not done yet. Gives the number of those that failed.
 async fn send(
-    kind: Kind,
+    kind: UserOperation,
     sheet: &mut CsvFile,
     password: Option<&SecretString>,
     results: &mut Results<'_>,
-    client: &Client,
+    client: &ApiClient,
 ) -> anyhow::Result<usize> {
     let progress = Progress::of(sheet.rows.len() as u64);
     let columns = sheet.columns().to_vec();
@@ -113,7 +127,7 @@ async fn send(
             };
             failed += usize::from(status == FAILED);
             let at = iso_millis::text(SystemClock.now());
-            row.outcome = Outcome { status: status.to_owned(), description, at };
+            row.outcome = RowOutcome { status: status.to_owned(), description, at };
             results.add(row)?;
         }
         progress.add(1);
@@ -135,4 +149,9 @@ fn told(sheet: &CsvFile, failed: usize, result: &Path) -> anyhow::Result<()> {
     }
     output::remark(&format!("{rows} rows are done, see {}", result.display()));
     Ok(())
+}
+
+/// Returns the result file, which `--csv` requires.
+fn result_file(bulk: &FileOptions) -> Result<&PathBuf, Usage> {
+    bulk.result.as_ref().ok_or_else(|| Usage("--csv goes with --result FILE, or with --dry-run".to_owned()))
 }

@@ -8,12 +8,9 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 
-use super::table::{RowNumbers, canonical, decode, separator, trim_empty_cells};
-use super::user_row::{EMAIL, Kind, PASSWORD, UserRow};
+use super::table::{ADDED, RowNumbers, canonical, decode, separator, trim_empty_cells};
+use super::user_row::{EMAIL, PASSWORD, UserOperation, UserRow};
 use crate::domain::restored;
-
-/// The columns that a result file adds.
-pub(super) const ADDED: [&str; 3] = ["status", "description", "at"];
 
 const PENDING: &str = "pending";
 pub(super) const OK: &str = "ok";
@@ -39,18 +36,18 @@ pub(super) struct Row {
     pub(super) cells: Vec<String>,
     pub(super) extras: Vec<String>,
     password: Option<SecretString>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RowOutcome,
 }
 
 /// The cells of the added columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct RowOutcome {
     pub(super) status: String,
     pub(super) description: String,
     pub(super) at: String,
 }
 
-impl Outcome {
+impl RowOutcome {
     pub(super) fn pending(at: &str) -> Self {
         Self { status: PENDING.to_owned(), description: String::new(), at: at.to_owned() }
     }
@@ -62,7 +59,12 @@ impl Outcome {
 
 impl Row {
     /// The person; `password` is for rows that have none of their own.
-    pub(super) fn person(&self, kind: Kind, columns: &[String], password: Option<&SecretString>) -> UserRow {
+    pub(super) fn person(
+        &self,
+        kind: UserOperation,
+        columns: &[String],
+        password: Option<&SecretString>,
+    ) -> UserRow {
         let cells: Vec<_> = columns.iter().cloned().zip(self.cells.iter().cloned()).collect();
         UserRow::new(kind, &cells, self.password.clone().or_else(|| password.cloned()))
     }
@@ -76,7 +78,7 @@ impl Row {
     fn begin(&mut self, now: &str) {
         if !self.outcome.is_done() {
             let at = if self.outcome.at.is_empty() { now } else { &self.outcome.at };
-            self.outcome = Outcome::pending(at);
+            self.outcome = RowOutcome::pending(at);
         }
     }
 }
@@ -98,14 +100,14 @@ impl CsvFile {
     }
 
     /// Reads people, or the result of an earlier run.
-    pub(super) fn read(path: &Path, kind: Kind) -> anyhow::Result<Self> {
+    pub(super) fn read(path: &Path, kind: UserOperation) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
         decode(bytes)
             .and_then(|text| Self::parse(text.trim_start_matches('\u{feff}'), kind))
             .with_context(|| format!("{} cannot be used", path.display()))
     }
 
-    pub(super) fn parse(text: &str, kind: Kind) -> anyhow::Result<Self> {
+    pub(super) fn parse(text: &str, kind: UserOperation) -> anyhow::Result<Self> {
         let (separator, text) = separator(text, kind)?;
         let numbers = RowNumbers::of(text, separator);
         let mut reader = csv::ReaderBuilder::new()
@@ -142,7 +144,7 @@ impl CsvFile {
         Ok(sheet)
     }
 
-    fn empty(separator: u8, headers: &csv::StringRecord, kind: Kind, is_result: bool) -> Self {
+    fn empty(separator: u8, headers: &csv::StringRecord, kind: UserOperation, is_result: bool) -> Self {
         let known = kind.columns();
         let named = |wanted: &dyn Fn(&str) -> bool| {
             headers.iter().filter(|name| wanted(name)).map(str::to_owned).collect()
@@ -168,7 +170,7 @@ impl CsvFile {
             cells: self.columns.iter().map(|name| text(name)).collect(),
             extras: self.extras.iter().map(|name| text(name)).collect(),
             password: cell(PASSWORD).filter(|text| !text.is_empty()).map(SecretString::from),
-            outcome: Outcome { status: text("status"), description: text("description"), at: text("at") },
+            outcome: RowOutcome { status: text("status"), description: text("description"), at: text("at") },
         }
     }
 
@@ -235,7 +237,7 @@ fn aligned(to: &[String], from: &[String], cells: &[String]) -> Vec<String> {
     to.iter().map(|name| cell(name).unwrap_or_default()).collect()
 }
 
-fn check(headers: &csv::StringRecord, kind: Kind, is_result: bool) -> anyhow::Result<()> {
+fn check(headers: &csv::StringRecord, kind: UserOperation, is_result: bool) -> anyhow::Result<()> {
     let known = kind.columns();
     let list = known.join(",");
     for (number, name) in headers.iter().enumerate() {
@@ -264,7 +266,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> anyhow::Result<CsvFile> {
-        let mut sheet = CsvFile::parse(text, Kind::Invite)?;
+        let mut sheet = CsvFile::parse(text, UserOperation::Invite)?;
         sheet.begin("now");
         Ok(sheet)
     }
@@ -338,7 +340,7 @@ mod tests {
     #[test]
     fn a_password_is_read_and_not_written() {
         let text = "firstName,lastName,invitedUserEmailId,password\nJ,D,j@example.com,planted\n";
-        let mut sheet = CsvFile::parse(text, Kind::Add).unwrap();
+        let mut sheet = CsvFile::parse(text, UserOperation::Add).unwrap();
         sheet.begin("now");
         assert!(sheet.rows[0].has_password());
         assert_eq!(

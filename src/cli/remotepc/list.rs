@@ -1,19 +1,18 @@
 //! `remotepc list`: the users of the reseller account, as a table, as JSON or as CSV.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value as Json;
 
-use crate::cli::client::{Client, Server};
+use crate::cli::client::{ApiClient, LONG_TIMEOUT, ServerOptions};
 use crate::cli::output;
 use crate::domain::Page;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
     #[command(flatten)]
-    pub(super) server: Server,
+    pub(super) server: ServerOptions,
     /// Only those whose name holds this
     #[arg(long, value_name = "TEXT")]
     find: Option<String>,
@@ -33,10 +32,7 @@ pub(in crate::cli) struct Options {
 
 const PATH: &str = "/v1/remotepc/users";
 
-/// A list may wait as long as the longest `remotepc.timeout`.
-const TIMEOUT: Duration = Duration::from_mins(11);
-
-pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()> {
+pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result<()> {
     let mut query = Vec::new();
     query.extend(options.find.iter().map(|text| ("q", text.clone())));
     query.extend(options.active.map(|active| ("active", active.to_string())));
@@ -45,7 +41,7 @@ pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()
     }
     if options.csv {
         query.push(("format", "csv".to_owned()));
-        let table = client.text(PATH, &query, TIMEOUT).await?;
+        let table = client.text(PATH, &query, LONG_TIMEOUT).await?;
         return Ok(io::stdout().lock().write_all(&table)?);
     }
     if !options.json {
@@ -56,7 +52,7 @@ pub(super) async fn run(options: &Options, client: &Client) -> anyhow::Result<()
     loop {
         let mut asked = query.clone();
         asked.extend(after.map(|cursor: crate::domain::Cursor| ("after", cursor.to_string())));
-        let page: Page<Json> = client.get(PATH, &asked, TIMEOUT).await?;
+        let page: Page<Json> = client.get(PATH, &asked, LONG_TIMEOUT).await?;
         for user in &page.data {
             let cells = ["username", "active", "allotted_computers", "used_computers", "created_on"];
             let line = if options.json {

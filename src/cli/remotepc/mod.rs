@@ -11,51 +11,35 @@ mod results;
 mod table;
 mod user_row;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::client::{Client, Server};
+use super::client::{ApiClient, LONG_TIMEOUT, ServerOptions};
 use super::options::Global;
-use super::{Usage, output, until_stopped};
+use super::output;
+use super::process::until_stopped;
 use crate::lifecycle::StopSignals;
 use password::Password;
-use user_row::{Kind, SendOutcome, UserRow};
+use user_row::{SendOutcome, UserOperation, UserRow};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the users of the reseller account
     List(list::Options),
     /// Add a user, or the users of a CSV file
-    Add(Add),
+    Add(AddOptions),
     /// Invite a user, or the users of a CSV file
     Invite(Invite),
     /// Make a link that signs a user in: it works once, for a minute
     Signin(Signin),
 }
 
-/// Rows of a file instead of one person on the command line.
 #[derive(Debug, Args)]
-struct Bulk {
-    /// Take people from this file, whose header has upstream's field names; a result file will do
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
-    /// Write what became of each row into this file; if it is there already, go on where it ends
-    #[arg(long, value_name = "FILE", requires = "csv")]
-    result: Option<PathBuf>,
-    /// Only check the file, and say what would be sent
-    #[arg(long, requires = "csv")]
-    dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Add {
+pub(super) struct AddOptions {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Their e-mail address, which will be their user name
     #[arg(required_unless_present = "csv", conflicts_with = "csv", requires_all = ["first_name", "last_name"])]
     email: Option<String>,
@@ -74,13 +58,13 @@ pub(super) struct Add {
     #[command(flatten)]
     password: Password,
     #[command(flatten)]
-    bulk: Bulk,
+    bulk: bulk::FileOptions,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Invite {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Their e-mail address
     #[arg(required_unless_present = "csv", conflicts_with = "csv")]
     email: Option<String>,
@@ -88,13 +72,13 @@ pub(super) struct Invite {
     #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
     computers: Option<u64>,
     #[command(flatten)]
-    bulk: Bulk,
+    bulk: bulk::FileOptions,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Signin {
     #[command(flatten)]
-    server: Server,
+    server: ServerOptions,
     /// Their user name, as a rule their e-mail address
     username: String,
     #[command(flatten)]
@@ -104,11 +88,8 @@ pub(super) struct Signin {
     direct: bool,
 }
 
-/// A call may wait as long as the longest `remotepc.timeout`.
-const TIMEOUT: Duration = Duration::from_mins(11);
-
 pub(super) async fn run(command: &Command, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
-    let connect = |server| Client::internal(server, global);
+    let connect = |server| ApiClient::internal(server, global);
     match command {
         Command::List(options) => {
             until_stopped(signals, list::run(options, &connect(&options.server)?)).await
@@ -121,10 +102,10 @@ pub(super) async fn run(command: &Command, global: &Global, signals: &mut StopSi
     }
 }
 
-async fn add(options: &Add, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
-    let connect = || Client::internal(&options.server, global);
+async fn add(options: &AddOptions, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
+    let connect = || ApiClient::internal(&options.server, global);
     let Some(email) = &options.email else {
-        return bulk::run(Kind::Add, &options.bulk, Some(&options.password), connect, signals).await;
+        return bulk::run(UserOperation::Add, &options.bulk, Some(&options.password), connect, signals).await;
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let cells = [
@@ -135,23 +116,23 @@ async fn add(options: &Add, global: &Global, signals: &mut StopSignals) -> anyho
         ("sendEmailToUser", if options.send_email { "true".to_owned() } else { String::new() }),
     ];
     until_stopped(signals, async {
-        let person = UserRow::new(Kind::Add, &cells, Some(options.password.get().await?));
+        let person = UserRow::new(UserOperation::Add, &cells, Some(options.password.get().await?));
         one(&person, &connect()?).await
     })
     .await
 }
 
 async fn invite(options: &Invite, global: &Global, signals: &mut StopSignals) -> anyhow::Result<()> {
-    let connect = || Client::internal(&options.server, global);
+    let connect = || ApiClient::internal(&options.server, global);
     let Some(email) = &options.email else {
-        return bulk::run(Kind::Invite, &options.bulk, None, connect, signals).await;
+        return bulk::run(UserOperation::Invite, &options.bulk, None, connect, signals).await;
     };
     let computers = options.computers.map(|number| number.to_string()).unwrap_or_default();
     let cells = [("invitedUserEmailId", email.clone()), ("allotedComputers", computers)];
-    until_stopped(signals, one(&UserRow::new(Kind::Invite, &cells, None), &connect()?)).await
+    until_stopped(signals, one(&UserRow::new(UserOperation::Invite, &cells, None), &connect()?)).await
 }
 
-async fn one(person: &UserRow, client: &Client) -> anyhow::Result<()> {
+async fn one(person: &UserRow, client: &ApiClient) -> anyhow::Result<()> {
     match person.send(client, None).await? {
         SendOutcome::Done(word) => {
             let name = output::field(&person.name().into());
@@ -163,25 +144,20 @@ async fn one(person: &UserRow, client: &Client) -> anyhow::Result<()> {
     }
 }
 
-async fn sign_in(options: &Signin, client: &Client) -> anyhow::Result<()> {
+async fn sign_in(options: &Signin, client: &ApiClient) -> anyhow::Result<()> {
     use secrecy::ExposeSecret;
     let password = options.password.get().await?;
     let body = json!({"username": options.username, "password": password.expose_secret()});
     if !options.direct {
-        let opened: Json = client.send(Method::POST, "/v1/remotepc/sessions", &body, TIMEOUT).await?;
+        let opened: Json = client.send(Method::POST, "/v1/remotepc/sessions", &body, LONG_TIMEOUT).await?;
         let path = opened["url"].as_str().context("the answer holds no link")?;
         output::line(client.absolute(path).as_str())?;
         output::remark(&format!("it works once, until {}", output::field(&opened["expires_at"])));
         return Ok(());
     }
-    let (status, told) = client.exchange("/admin/remotepc/user/signin", &body, None, TIMEOUT).await?;
+    let (status, told) = client.exchange("/admin/remotepc/user/signin", &body, None, LONG_TIMEOUT).await?;
     match told["message"]["rpc_redirect_link"].as_str() {
         Some(link) if status.is_success() => Ok(output::line(link)?),
         _ => bail!("RemotePC or remgate refused: {}", user_row::words(status, &told)),
     }
-}
-
-/// Returns the result file, which `--csv` requires.
-fn result_file(bulk: &Bulk) -> Result<&PathBuf, Usage> {
-    bulk.result.as_ref().ok_or_else(|| Usage("--csv goes with --result FILE, or with --dry-run".to_owned()))
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::csv_file::{ADDED, CsvFile, Outcome, Row};
+use super::csv_file::{CsvFile, Row, RowOutcome};
+use super::table::ADDED;
 use crate::domain::defused;
 
 /// A result file that is being written.
@@ -71,7 +72,7 @@ fn write(sheet: &CsvFile, path: &Path) -> anyhow::Result<()> {
 }
 
 fn record(row: &Row, separator: u8) -> io::Result<Vec<u8>> {
-    let Outcome { status, description, at } = &row.outcome;
+    let RowOutcome { status, description, at } = &row.outcome;
     line(row.cells.iter().chain([status, description, at]).chain(&row.extras), separator)
 }
 

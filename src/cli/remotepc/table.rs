@@ -2,8 +2,7 @@
 
 use anyhow::{Context, ensure};
 
-use super::csv_file::ADDED;
-use super::user_row::Kind;
+use super::user_row::UserOperation;
 
 /// Text of a file in UTF-8, or in UTF-16 with a byte-order mark.
 pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
@@ -23,13 +22,16 @@ pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
     String::from_utf16(&units).context("it has the byte-order mark of UTF-16 and is not UTF-16")
 }
 
+/// The columns that a result file adds.
+pub(super) const ADDED: [&str; 3] = ["status", "description", "at"];
+
 /// Separator of a table, and the table without the line `sep=` that Excel reads.
 ///
 /// Without that line the separator is the one that yields the most known columns; a comma wins a tie.
 ///
 /// # Errors
 /// `sep=` names a character that is not ASCII.
-pub(super) fn separator(text: &str, kind: Kind) -> anyhow::Result<(u8, &str)> {
+pub(super) fn separator(text: &str, kind: UserOperation) -> anyhow::Result<(u8, &str)> {
     let (first, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let named = first.trim_matches('"').get(..4).filter(|start| start.eq_ignore_ascii_case("sep="));
     if let (Some(_), Some(&separator)) = (named, first.trim_matches('"').as_bytes().get(4)) {
@@ -50,7 +52,7 @@ pub(super) fn separator(text: &str, kind: Kind) -> anyhow::Result<(u8, &str)> {
 }
 
 /// The header in the documented spelling, without empty columns at its end.
-pub(super) fn canonical(headers: &csv::StringRecord, kind: Kind) -> csv::StringRecord {
+pub(super) fn canonical(headers: &csv::StringRecord, kind: UserOperation) -> csv::StringRecord {
     let known = kind.columns();
     let names = known.iter().copied().chain(ADDED);
     let spell =

@@ -7,8 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::TIMEOUT;
-use crate::cli::client::{CallError, Client};
+use crate::cli::client::{ApiClient, ApiError, LONG_TIMEOUT};
 use crate::cli::output;
 use crate::domain::{Clock, SystemClock, is_email_address};
 
@@ -17,7 +16,7 @@ pub(super) const PASSWORD: &str = "password";
 
 /// Operation of bulk work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum UserOperation {
     Add,
     Invite,
 }
@@ -30,7 +29,7 @@ enum Form {
     Flag,
 }
 
-impl Kind {
+impl UserOperation {
     fn path(self) -> &'static str {
         match self {
             Self::Add => "/admin/remotepc/user/add",
@@ -68,7 +67,7 @@ impl Kind {
 
 /// One person. `Debug` is left out: there is a password in it.
 pub(super) struct UserRow {
-    kind: Kind,
+    kind: UserOperation,
     fields: Map<String, Json>,
     password: Option<SecretString>,
     faults: Vec<&'static str>,
@@ -88,7 +87,7 @@ pub(super) enum SendOutcome {
 impl UserRow {
     /// Reads the cells of a row by their columns; an empty one is left out.
     pub(super) fn new<N: AsRef<str>>(
-        kind: Kind,
+        kind: UserOperation,
         cells: &[(N, String)],
         password: Option<SecretString>,
     ) -> Self {
@@ -100,7 +99,8 @@ impl UserRow {
                 None => row.faults.extend(*missing),
             }
         }
-        if kind == Kind::Add && row.password.as_ref().is_none_or(|row| row.expose_secret().trim().is_empty())
+        if kind == UserOperation::Add
+            && row.password.as_ref().is_none_or(|row| row.expose_secret().trim().is_empty())
         {
             row.faults.push("PASSWORD_REQUIRED");
         }
@@ -134,7 +134,7 @@ impl UserRow {
     }
 
     /// Asks for it. With a `salt` the request has an `Idempotency-Key`, the same for the same person and salt.
-    pub(super) async fn send(&self, client: &Client, salt: Option<&str>) -> Result<SendOutcome, CallError> {
+    pub(super) async fn send(&self, client: &ApiClient, salt: Option<&str>) -> Result<SendOutcome, ApiError> {
         if !self.faults.is_empty() {
             return Ok(SendOutcome::Failed(self.faults.join(" ")));
         }
@@ -142,7 +142,8 @@ impl UserRow {
         let body = self.body();
         // The same row may still be under way, from a run that was broken off.
         for _ in 0..60 {
-            let (status, told) = client.exchange(self.kind.path(), &body, key.as_deref(), TIMEOUT).await?;
+            let (status, told) =
+                client.exchange(self.kind.path(), &body, key.as_deref(), LONG_TIMEOUT).await?;
             // Only we say that, and only of a key that we have sent: nothing else may be asked for again.
             if key.is_none() || words(status, &told) != IN_USE {
                 return Ok(self.told(status, &told));
@@ -159,8 +160,8 @@ impl UserRow {
             fields.insert(PASSWORD.to_owned(), json!(password.expose_secret()));
         }
         match self.kind {
-            Kind::Add => fields.into(),
-            Kind::Invite => json!([fields]),
+            UserOperation::Add => fields.into(),
+            UserOperation::Invite => json!([fields]),
         }
     }
 
@@ -180,13 +181,13 @@ impl UserRow {
 
     fn told(&self, status: StatusCode, told: &Json) -> SendOutcome {
         let word = match self.kind {
-            Kind::Add => &told["message"],
-            Kind::Invite => &told["message"][0]["status"],
+            UserOperation::Add => &told["message"],
+            UserOperation::Invite => &told["message"][0]["status"],
         };
         let code = told["code"].as_u64().unwrap_or_default();
         match word.as_str() {
             Some(word) if status.is_success() && (200..300).contains(&code) => match self.kind {
-                Kind::Invite if !["INVITED", "ALREADY_INVITED", "EXISTS"].contains(&word) => {
+                UserOperation::Invite if !["INVITED", "ALREADY_INVITED", "EXISTS"].contains(&word) => {
                     SendOutcome::Failed(self.safe(output::field(&word.into())))
                 }
                 _ => SendOutcome::Done(self.safe(output::field(&word.into()))),
@@ -226,7 +227,7 @@ mod tests {
 
     fn invite(email: &str, computers: &str) -> UserRow {
         let cells = [(EMAIL, email.to_owned()), ("allotedComputers", computers.to_owned())];
-        UserRow::new(Kind::Invite, &cells, None)
+        UserRow::new(UserOperation::Invite, &cells, None)
     }
 
     #[rstest::rstest]
@@ -249,7 +250,8 @@ mod tests {
             (EMAIL, "j@example.com".to_owned()),
             ("sendEmailToUser", "TRUE".to_owned()),
         ];
-        let person = |password: Option<&str>| UserRow::new(Kind::Add, &cells, password.map(Into::into));
+        let person =
+            |password: Option<&str>| UserRow::new(UserOperation::Add, &cells, password.map(Into::into));
         assert_eq!(person(None).faults(), ["PASSWORD_REQUIRED"]);
         assert_eq!(person(Some(" ")).faults(), ["PASSWORD_REQUIRED"]);
         assert_eq!(person(Some("a")).key("x"), person(Some("b")).key("x"));

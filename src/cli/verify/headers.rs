@@ -4,13 +4,13 @@ use serde_json::{Map, Value as Json};
 
 /// The three headers; empty where there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct ReceivedHeaders {
     pub(super) id: String,
     pub(super) timestamp: String,
     pub(super) signature: String,
 }
 
-impl Given {
+impl ReceivedHeaders {
     /// From lines, of which all others are passed over, or from JSON, where they may stand under `headers`.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut given = Self::default();
@@ -61,7 +61,7 @@ fn texts(value: &Json) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Given;
+    use super::ReceivedHeaders;
 
     #[rstest::rstest]
     #[case("webhook-id: a\nwebhook-timestamp: 1\nwebhook-signature: v1,x v1,y=")]
@@ -74,9 +74,12 @@ mod tests {
         r#"{"method":"POST","headers":{"webhook-id":["a"],"webhook-timestamp":["1"],"webhook-signature":["v1,x v1,y="]}}"#
     )]
     fn headers_are_found_however_they_were_logged(#[case] text: &str) {
-        let expected =
-            Given { id: "a".to_owned(), timestamp: "1".to_owned(), signature: "v1,x v1,y=".to_owned() };
-        assert_eq!(Given::read(text), Ok(expected));
+        let expected = ReceivedHeaders {
+            id: "a".to_owned(),
+            timestamp: "1".to_owned(),
+            signature: "v1,x v1,y=".to_owned(),
+        };
+        assert_eq!(ReceivedHeaders::read(text), Ok(expected));
     }
 
     #[rstest::rstest]
@@ -84,11 +87,11 @@ mod tests {
     #[case(r#"{"webhook-id": ["a", "b"]}"#, "webhook-id more than once")]
     #[case("{", "JSON")]
     fn what_could_be_read_in_two_ways_is_refused(#[case] text: &str, #[case] said: &str) {
-        assert!(Given::read(text).unwrap_err().contains(said));
+        assert!(ReceivedHeaders::read(text).unwrap_err().contains(said));
     }
 
     #[test]
     fn what_is_not_there_is_empty() {
-        assert_eq!(Given::read("no header here"), Ok(Given::default()));
+        assert_eq!(ReceivedHeaders::read("no header here"), Ok(ReceivedHeaders::default()));
     }
 }

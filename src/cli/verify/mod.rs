@@ -16,9 +16,10 @@ use serde_json::{Value as Json, json};
 
 use super::key_ring::{Ring, VerifyOptions};
 use super::options::Global;
-use super::{Usage, output};
+use super::output;
+use super::process::Usage;
 use crate::domain::{Clock, Signed, SystemClock, Unverified, Verified};
-use headers::Given;
+use headers::ReceivedHeaders;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 it is genuine, 1 it is not, 2 it could not be checked.\n\
@@ -102,12 +103,12 @@ fn ring(options: &Options, global: &Global) -> anyhow::Result<Ring> {
 
 /// The three headers: what the flags say, else what the file says. One that is missing in both is an empty text when
 /// there is a file, since the request then lacks it, and a wrong usage otherwise.
-fn given(options: &Options) -> anyhow::Result<Given> {
+fn given(options: &Options) -> anyhow::Result<ReceivedHeaders> {
     let logged = match &options.headers {
         None => None,
         Some(path) => {
             let text = read(path).map_err(unchecked)?;
-            let read = Given::read(&String::from_utf8_lossy(&text));
+            let read = ReceivedHeaders::read(&String::from_utf8_lossy(&text));
             Some(read.map_err(|why| Usage(format!("{}: {why}", path.display())))?)
         }
     };
@@ -116,9 +117,9 @@ fn given(options: &Options) -> anyhow::Result<Given> {
         (None, Some(text)) => Ok(text),
         (None, None) => Err(Usage(format!("give --{name}, or --headers FILE"))),
     };
-    let Given { id, timestamp, signature } = logged.clone().unwrap_or_default();
+    let ReceivedHeaders { id, timestamp, signature } = logged.clone().unwrap_or_default();
     let there = |text: String| logged.is_some().then_some(text);
-    Ok(Given {
+    Ok(ReceivedHeaders {
         id: pick(&options.id, "id", there(id))?,
         timestamp: pick(&options.timestamp, "timestamp", there(timestamp))?,
         signature: pick(&options.signature, "signature", there(signature))?,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use proptest::prelude::*;
 
 use super::{Allowed, Guard, Names, local, net, url};
-use crate::egress::Refusal;
+use crate::egress::GuardRefusal;
 
 const PUBLIC: &[&str] = &[
     "1.0.0.0",
@@ -232,7 +232,7 @@ async fn a_name_that_does_not_resolve_is_no_reason_to_refuse() {
     let guard = Guard::new(Vec::new()).resolving_by(Names::nothing());
     assert_eq!(guard.check_resolves(&url("http://a.example/")).await, Ok(()));
     let refused = guard.check_resolves(&url("http://0x7f.1/")).await;
-    assert!(matches!(refused, Err(Refusal::NotPublic { host: None, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(GuardRefusal::NotPublic { host: None, .. })), "{refused:?}");
 }
 
 #[rstest::rstest]

@@ -16,7 +16,7 @@ pub(super) enum Access {
 }
 
 /// A path that is served, and the scopes for reading and for everything else.
-type Rule = (&'static str, Scope, Scope);
+type ScopeRule = (&'static str, Scope, Scope);
 
 /// Routes of monitoring, which comes from other machines and has no key.
 const HEALTH: &[&str] = &["/livez", "/readyz", "/metrics"];
@@ -26,7 +26,7 @@ const NO_KEY: &[&str] =
     &["/openapi.json", "/docs", "/docs/", "/.well-known/jwks.json", "/admin/remotepc/sessions/{code}"];
 
 /// The first rule wins whose path is the route's, or ends in `/` and begins it.
-const RULES: &[Rule] = &[
+const RULES: &[ScopeRule] = &[
     ("/v1/events/{id}/replay", Scope::EndpointsWrite, Scope::EndpointsWrite),
     ("/v1/events", Scope::EventsRead, Scope::EventsRead),
     ("/v1/events/", Scope::EventsRead, Scope::EventsRead),

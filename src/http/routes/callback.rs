@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::context::Context;
 use crate::domain::{CallbackType, EventId, EventType, NewEvent, RejectedCallback, RejectedId, Uaid};
 use crate::http::callback_auth::{Admission, CallbackAuth};
-use crate::http::client_addr::{Client, TrustedProxies};
+use crate::http::client_addr::{ClientAddress, TrustedProxies};
 use crate::http::envelope::Envelope;
 use crate::http::peer::Peer;
 use crate::intake::Recorder;
@@ -93,7 +93,7 @@ pub(crate) async fn callback(
 impl CallbackState {
     async fn answer(
         &self,
-        client: Client,
+        client: ClientAddress,
         mut request: CallbackRequest,
         mut incoming: Incoming<'_>,
     ) -> Envelope {
@@ -131,7 +131,7 @@ impl CallbackState {
     /// Answers a request to a path at which nothing is served. One that has a good token is a callback gone astray.
     async fn not_found(
         &self,
-        client: Client,
+        client: ClientAddress,
         request: CallbackRequest,
         mut incoming: Incoming<'_>,
     ) -> Envelope {
@@ -159,7 +159,7 @@ impl CallbackState {
 
     fn refused(
         &self,
-        client: Client,
+        client: ClientAddress,
         service: &str,
         outcome: &'static str,
         incoming: &Incoming<'_>,

@@ -49,7 +49,7 @@ pub(in crate::http) async fn stream(
     let (asked, mut filter) = parse(&headers, params)?;
     caller.narrow(&mut filter);
     let permits = state.streams.open()?;
-    let reader = Reader::open(state, caller, asked, filter, permits).await?;
+    let reader = StreamReader::open(state, caller, asked, filter, permits).await?;
     Ok(sse::response(unfold(reader, |mut reader| async { Some((reader.next().await?, reader)) })))
 }
 
@@ -101,7 +101,7 @@ enum Next {
 }
 
 /// One stream.
-struct Reader {
+struct StreamReader {
     state: Arc<EventsState>,
     /// Caller, whose key can be revoked while the stream is open.
     caller: Caller,
@@ -120,7 +120,7 @@ struct Reader {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Reader {
+impl StreamReader {
     async fn open(
         state: Arc<EventsState>,
         caller: Caller,

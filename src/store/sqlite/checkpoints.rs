@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
-use super::{OpenedFile, options};
+use super::file::{OpenedFile, options};
 
 /// The time between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,7 +57,8 @@ async fn empty(target: &OpenedFile) -> sqlx::Result<()> {
     let connecting = options(&target.path).busy_timeout(BUSY_TIMEOUT);
     let mut connection = SqliteConnection::connect_with(&connecting).await?;
     let moved = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut connection).await?;
-    let (pages, moved): (i64, i64) = (moved.try_get(1)?, moved.try_get(2)?);
+    let pages: i64 = moved.try_get(1)?;
+    let moved: i64 = moved.try_get(2)?;
     // A reader that began long ago, such as a backup, keeps the rest: waiting for it would hold up writers for nothing.
     if pages - moved < LAG {
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use sqlx::sqlite::SqliteConnection;
 
 use super::super::unopened::DAMAGED;
-use super::OpenedFile;
+use super::file::OpenedFile;
 
 /// Files up to this size are checked as a whole at the start; that takes less than a second.
 const CHECKED_WHOLE: u64 = 64 * 1024 * 1024;

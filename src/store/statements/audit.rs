@@ -67,7 +67,7 @@ macro_rules! page_of_entries {
 
 macro_rules! pages_of_entries {
     ($list3:literal, $list4:literal, $record:expr, $end:expr) => {
-        Dialect {
+        Texts {
             record: $record,
             end: $end,
             entries_after: page_of_entries!($list3, $list4, "", ">", "ASC"),
@@ -78,7 +78,7 @@ macro_rules! pages_of_entries {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = pages_of_entries!(
+pub(in crate::store) const SQLITE: Texts = pages_of_entries!(
     "SELECT value FROM json_each($3)",
     "SELECT value FROM json_each($4)",
     record!("json_each($1) WHERE TRUE ORDER BY key"),
@@ -87,7 +87,7 @@ pub(in crate::store) const SQLITE: Dialect = pages_of_entries!(
 
 // As with events: no entry gets its number before the gate is passed, so that a reader who follows cursors misses none.
 // The lock's number is arbitrary and remgate's own.
-pub(in crate::store) const POSTGRES: Dialect = pages_of_entries!(
+pub(in crate::store) const POSTGRES: Texts = pages_of_entries!(
     "SELECT json_array_elements_text(CAST($3 AS json))",
     "SELECT json_array_elements_text(CAST($4 AS json))",
     concat!(

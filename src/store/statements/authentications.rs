@@ -100,7 +100,7 @@ macro_rules! keep_offers {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     // The one writer is behind the gate by itself.
     pass_gate: "SELECT 1",
     unexpected_events: "SELECT e.seq FROM events e WHERE e.uaid = $1 AND e.service = $2 AND NOT e.expected AND NOT e.late \
@@ -114,7 +114,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     keep_offers: keep_offers!("SELECT value FROM json_each($1)"),
 };
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     // The same lock that every append takes: nothing can be completed while it is decided what has run out.
     pass_gate: "SELECT pg_advisory_xact_lock(8241996507418201)",
     unexpected_events: "SELECT u.seq FROM remgate_unexpected_events($1, $2) AS u(seq)",

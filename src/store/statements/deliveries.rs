@@ -60,7 +60,7 @@ macro_rules! record_attempts {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     claim: "UPDATE deliveries SET due_at = $4, lease_token = $5 \
         WHERE seq IN (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3) \
@@ -71,7 +71,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
 };
 
 /// `MATERIALIZED`, because a subquery with SKIP LOCKED that is run twice claims twice.
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     claim: "WITH picked AS MATERIALIZED (SELECT seq FROM deliveries WHERE endpoint_id = $1 AND due_at <= $2 \
             ORDER BY due_at, seq LIMIT $3 FOR UPDATE SKIP LOCKED) \
         UPDATE deliveries SET due_at = $4, lease_token = $5 FROM picked WHERE deliveries.seq = picked.seq \

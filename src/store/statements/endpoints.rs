@@ -89,7 +89,7 @@ macro_rules! cancel_open {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     cancel_open: cancel_open!(""),
     // The one writer waits for all before it.
     wait_for_appends: "SELECT 1",
@@ -97,7 +97,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     endpoints_named: endpoints_named!("SELECT value FROM json_each($1)"),
 };
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     cancel_open: cancel_open!(" FOR UPDATE SKIP LOCKED"),
     // The lock that every append holds until its commit.
     wait_for_appends: "SELECT pg_advisory_xact_lock(8241996507418201)",

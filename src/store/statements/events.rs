@@ -154,7 +154,7 @@ macro_rules! append_on_sqlite {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     // One round trip to the thread that runs SQLite: a transaction, and the rows of both statements. When it breaks off
     // half-way, its connection is closed.
     append: concat!("BEGIN IMMEDIATE; ", append_on_sqlite!(), "; COMMIT"),
@@ -229,7 +229,7 @@ macro_rules! append_on_postgres {
     };
 }
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     append: append_on_postgres!(),
     append_within: append_on_postgres!(),
     events_after: page_of_events!(

@@ -4,12 +4,12 @@
 
 macro_rules! dialect {
     ($($name:ident),+ $(,)?) => {
-        /// The statements whose text differs between the engines.
+        /// Statements whose text differs between the engines.
         #[derive(Debug)]
-        pub(in crate::store) struct Dialect { $(pub(in crate::store) $name: &'static str,)+ }
+        pub(in crate::store) struct Texts { $(pub(in crate::store) $name: &'static str,)+ }
 
-        impl Dialect {
-            /// Each with its name.
+        impl Texts {
+            /// Returns each statement with its name.
             pub(super) fn named(&self) -> Vec<(&'static str, &'static str)> {
                 vec![$((stringify!($name), self.$name),)+]
             }
@@ -42,14 +42,14 @@ pub(super) mod upkeep;
 /// The statements of one engine that are not the same on the other.
 #[derive(Debug)]
 pub struct Dialect {
-    pub(super) events: events::Dialect,
-    pub(super) authentications: authentications::Dialect,
-    pub(super) endpoints: endpoints::Dialect,
-    pub(super) deliveries: deliveries::Dialect,
-    pub(super) redelivery: redelivery::Dialect,
-    pub(super) provisionings: provisionings::Dialect,
-    pub(super) audit: audit::Dialect,
-    pub(super) rejected: rejected::Dialect,
+    pub(super) events: events::Texts,
+    pub(super) authentications: authentications::Texts,
+    pub(super) endpoints: endpoints::Texts,
+    pub(super) deliveries: deliveries::Texts,
+    pub(super) redelivery: redelivery::Texts,
+    pub(super) provisionings: provisionings::Texts,
+    pub(super) audit: audit::Texts,
+    pub(super) rejected: rejected::Texts,
 }
 
 pub(super) const SQLITE: Dialect = Dialect {

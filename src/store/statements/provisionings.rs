@@ -46,12 +46,12 @@ macro_rules! claimable {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     claimable: claimable!(""),
     take_offers: "DELETE FROM provisioning_offers WHERE event_seq IN (SELECT value FROM json_each($1))",
 };
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     claimable: claimable!(" FOR UPDATE SKIP LOCKED"),
     take_offers: "DELETE FROM provisioning_offers \
         WHERE event_seq IN (SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT))",

@@ -150,7 +150,7 @@ macro_rules! cannot_have {
     };
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     reopen: reopen!(
         "e.type IN (SELECT t.value FROM json_each(p.types) AS t)",
         "e.service IN (SELECT s.value FROM json_each(p.services) AS s)"
@@ -173,7 +173,7 @@ pub(in crate::store) const SQLITE: Dialect = Dialect {
     cannot_have: cannot_have!("SELECT value FROM json_each($2)"),
 };
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     reopen: reopen!(
         "jsonb_exists(CAST(p.types AS jsonb), e.type)",
         "jsonb_exists(CAST(p.services AS jsonb), e.service)"

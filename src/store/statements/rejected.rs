@@ -26,12 +26,12 @@ common! {
     REMOVE_REJECTED = "DELETE FROM rejected_callbacks WHERE id = $1";
 }
 
-pub(in crate::store) const SQLITE: Dialect = Dialect {
+pub(in crate::store) const SQLITE: Texts = Texts {
     rejected_after: page_of_rejected!("SELECT value FROM json_each($2)", ">", "ASC"),
     rejected_before: page_of_rejected!("SELECT value FROM json_each($2)", "<", "DESC"),
 };
 
-pub(in crate::store) const POSTGRES: Dialect = Dialect {
+pub(in crate::store) const POSTGRES: Texts = Texts {
     rejected_after: page_of_rejected!("SELECT json_array_elements_text(CAST($2 AS json))", ">", "ASC"),
     rejected_before: page_of_rejected!("SELECT json_array_elements_text(CAST($2 AS json))", "<", "DESC"),
 };

@@ -1,4 +1,4 @@
-//! Reads the house's own source: which room names which, which crates a room uses, how long its functions are.
+//! Reads the source of remgate: which module imports which, which crates a module uses, how long its functions are.
 //!
 //! It works on tokens, so it sees what stands in macros and attributes too, and nothing that stands in comments.
 //! What is `#[cfg(test)]` is left out.
@@ -13,10 +13,10 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 pub(crate) struct File {
     /// Where it is, from the repository's root.
     pub(crate) path: PathBuf,
-    /// The room it belongs to: the first module under the crate.
-    pub(crate) room: String,
-    /// The rooms that it names, and where: `crate::store::x` is `store`.
-    pub(crate) rooms: BTreeSet<(String, usize)>,
+    /// Top-level module of the file.
+    pub(crate) module: String,
+    /// Top-level modules that the file imports, with the lines: `crate::store::x` is `store`.
+    pub(crate) modules: BTreeSet<(String, usize)>,
     /// What paths outside of the crate begin with, and where: crates, among others.
     pub(crate) names: BTreeSet<(String, usize)>,
     /// Its functions: name, first line, number of lines.
@@ -63,15 +63,15 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
 impl File {
     /// What `text`, which stands at `path`, says.
     pub(crate) fn read(path: &Path, text: &str) -> Self {
-        let module = module_of(path);
-        let room = module
+        let path_in_crate = module_of(path);
+        let module = path_in_crate
             .first()
             .cloned()
             .unwrap_or_else(|| path.file_stem().expect("a file has a name").to_string_lossy().into_owned());
-        let mut file = Self { path: path.to_owned(), room, ..Self::default() };
+        let mut file = Self { path: path.to_owned(), module, ..Self::default() };
         let tokens: TokenStream =
             text.parse().unwrap_or_else(|e| panic!("{} is not Rust: {e}", path.display()));
-        file.walk(tokens, &module);
+        file.walk(tokens, &path_in_crate);
         file
     }
 
@@ -157,9 +157,9 @@ impl File {
             used += 3;
         }
         match (here.first(), rest.first()) {
-            (Some(room), _) => drop(self.rooms.insert((room.clone(), line))),
-            (None, Some(TokenTree::Ident(room))) => drop(self.rooms.insert((room.to_string(), line))),
-            (None, Some(TokenTree::Group(group))) => self.rooms.extend(first_names(group)),
+            (Some(module), _) => drop(self.modules.insert((module.clone(), line))),
+            (None, Some(TokenTree::Ident(module))) => drop(self.modules.insert((module.to_string(), line))),
+            (None, Some(TokenTree::Group(group))) => self.modules.extend(first_names(group)),
             (None, _) => {}
         }
         used

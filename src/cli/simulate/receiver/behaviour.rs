@@ -24,7 +24,7 @@ pub(super) struct Behaviour {
     pub(super) gone: bool,
     /// Fail in this way
     #[arg(long, value_enum, conflicts_with_all = ["status", "gone"])]
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<ReceiverTrouble>,
     /// Fail only the first attempts of each webhook-id (with 500 unless another way is asked for), then accept
     #[arg(long, value_name = "NUMBER")]
     pub(super) fail_first: Option<u32>,
@@ -41,7 +41,7 @@ pub(super) struct Behaviour {
 
 /// Ways to fail that are no status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Trouble {
+pub(super) enum ReceiverTrouble {
     /// Never answers
     Hang,
     /// Breaks the connection off
@@ -64,7 +64,7 @@ pub(super) enum Reply {
     /// A status, and how long to wait, where it says so.
     Status(StatusCode, Option<Duration>),
     /// No proper answer.
-    Trouble(Trouble),
+    Trouble(ReceiverTrouble),
 }
 
 impl Reply {
@@ -72,7 +72,7 @@ impl Reply {
     pub(super) fn accepts(self) -> bool {
         match self {
             Self::Status(status, _) => status.is_success(),
-            Self::Trouble(trouble) => matches!(trouble, Trouble::Endless),
+            Self::Trouble(trouble) => matches!(trouble, ReceiverTrouble::Endless),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Behaviour {
                 "status" => asked.answers(Some(status(value()?).map_err(|e| told(&e))?), false, None),
                 "gone" => asked.answers(None, true, None),
                 part => {
-                    if let Ok(trouble) = Trouble::from_str(part, false) {
+                    if let Ok(trouble) = ReceiverTrouble::from_str(part, false) {
                         asked.answers(None, false, Some(trouble));
                     }
                 }
@@ -131,7 +131,7 @@ impl Behaviour {
     }
 
     /// Of these three only one can be.
-    fn answers(&mut self, status: Option<StatusCode>, gone: bool, trouble: Option<Trouble>) {
+    fn answers(&mut self, status: Option<StatusCode>, gone: bool, trouble: Option<ReceiverTrouble>) {
         (self.status, self.gone, self.trouble) = (status, gone, trouble);
     }
 }
@@ -165,8 +165,8 @@ mod tests {
     #[case("/gone", [plain(410), plain(410)])]
     #[case("/fail-first/1", [plain(500), plain(204)])]
     #[case("/fail-first/1/status/429", [plain(429), plain(204)])]
-    #[case("/fail-first/1/reset", [Reply::Trouble(Trouble::Reset), plain(204)])]
-    #[case("/hang", [Reply::Trouble(Trouble::Hang); 2])]
+    #[case("/fail-first/1/reset", [Reply::Trouble(ReceiverTrouble::Reset), plain(204)])]
+    #[case("/hang", [Reply::Trouble(ReceiverTrouble::Hang); 2])]
     fn a_path_asks_for_a_behaviour(#[case] path: &str, #[case] replies: [Reply; 2]) {
         let behaviour = Behaviour::default().at(path).unwrap();
         assert_eq!([1, 2].map(|attempt| behaviour.reply(attempt, true)), replies);

@@ -15,8 +15,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::behaviour::{Reply, Trouble};
-use super::{Decision, ReceiverState, troubles};
+use super::behaviour::{ReceiverTrouble, Reply};
+use super::report::Decision;
+use super::state::ReceiverState;
+use super::troubles;
 use crate::cli::simulate::listener::{HEAD_TIMEOUT, MAX_BODY};
 
 /// Connection that is broken off or kept silent instead of an answer.
@@ -51,7 +53,7 @@ pub(super) async fn serve(stream: TcpStream, state: Arc<ReceiverState>) {
 fn answer(
     request: Request<Incoming>,
     state: Arc<ReceiverState>,
-    told: watch::Sender<Option<Trouble>>,
+    told: watch::Sender<Option<ReceiverTrouble>>,
 ) -> Pin<Box<dyn Future<Output = Answered> + Send>> {
     Box::pin(async move {
         let (head, body) = request.into_parts();
@@ -68,7 +70,7 @@ fn answer(
     })
 }
 
-fn give(Decision { reply, text, .. }: Decision, told: &watch::Sender<Option<Trouble>>) -> Answered {
+fn give(Decision { reply, text, .. }: Decision, told: &watch::Sender<Option<ReceiverTrouble>>) -> Answered {
     match reply {
         Reply::Status(status, wait) => {
             let mut response = with(status, text.into());
@@ -77,7 +79,7 @@ fn give(Decision { reply, text, .. }: Decision, told: &watch::Sender<Option<Trou
             }
             Ok(response)
         }
-        Reply::Trouble(Trouble::Redirect) => {
+        Reply::Trouble(ReceiverTrouble::Redirect) => {
             let mut response = with(StatusCode::FOUND, Bytes::new());
             response.headers_mut().insert(LOCATION, HeaderValue::from_static("/elsewhere"));
             Ok(response)

@@ -11,13 +11,13 @@ const MAX_REMEMBERED: usize = 100_000;
 /// Ids and rates that were seen since the process began.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    tries: HashMap<Key, Tries>,
-    oldest: VecDeque<Key>,
+    tries: HashMap<MessageKey, Tries>,
+    oldest: VecDeque<MessageKey>,
     rates: HashMap<String, VecDeque<Instant>>,
 }
 
 /// A path, which stands for an endpoint, and a webhook-id.
-type Key = (String, String);
+type MessageKey = (String, String);
 
 /// Number of requests of an id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

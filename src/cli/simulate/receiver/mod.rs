@@ -5,26 +5,23 @@ mod behaviour;
 mod connection;
 mod memory;
 mod report;
+mod state;
 mod troubles;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use http::request::Parts;
 
-use crate::cli::key_ring::{Ring, VerifyOptions};
+use crate::cli::key_ring::VerifyOptions;
 use crate::cli::options::Global;
 use crate::cli::output::{line, remark};
 use crate::cli::simulate::listener::{GRACE, accept, listen};
-use crate::domain::{Clock, HumanDuration, Signed, SystemClock, Verified, Verifier};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
-use behaviour::{Behaviour, Reply};
-use memory::Memory;
-use report::{Report, SignatureCheck};
+use behaviour::Behaviour;
+use state::ReceiverState;
 
 #[derive(Debug, Args)]
 #[command(
@@ -44,24 +41,6 @@ pub(in crate::cli) struct Options {
     /// Print one JSON object for each request
     #[arg(long)]
     json: bool,
-}
-
-/// State that all connections share.
-struct ReceiverState {
-    /// Nothing when there is nothing to check with.
-    verifier: Option<Verifier>,
-    ring: Ring,
-    behaviour: Behaviour,
-    memory: Mutex<Memory>,
-    json: bool,
-}
-
-/// Decision about a request.
-struct Decision {
-    wait: Duration,
-    reply: Reply,
-    /// Text of the answer, for people.
-    text: String,
 }
 
 pub(in crate::cli) fn run(options: &Options, global: &Global) -> anyhow::Result<()> {
@@ -95,59 +74,4 @@ async fn serve(at: SocketAddr, state: ReceiverState) -> anyhow::Result<()> {
     signals.first().await;
     lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
-}
-
-impl ReceiverState {
-    /// Looks at a request, prints what it is and what it gets, and says the latter.
-    fn receive(&self, head: &Parts, body: &Bytes) -> Decision {
-        let verdict = self.verdict(head, body);
-        let mut report = Report::new(head, body, verdict);
-        let decision = self.decide(&mut report);
-        let text = if self.json { report.json(&decision).to_string() } else { report.text(&decision) };
-        // The output may be closed.
-        let _ = line(&text);
-        decision
-    }
-
-    fn verdict(&self, head: &Parts, body: &[u8]) -> SignatureCheck {
-        let Some(verifier) = &self.verifier else { return SignatureCheck::Unchecked };
-        let text = |name| report::header(head, name).unwrap_or_default();
-        let id = text("webhook-id");
-        let timestamp = text("webhook-timestamp");
-        let signed = Signed { id, timestamp, signature: text("webhook-signature"), body };
-        match verifier.verify(&signed, SystemClock.now()) {
-            Ok(Verified { by, .. }) => SignatureCheck::Genuine(self.ring.known[by].name.clone()),
-            Err(faults) => SignatureCheck::Not(faults),
-        }
-    }
-
-    fn decide(&self, report: &mut Report) -> Decision {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = report.path.clone();
-        let asked = match self.behaviour.at(&path) {
-            Ok(asked) => asked,
-            Err(why) => {
-                let reply = Reply::Status(http::StatusCode::NOT_FOUND, None);
-                return Decision { wait: Duration::ZERO, reply, text: why };
-            }
-        };
-        let wait = asked.slow.map_or(Duration::ZERO, HumanDuration::get);
-        let taken = asked.rate_limit.map_or(Ok(()), |rate| memory.take(&path, rate, SystemClock.instant()));
-        if let Err(wait_for) = taken {
-            return Decision { wait, reply: asked.too_many(wait_for), text: "too many at once".to_owned() };
-        }
-        let is_genuine = !matches!(report.verdict, SignatureCheck::Not(_));
-        let reply = match &report.id {
-            None => asked.reply(1, is_genuine),
-            Some(id) => {
-                report.tries = memory.note(&path, id);
-                let reply = asked.reply(report.tries.attempt, is_genuine);
-                if reply.accepts() {
-                    memory.accept(&path, id);
-                }
-                reply
-            }
-        };
-        Decision { wait, reply, text: String::new() }
-    }
 }

@@ -1,17 +1,26 @@
 //! Report of a request: sender, result of the signature check, content, and answer.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::behaviour::{Reply, Trouble};
+use super::behaviour::{ReceiverTrouble, Reply};
 use super::memory::Tries;
-use super::{Decision, troubles};
+use super::troubles;
 use crate::cli::output::field;
 use crate::domain::{Clock, HumanDuration, SystemClock, Unverified};
+
+/// Decision about a request.
+pub(super) struct Decision {
+    pub(super) wait: Duration,
+    pub(super) reply: Reply,
+    /// Text of the answer, for people.
+    pub(super) text: String,
+}
 
 /// Result of the signature check.
 #[derive(Debug)]
@@ -162,7 +171,7 @@ impl std::fmt::Display for Decision {
 }
 
 /// As it is asked for.
-fn name(trouble: Trouble) -> String {
+fn name(trouble: ReceiverTrouble) -> String {
     format!("{trouble:?}").to_ascii_lowercase()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::behaviour::Trouble;
+use super::behaviour::ReceiverTrouble;
 
 /// Pause of a dripping receiver between two bytes.
 const DRIP: Duration = Duration::from_secs(1);
@@ -20,19 +20,21 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// Makes trouble until the other side has had enough of it.
-pub(super) async fn make(trouble: Trouble, mut stream: TcpStream) {
+pub(super) async fn make(trouble: ReceiverTrouble, mut stream: TcpStream) {
     // The outcome cannot be reported.
     let _ = match trouble {
-        Trouble::Hang | Trouble::Redirect => hang(&mut stream).await,
+        ReceiverTrouble::Hang | ReceiverTrouble::Redirect => hang(&mut stream).await,
         // Closing a connection that does not linger is what sends the reset.
-        Trouble::Reset => stream.set_zero_linger(),
-        Trouble::Drip => drip(&mut stream).await,
-        Trouble::Endless => {
+        ReceiverTrouble::Reset => stream.set_zero_linger(),
+        ReceiverTrouble::Drip => drip(&mut stream).await,
+        ReceiverTrouble::Endless => {
             let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
             forever(&mut stream, head, b"and so on, ").await
         }
-        Trouble::Flood => forever(&mut stream, b"HTTP/1.1 200 OK\r\n", b"x-flood: and so on\r\n").await,
-        Trouble::Garbage => stream.write_all(b"\x16\x03\x01 this is not HTTP\n\n").await,
+        ReceiverTrouble::Flood => {
+            forever(&mut stream, b"HTTP/1.1 200 OK\r\n", b"x-flood: and so on\r\n").await
+        }
+        ReceiverTrouble::Garbage => stream.write_all(b"\x16\x03\x01 this is not HTTP\n\n").await,
     };
 }
 

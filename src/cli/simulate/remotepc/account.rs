@@ -12,13 +12,13 @@ use super::body::RequestBody;
 /// A reseller account in memory. It ends with the process.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, SimulatedUser>,
     /// User names by the token of the sign-in link that was given out.
     links: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
-struct User {
+struct SimulatedUser {
     /// Nothing as long as an invitation was not accepted.
     password: Option<[u8; 32]>,
     computers: u64,
@@ -38,23 +38,23 @@ const BY_ADDRESS: &[(&str, Special)] = &[
     ("sim-emailid", Special::Refused("EMAILID_REQUIRED")),
     ("sim-email", Special::Refused("INVALID_EMAIL")),
     ("sim-unknown", Special::Refused("USERNAME_DOES_NOT_EXIST")),
-    ("sim-unauthorized", Special::Trouble(Trouble::KeyRejected)),
-    ("sim-forbidden", Special::Trouble(Trouble::Forbidden)),
-    ("sim-error", Special::Trouble(Trouble::Error)),
-    ("sim-down", Special::Trouble(Trouble::Down)),
-    ("sim-garbage", Special::Trouble(Trouble::Garbage)),
-    ("sim-redirect", Special::Trouble(Trouble::Redirect)),
+    ("sim-unauthorized", Special::Trouble(AccountTrouble::KeyRejected)),
+    ("sim-forbidden", Special::Trouble(AccountTrouble::Forbidden)),
+    ("sim-error", Special::Trouble(AccountTrouble::Error)),
+    ("sim-down", Special::Trouble(AccountTrouble::Down)),
+    ("sim-garbage", Special::Trouble(AccountTrouble::Garbage)),
+    ("sim-redirect", Special::Trouble(AccountTrouble::Redirect)),
 ];
 
 #[derive(Debug, Clone, Copy)]
 enum Special {
     Refused(&'static str),
-    Trouble(Trouble),
+    Trouble(AccountTrouble),
 }
 
 /// Ways in which upstream fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Trouble {
+pub(super) enum AccountTrouble {
     /// 401: our key is not known.
     KeyRejected,
     /// 403: our address is not on the list.
@@ -73,13 +73,13 @@ pub(super) enum Trouble {
 
 /// Outcome of an operation.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum AccountOutcome {
     /// Status 200 with this `message`.
     Done(Message),
     /// Status 400 with these descriptions.
     Refused(Vec<&'static str>),
     /// Failure in one of upstream's ways.
-    Trouble(Trouble),
+    Trouble(AccountTrouble),
 }
 
 /// A `message`, in the order and with the names of the document.
@@ -119,14 +119,14 @@ impl Account {
     pub(super) fn with_users(count: u32, now: &Zoned) -> Self {
         let mut account = Self::default();
         for number in 1..=count {
-            let user = User { password: None, computers: u64::from(number), created: us_date(now) };
+            let user = SimulatedUser { password: None, computers: u64::from(number), created: us_date(now) };
             account.users.insert(format!("user{number}@example.com"), user);
         }
         account
     }
 
     /// `user/add`
-    pub(super) fn add(&mut self, said: &RequestBody, now: &Zoned) -> Outcome {
+    pub(super) fn add(&mut self, said: &RequestBody, now: &Zoned) -> AccountOutcome {
         let mut faults = Vec::new();
         let mut required = |name, fault| match said.text(name) {
             Some(text) if !text.trim().is_empty() => text,
@@ -146,22 +146,22 @@ impl Account {
             faults.push("INVALID_PASSWORD");
         }
         if !faults.is_empty() {
-            return Outcome::Refused(faults);
+            return AccountOutcome::Refused(faults);
         }
         if let Some(special) = special(&email) {
             return special;
         }
         if self.users.get(&key(&email)).is_some_and(|user| user.password.is_some()) {
-            return Outcome::Refused(vec!["EMAIL_EXISTS"]);
+            return AccountOutcome::Refused(vec!["EMAIL_EXISTS"]);
         }
         let computers = said.number("allotedComputers").unwrap_or_default();
-        let user = User { password: Some(digest(&password)), computers, created: us_date(now) };
+        let user = SimulatedUser { password: Some(digest(&password)), computers, created: us_date(now) };
         self.users.insert(key(&email), user);
-        Outcome::Done(Message::Text("SUCCESS"))
+        AccountOutcome::Done(Message::Text("SUCCESS"))
     }
 
     /// `user/invite`
-    pub(super) fn invite(&mut self, all: &[RequestBody], now: &Zoned) -> Outcome {
+    pub(super) fn invite(&mut self, all: &[RequestBody], now: &Zoned) -> AccountOutcome {
         let mut faults = Vec::new();
         for said in all {
             match said.text("invitedUserEmailId") {
@@ -171,29 +171,30 @@ impl Account {
             }
         }
         if !faults.is_empty() {
-            return Outcome::Refused(faults);
+            return AccountOutcome::Refused(faults);
         }
         let mut told = Vec::new();
         for said in all {
             let email = said.text("invitedUserEmailId").unwrap_or_default();
             let status = match (special(email), self.users.get(&key(email))) {
-                (Some(Outcome::Refused(_)), _) | (None, Some(User { password: Some(_), .. })) => "EXISTS",
+                (Some(AccountOutcome::Refused(_)), _)
+                | (None, Some(SimulatedUser { password: Some(_), .. })) => "EXISTS",
                 (Some(trouble), _) => return trouble,
-                (None, Some(User { password: None, .. })) => "ALREADY_INVITED",
+                (None, Some(SimulatedUser { password: None, .. })) => "ALREADY_INVITED",
                 (None, None) => {
                     let computers = said.number("allotedComputers").unwrap_or_default();
-                    let user = User { password: None, computers, created: us_date(now) };
+                    let user = SimulatedUser { password: None, computers, created: us_date(now) };
                     self.users.insert(key(email), user);
                     "INVITED"
                 }
             };
             told.push(Invited { username: email.to_owned(), status });
         }
-        Outcome::Done(Message::Invited(told))
+        AccountOutcome::Done(Message::Invited(told))
     }
 
     /// `user/signin`; `token` becomes a part of the link, if there is one.
-    pub(super) fn sign_in(&mut self, said: &RequestBody, token: &str, base: &str) -> Outcome {
+    pub(super) fn sign_in(&mut self, said: &RequestBody, token: &str, base: &str) -> AccountOutcome {
         let (username, password) =
             (said.text("username").unwrap_or_default(), said.text("password").unwrap_or_default());
         let mut faults = Vec::new();
@@ -207,23 +208,23 @@ impl Account {
             faults.push("INVALID_EMAIL");
         }
         if !faults.is_empty() {
-            return Outcome::Refused(faults);
+            return AccountOutcome::Refused(faults);
         }
         if let Some(special) = special(username) {
             return special;
         }
         match self.users.get(&key(username)).and_then(|user| user.password) {
-            None => Outcome::Refused(vec!["USERNAME_DOES_NOT_EXIST"]),
-            Some(known) if known != digest(password) => Outcome::Refused(vec!["INVALID_PASSWORD"]),
+            None => AccountOutcome::Refused(vec!["USERNAME_DOES_NOT_EXIST"]),
+            Some(known) if known != digest(password) => AccountOutcome::Refused(vec!["INVALID_PASSWORD"]),
             Some(_) => {
                 self.links.insert(token.to_owned(), key(username));
-                Outcome::Done(Message::Link { rpc_redirect_link: format!("{base}/autologin/{token}") })
+                AccountOutcome::Done(Message::Link { rpc_redirect_link: format!("{base}/autologin/{token}") })
             }
         }
     }
 
     /// `user/list`
-    pub(super) fn list(&self) -> Outcome {
+    pub(super) fn list(&self) -> AccountOutcome {
         let listed = self.users.iter().map(|(name, user)| Listed {
             alloted_computers: user.computers,
             created_date: user.created.clone(),
@@ -231,7 +232,7 @@ impl Account {
             utilized_computers: 0,
             username: name.clone(),
         });
-        Outcome::Done(Message::Users(Users { list: listed.collect() }))
+        AccountOutcome::Done(Message::Users(Users { list: listed.collect() }))
     }
 
     /// Returns the user name of a sign-in link, which works once.
@@ -246,12 +247,12 @@ pub(super) fn is_slow(body: &[u8]) -> bool {
 }
 
 /// Outcome that an address selects by its name alone.
-fn special(email: &str) -> Option<Outcome> {
+fn special(email: &str) -> Option<AccountOutcome> {
     let name = key(email);
     let local = name.split('@').next().unwrap_or_default();
     BY_ADDRESS.iter().find(|(special, _)| *special == local).map(|(_, special)| match special {
-        Special::Refused(word) => Outcome::Refused(vec![word]),
-        Special::Trouble(trouble) => Outcome::Trouble(*trouble),
+        Special::Refused(word) => AccountOutcome::Refused(vec![word]),
+        Special::Trouble(trouble) => AccountOutcome::Trouble(*trouble),
     })
 }
 

@@ -11,11 +11,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::wire::{Asked, Broken, Server};
+use super::wire::{Asked, Broken, SimulatedServer};
 use crate::cli::simulate::listener::{HEAD_TIMEOUT, MAX_BODY};
 
 /// Answers what is asked on one connection.
-pub(super) async fn serve(stream: TcpStream, server: Arc<Server>) {
+pub(super) async fn serve(stream: TcpStream, server: Arc<SimulatedServer>) {
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
         async move { answer(request, &server).await }
@@ -29,7 +29,10 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>) {
 }
 
 /// An answer; an error breaks the connection off without one.
-async fn answer(request: Request<Incoming>, server: &Server) -> Result<Response<Full<Bytes>>, Broken> {
+async fn answer(
+    request: Request<Incoming>,
+    server: &SimulatedServer,
+) -> Result<Response<Full<Bytes>>, Broken> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| Broken)?.to_bytes();
     let asked = Asked { method: head.method, path: head.uri.path().to_owned(), headers: head.headers, body };

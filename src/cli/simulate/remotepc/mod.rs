@@ -22,14 +22,11 @@ use crate::cli::simulate::listener::{GRACE, accept, listen};
 use crate::domain::{HumanDuration, RandomSource};
 use crate::lifecycle::{Lifecycle, StopSignals};
 
-use account::{Account, Trouble};
-use wire::Server;
+use account::{Account, AccountTrouble};
+use wire::{BASE, SimulatedServer};
 
 /// The key that the simulated account knows when no other is given. It opens nothing else.
 const KEY: &str = "simulated-reseller-key";
-
-/// Base path of the API, as at upstream.
-const BASE: &str = "/rpc-api/reseller/private";
 
 #[derive(Debug, Args)]
 #[command(
@@ -49,7 +46,7 @@ pub(in crate::cli) struct Options {
     users: u32,
     /// Fail every request in this way
     #[arg(long, value_enum)]
-    trouble: Option<Trouble>,
+    trouble: Option<AccountTrouble>,
     /// Delay of a slow answer
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     slow_by: HumanDuration,
@@ -72,7 +69,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     };
     let listener = listen(options.listen).await?;
     let base = format!("http://{}{BASE}", listener.local_addr()?);
-    let server = Server {
+    let server = SimulatedServer {
         account: Mutex::new(Account::with_users(options.users, &wire::now())),
         key,
         base: base.clone(),

@@ -13,11 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use super::BASE;
-use super::account::{Account, Message, Outcome, Trouble, is_slow};
+use super::account::{Account, AccountOutcome, AccountTrouble, Message, is_slow};
 use super::body::RequestBody;
 use crate::cli::output::line;
 use crate::domain::{Clock, RandomSource, SystemClock};
+
+/// Base path of the API, as at upstream.
+pub(super) const BASE: &str = "/rpc-api/reseller/private";
 
 /// Connection that is broken off instead of an answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +27,12 @@ use crate::domain::{Clock, RandomSource, SystemClock};
 pub(super) struct Broken;
 
 /// A simulated account and the ways in which it shall fail.
-pub(super) struct Server {
+pub(super) struct SimulatedServer {
     pub(super) account: Mutex<Account>,
     pub(super) key: SecretString,
     /// The API as it is reached from outside.
     pub(super) base: String,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<AccountTrouble>,
     pub(super) slow_by: Duration,
     pub(super) rng: RandomSource,
 }
@@ -44,7 +46,7 @@ pub(super) struct Asked {
 }
 
 #[derive(Serialize)]
-struct Envelope {
+struct EnvelopeBody {
     status: &'static str,
     code: u16,
     message: Message,
@@ -52,15 +54,15 @@ struct Envelope {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Faults<'a> {
+struct ErrorsBody<'a> {
     status: &'static str,
     code: u16,
     errors_count: usize,
-    errors: Vec<Fault<'a>>,
+    errors: Vec<ErrorBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct Fault<'a> {
+struct ErrorBody<'a> {
     description: &'a str,
 }
 
@@ -72,7 +74,7 @@ pub(super) fn now() -> Zoned {
     Timestamp::to_zoned(SystemClock.now(), TimeZone::UTC)
 }
 
-impl Server {
+impl SimulatedServer {
     /// Answers, and prints one line about it: never a password, a link or a body.
     pub(super) async fn answer(&self, asked: &Asked) -> Result<Answer, Broken> {
         let answer = self.decide(asked).await;
@@ -100,7 +102,7 @@ impl Server {
         if !self.knows_key(&asked.headers) {
             return Ok(error(StatusCode::UNAUTHORIZED, &[not_authorized(operation)]));
         }
-        if self.trouble == Some(Trouble::Slow) || is_slow(&asked.body) {
+        if self.trouble == Some(AccountTrouble::Slow) || is_slow(&asked.body) {
             tokio::time::sleep(self.slow_by).await;
         }
         if let Some(answer) = self.trouble.and_then(|trouble| self.trouble(trouble, operation)) {
@@ -110,18 +112,18 @@ impl Server {
             return Ok(error(StatusCode::BAD_REQUEST, &["INVALID_REQUEST"]));
         };
         match outcome {
-            Outcome::Done(message) => {
-                let body = Envelope { status: "OK", code: 200, message };
+            AccountOutcome::Done(message) => {
+                let body = EnvelopeBody { status: "OK", code: 200, message };
                 let body = serde_json::to_vec(&body).expect("texts and numbers become JSON");
                 Ok(with_body(StatusCode::OK, "application/json", body.into()))
             }
-            Outcome::Refused(words) => Ok(error(StatusCode::BAD_REQUEST, &words)),
-            Outcome::Trouble(trouble) => self.trouble(trouble, operation).unwrap_or(Err(Broken)),
+            AccountOutcome::Refused(words) => Ok(error(StatusCode::BAD_REQUEST, &words)),
+            AccountOutcome::Trouble(trouble) => self.trouble(trouble, operation).unwrap_or(Err(Broken)),
         }
     }
 
     /// Outcome of an operation; `None` when the body is not valid for it.
-    fn outcome(&self, operation: &str, body: &[u8]) -> Option<Outcome> {
+    fn outcome(&self, operation: &str, body: &[u8]) -> Option<AccountOutcome> {
         let now = now();
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match operation {
@@ -143,18 +145,18 @@ impl Server {
     }
 
     /// Answer of a failure; `None` for one that only takes time.
-    fn trouble(&self, trouble: Trouble, operation: &str) -> Option<Result<Answer, Broken>> {
+    fn trouble(&self, trouble: AccountTrouble, operation: &str) -> Option<Result<Answer, Broken>> {
         let answer = match trouble {
-            Trouble::Slow => return None,
-            Trouble::Down => return Some(Err(Broken)),
-            Trouble::KeyRejected => error(StatusCode::UNAUTHORIZED, &[not_authorized(operation)]),
+            AccountTrouble::Slow => return None,
+            AccountTrouble::Down => return Some(Err(Broken)),
+            AccountTrouble::KeyRejected => error(StatusCode::UNAUTHORIZED, &[not_authorized(operation)]),
             // With the space that upstream has there.
-            Trouble::Forbidden => error(StatusCode::FORBIDDEN, &["Forbidden "]),
-            Trouble::Error => error(StatusCode::INTERNAL_SERVER_ERROR, &["INTERNAL_SERVER_ERROR"]),
-            Trouble::Garbage => {
+            AccountTrouble::Forbidden => error(StatusCode::FORBIDDEN, &["Forbidden "]),
+            AccountTrouble::Error => error(StatusCode::INTERNAL_SERVER_ERROR, &["INTERNAL_SERVER_ERROR"]),
+            AccountTrouble::Garbage => {
                 with_body(StatusCode::OK, "text/html", "<html><body>It works!</body></html>".into())
             }
-            Trouble::Redirect => {
+            AccountTrouble::Redirect => {
                 let mut answer = with_body(StatusCode::FOUND, "text/html", Bytes::new());
                 let elsewhere = format!("{}/elsewhere", self.base);
                 answer
@@ -192,8 +194,8 @@ fn error(status: StatusCode, words: &[&str]) -> Answer {
         StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
         _ => "INTERNAL_SERVER_ERROR",
     };
-    let errors: Vec<_> = words.iter().map(|description| Fault { description }).collect();
-    let body = Faults { status: name, code: status.as_u16(), errors_count: errors.len(), errors };
+    let errors: Vec<_> = words.iter().map(|description| ErrorBody { description }).collect();
+    let body = ErrorsBody { status: name, code: status.as_u16(), errors_count: errors.len(), errors };
     let body = serde_json::to_vec(&body).expect("texts and numbers become JSON");
     with_body(status, "application/json", body.into())
 }

@@ -22,7 +22,7 @@ pub(super) struct RemotePcIdempotency {
 }
 
 /// Result of the check of an `Idempotency-Key`.
-pub(super) enum Admission {
+pub(super) enum IdempotencyOutcome {
     /// The request is to be made; with a lease if it has a key.
     Ours(Option<IdempotencyLease>),
     /// The request was answered before, in this way.
@@ -44,29 +44,35 @@ impl RemotePcIdempotency {
         headers: &HeaderMap,
         who: &Actor,
         fingerprint: Option<String>,
-    ) -> Admission {
-        let Some(fingerprint) = fingerprint else { return Admission::Ours(None) };
+    ) -> IdempotencyOutcome {
+        let Some(fingerprint) = fingerprint else { return IdempotencyOutcome::Ours(None) };
         let key = match key(headers) {
             Ok(Some(key)) => key,
-            Ok(None) => return Admission::Ours(None),
-            Err(_) => return Admission::Refused(refusal(StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY")),
+            Ok(None) => return IdempotencyOutcome::Ours(None),
+            Err(_) => {
+                return IdempotencyOutcome::Refused(refusal(
+                    StatusCode::BAD_REQUEST,
+                    "INVALID_IDEMPOTENCY_KEY",
+                ));
+            }
         };
         let scope = format!("remotepc:{}", who.id);
         let identified = IdempotentRequest { scope, key, fingerprint, dead_after: self.dead_after };
         let begun =
             self.idempotency.context.store.begin(&identified, self.idempotency.context.clock.now()).await;
         match begun {
-            Ok(BeginOutcome::First(ticket)) => Admission::Ours(Some(ticket)),
-            Ok(BeginOutcome::Answered(kept)) => Admission::Answered(again(kept)),
+            Ok(BeginOutcome::First(ticket)) => IdempotencyOutcome::Ours(Some(ticket)),
+            Ok(BeginOutcome::Answered(kept)) => IdempotencyOutcome::Answered(again(kept)),
             Ok(BeginOutcome::Running) => {
-                Admission::Refused(refusal(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_IN_USE"))
+                IdempotencyOutcome::Refused(refusal(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_IN_USE"))
             }
-            Ok(BeginOutcome::Different) => {
-                Admission::Refused(refusal(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"))
-            }
+            Ok(BeginOutcome::Different) => IdempotencyOutcome::Refused(refusal(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "IDEMPOTENCY_KEY_REUSED",
+            )),
             Err(e) => {
                 tracing::error!(error = %e, "the store did not do what a request needed");
-                Admission::Refused(unavailable())
+                IdempotencyOutcome::Refused(unavailable())
             }
         }
     }

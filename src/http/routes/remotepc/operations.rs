@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::idempotency::{Admission, RemotePcIdempotency};
+use super::idempotency::{IdempotencyOutcome, RemotePcIdempotency};
 use super::problem::{failed, passed_on, refusal};
 use super::request::{Read, RemotePcRequest};
 use crate::audited::{AuditedRemotePc, Failure, RequestActor, outcome};
@@ -61,12 +61,12 @@ impl RemotePcState {
             }
         };
         let ticket = match self.once.turn(&headers, &actor.who, wanted.fingerprint()).await {
-            Admission::Ours(ticket) => ticket,
-            Admission::Answered(response) => {
+            IdempotencyOutcome::Ours(ticket) => ticket,
+            IdempotencyOutcome::Answered(response) => {
                 self.tell_outcome(operation, "replayed");
                 return response;
             }
-            Admission::Refused(response) => {
+            IdempotencyOutcome::Refused(response) => {
                 self.tell_outcome(operation, "refused");
                 return response;
             }

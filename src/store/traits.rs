@@ -1,0 +1,223 @@
+//! Events, endpoints, deliveries, keys and upkeep: the traits of the store, with the types of their methods. The other
+//! traits stand beside their implementation.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::committed::Committed;
+use super::error::StoreError;
+use crate::domain::{
+    AdminKeys, ApiKey, Endpoint, EndpointId, EndpointOutcome, EndpointSettings, Event, EventFilter, EventId,
+    HealthRules, KeyDigest, KeyId, Lease, LeaseToken, NewEvent, Page, RetainedRange, Settlement,
+};
+use crate::notifier::Notifier;
+
+/// Lease of the deliveries that a commit creates.
+#[derive(Debug, Clone)]
+pub struct InitialLease {
+    /// Lease token.
+    pub token: LeaseToken,
+    /// Lease expiry.
+    pub expires_at: Timestamp,
+    /// Endpoints whose deliveries are not leased.
+    pub except: Vec<EndpointId>,
+}
+
+/// Result of an append.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// The id of each event that was given, in order.
+    pub events: Vec<Recorded>,
+    /// Deliveries that were leased in the same commit.
+    pub leases: Vec<Lease>,
+    /// Changes to announce.
+    pub committed: Committed,
+}
+
+/// Id of an event that was given to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Identifier, given by the first such event.
+    pub id: EventId,
+    /// True if it had not been seen before.
+    pub new: bool,
+}
+
+/// Events: append, and read in order without gaps.
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Stores events and what they owe to the enabled endpoints that want them, in one transaction that is on disk
+    /// when this returns. One that was seen before (same service, type and uaid) is counted and owes nothing. With a
+    /// `lease` the deliveries are not due but leased from the start.
+    async fn append(
+        &self,
+        events: &[NewEvent],
+        now: Timestamp,
+        lease: Option<&InitialLease>,
+    ) -> Result<Appended, StoreError>;
+
+    /// One page. A reader that follows its cursors sees every event once and in order.
+    async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
+
+    /// Range of the stored events.
+    async fn kept(&self) -> Result<RetainedRange, StoreError>;
+
+    /// One event, if it is there.
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
+}
+
+/// An endpoint as the configuration declares it. It is recognised by its name.
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    /// The id it gets when its name is new.
+    pub id: EndpointId,
+    /// Settings in the configuration.
+    pub settings: EndpointSettings,
+}
+
+/// Endpoints.
+#[async_trait]
+pub trait EndpointStore: Send + Sync {
+    /// Makes the declared endpoints what the configuration says, and disables those that it no longer names.
+    async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError>;
+
+    /// All endpoints, by name.
+    async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError>;
+
+    /// Returns the endpoints with these ids that exist.
+    async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
+}
+
+/// An enabled endpoint with open deliveries, and when the first of them may be sent: when it is due, and the endpoint
+/// may be probed if its deliveries are held back.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Endpoint.
+    pub endpoint: Endpoint,
+    /// Time of the next due delivery.
+    pub at: Timestamp,
+}
+
+/// Request to lease deliveries of one endpoint.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Endpoint.
+    pub endpoint: EndpointId,
+    /// Maximum number of deliveries.
+    pub count: u32,
+    /// Lease token.
+    pub token: LeaseToken,
+    /// Lease expiry.
+    pub expires_at: Timestamp,
+    /// Time of the next probe, for an endpoint whose deliveries are held back. Of several processes one leases the probe.
+    pub probe: Option<Timestamp>,
+}
+
+/// Effects of a batch of settlements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Number of settlements whose lease was lost.
+    pub lost: usize,
+    /// Changes to announce.
+    pub committed: Committed,
+}
+
+/// Deliveries: what is due, leases, and results.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync {
+    /// The enabled endpoints that have open deliveries.
+    async fn due(&self) -> Result<Vec<Due>, StoreError>;
+
+    /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
+    async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
+
+    /// Stores the results of attempts, the health of their endpoints, and the events about both, in one transaction. The
+    /// result of a lost lease is counted and changes nothing else.
+    async fn settle(
+        &self,
+        settlements: &[Settlement],
+        outcomes: &[EndpointOutcome],
+        rules: HealthRules,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError>;
+
+    /// Number of open deliveries.
+    async fn pending(&self) -> Result<i64, StoreError>;
+}
+
+/// Stored key that a request presents.
+#[derive(Debug, Clone)]
+pub struct PresentedKey {
+    /// True if there are admin keys, good or expired: then a key is required.
+    pub locked: bool,
+    /// The key, if there is such a one. It may have expired.
+    pub key: Option<ApiKey>,
+}
+
+/// Effect of removing the last stored admin key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastAdminKey {
+    /// Another admin key is in the configuration.
+    IsNotAll,
+    /// Without it the listener is open to this machine.
+    Opens,
+    /// No admin key is left, and the listener still requires one.
+    LocksOut,
+}
+
+/// Result of removing a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Removed.
+    Done {
+        /// True if it was the last admin key in the store.
+        last_admin: bool,
+    },
+    /// No key has the id.
+    Unknown,
+    /// Not removed: only these admin keys would be left, and no caller could authenticate.
+    LastAdminKey(AdminKeys),
+}
+
+/// API keys.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a new key, which is recognised by its digest.
+    async fn add_key(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
+
+    /// All keys, the oldest first.
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// One key, if it is there.
+    async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Returns the stored key of a request, or the state of the admin keys for a request without one.
+    async fn presented_key(&self, digest: Option<&KeyDigest>) -> Result<PresentedKey, StoreError>;
+
+    /// Returns whether there are admin keys.
+    async fn admin_keys(&self, now: Timestamp) -> Result<AdminKeys, StoreError>;
+
+    /// Removes a key, unless no caller could authenticate any more.
+    async fn remove_key(&self, id: &KeyId, now: Timestamp, last: LastAdminKey)
+    -> Result<Removal, StoreError>;
+
+    /// Notes that a key was used.
+    async fn use_key(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// The store's own well-being.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Proves that the store can be written, by writing.
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Releases the leases that an earlier process left behind, where no other process can hold any. Says how many.
+    async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Feeds the [`Notifier`] with what other replicas store, until cancelled.
+    async fn listen(&self, notifier: &Notifier, stop: &CancellationToken);
+
+    /// Ends all connections; the store is of no use afterwards.
+    async fn close(&self);
+}
