@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::value::RawValue;
 
 use super::output;
-use crate::domain::{EventType, RawJson, ServiceName, Uaid};
+use crate::domain::{EventType, RawJson, ServiceName, Subject, Trust, Uaid};
 
 /// Filter of events.
 #[derive(Debug, Args)]
@@ -18,6 +18,12 @@ pub(super) struct EventSelection {
     /// Only about this authentication
     #[arg(long)]
     uaid: Option<Uaid>,
+    /// Only with this trust: token, address, none or self; may be given several times
+    #[arg(long = "trust", value_name = "TRUST")]
+    trusts: Vec<Trust>,
+    /// Only about this user, as the app named them
+    #[arg(long)]
+    subject: Option<Subject>,
 }
 
 impl EventSelection {
@@ -25,7 +31,10 @@ impl EventSelection {
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let types = self.types.iter().map(|event_type| ("type", event_type.to_string()));
         let services = self.services.iter().map(|service| ("service", service.to_string()));
-        types.chain(services).chain(self.uaid.map(|uaid| ("uaid", uaid.to_string()))).collect()
+        let uaid = self.uaid.iter().map(|uaid| ("uaid", uaid.to_string()));
+        let trusts = self.trusts.iter().map(|trust| ("trust", trust.to_string()));
+        let subject = self.subject.iter().map(|subject| ("subject", subject.as_str().to_owned()));
+        types.chain(services).chain(uaid).chain(trusts).chain(subject).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     AuthenticationName, Cursor, EndpointId, EventId, EventType, ExpectationMatch, Limit, Order, RawJson,
-    ServiceName, Trust, Uaid, iso_millis,
+    ServiceName, Subject, Trust, Uaid, iso_millis,
 };
 
 /// An event that is to be stored.
@@ -109,7 +109,7 @@ pub struct Event {
 pub struct EventFilter {
     /// Direction and start.
     pub order: Order,
-    /// At most so many.
+    /// Maximum number of events of a page.
     pub limit: Limit,
     /// Only these types.
     pub types: Vec<EventType>,
@@ -117,6 +117,10 @@ pub struct EventFilter {
     pub services: Vec<ServiceName>,
     /// Only this authentication.
     pub uaid: Option<Uaid>,
+    /// Only with one of these trusts; an empty list admits all.
+    pub trusts: Vec<Trust>,
+    /// Only about this user, as their app named them.
+    pub subject: Option<Subject>,
     /// Only those received then or later.
     pub since: Option<Timestamp>,
     /// Only those received earlier than this.
@@ -124,7 +128,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// All events in this order, as many at once as a reader gets who does not say.
+    /// All events in this order, with the default number of events of a page.
     #[must_use]
     pub fn new(order: Order) -> Self {
         Self {
@@ -133,6 +137,8 @@ impl EventFilter {
             types: Vec::new(),
             services: Vec::new(),
             uaid: None,
+            trusts: Vec::new(),
+            subject: None,
             since: None,
             until: None,
         }

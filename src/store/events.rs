@@ -151,6 +151,8 @@ impl<B: Backend> SqlStore<B> {
                 filter.since.map(Timestamp::as_millisecond),
                 filter.until.map(Timestamp::as_millisecond),
                 i64::try_from(limit + 1).unwrap_or(i64::MAX),
+                json!(filter.trusts).to_string(),
+                filter.subject.as_ref().map(|subject| subject.as_str().to_owned()),
             );
             match filter.uaid {
                 Some(uaid) => B::bind(query, uaid.as_bytes().to_vec()),

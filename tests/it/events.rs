@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+
 use remgate::domain::{Clock, SystemClock};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -20,6 +22,14 @@ fn uaids(page: &Value) -> Vec<String> {
 
 const TWO_SERVICES: &str = "
 callback.tokens = [\"kZ3vX9mQ2rT7wB5nL8cJ4A\"]
+[[service]]
+name = \"portal\"
+tokens = [\"pH6sD1fG0yU_eR-iO3aK2w\"]
+";
+
+/// The default service takes callbacks without a token, and `portal` with one.
+const OPEN_BESIDE_A_TOKEN: &str = "
+callback.allow_unauthenticated = true
 [[service]]
 name = \"portal\"
 tokens = [\"pH6sD1fG0yU_eR-iO3aK2w\"]
@@ -123,6 +133,33 @@ both_engines! {
         assert!(!uaids(&service.events(&format!("until={third}")).await).contains(&uaid(2)), "until is exclusive");
     }
 
+    async fn trust_and_subject_choose_events(engine: Engine) {
+        let service = Service::start(&engine, OPEN_BESIDE_A_TOKEN).await;
+        for (n, subject) in [(1, "ann@example.com"), (2, "bob@example.com")] {
+            let body = json!({"subject": subject, "service": "portal"});
+            let path = format!("/v1/authentications/{}", uaid(n));
+            service.internal.request(Method::PUT, &path, Some(&body)).await.expect(201);
+            let callback = format!("/remauth_callback/pH6sD1fG0yU_eR-iO3aK2w?authenticated={}", uaid(n));
+            service.public.get(&callback).await.expect(200);
+        }
+        service.store(&uaid(3)).await;
+        for (query, expected) in [
+            ("trust=token", vec![1, 2]),
+            ("trust=none", vec![3]),
+            ("trust=none&trust=token", vec![1, 2, 3]),
+            ("trust=self", vec![]),
+            ("subject=ann@example.com", vec![1]),
+            ("subject=ann%40example.com&trust=none", vec![]),
+            ("subject=bob@example.com&order=desc", vec![2]),
+            (&format!("subject=ann@example.com&uaid={}", uaid(2)), vec![]),
+            (&format!("subject=ann@example.com&uaid={}", uaid(1)), vec![1]),
+            ("subject=ann", vec![]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(uaid).collect();
+            assert_eq!(uaids(&service.events(query).await), expected, "{query}");
+        }
+    }
+
     async fn a_filter_that_leaves_out_much_still_moves_on(engine: Engine) {
         let service = Service::start(&engine, "").await;
         for n in 0..5 {
@@ -140,7 +177,7 @@ both_engines! {
             "limit=0", "limit=1001", "limit=ten", "limit=", "wait=61", "wait=-1", "wait=x", "after=x", "after=-1",
             "after=99999999999999999999", "type=nonsense", "type=", "service=a%20b", "uaid=xyz", "since=yesterday",
             "until=2026-13-01T00:00:00Z", "order=up", "order=desc&after=1", "order=desc&wait=1", "before=1",
-            "limit=1&limit=2", "after=%zz", "limt=5",
+            "limit=1&limit=2", "after=%zz", "limt=5", "trust=much", "trust=", "subject=", "subject=a&subject=b", "subject=%00",
         ] {
             let answer = service.internal.get(&format!("/v1/events?{query}")).await.expect(400);
             assert_eq!(answer.header("content-type"), "application/problem+json", "{query}");

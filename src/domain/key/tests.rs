@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::domain::{Limit, Order};
+use crate::domain::Order;
 
 fn service(name: &str) -> ServiceName {
     name.parse().unwrap()
@@ -52,13 +52,8 @@ fn a_filter_is_narrowed_to_what_is_seen(
 ) {
     let grant = Grant::new(&[Scope::EventsRead], own.map(service)).unwrap();
     let mut filter = EventFilter {
-        order: Order::Descending { before: None },
-        limit: Limit::default(),
-        types: Vec::new(),
         services: asked.iter().map(|name| service(name)).collect(),
-        uaid: None,
-        since: None,
-        until: None,
+        ..EventFilter::new(Order::Descending { before: None })
     };
     grant.narrow(&mut filter);
     assert_eq!(filter.until.is_some(), left.is_none());

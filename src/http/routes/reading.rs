@@ -58,6 +58,8 @@ pub(super) fn filter(order: Order, params: &mut Params) -> Result<EventFilter, P
         types: params.many("type")?,
         services: params.many("service")?,
         uaid: params.one("uaid")?,
+        trusts: params.many("trust")?,
+        subject: params.one("subject")?,
         ..EventFilter::new(order)
     })
 }

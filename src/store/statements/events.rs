@@ -86,9 +86,10 @@ macro_rules! insert_deliveries {
     };
 }
 
-/// A page of events: $1 the cursor, $2 the newest cursor, $3 types, $4 services, $5 since, $6 until, $7 how many.
+/// A page of events: $1 the cursor, $2 the newest cursor, $3 types, $4 services, $5 since, $6 until, $7 maximum number, $8 trusts, $9 subject,
+/// $10 uaid where there is one.
 macro_rules! page_of_events {
-    ($list3:literal, $list4:literal, $and:literal, $after:literal, $order:literal) => {
+    ($list3:literal, $list4:literal, $list8:literal, $and:literal, $after:literal, $order:literal) => {
         concat!(
             "SELECT ",
             event_columns!(),
@@ -102,7 +103,11 @@ macro_rules! page_of_events {
             $list4,
             ")) \
             AND (CAST($5 AS BIGINT) IS NULL OR received_at >= CAST($5 AS BIGINT)) \
-            AND (CAST($6 AS BIGINT) IS NULL OR received_at < CAST($6 AS BIGINT)) ",
+            AND (CAST($6 AS BIGINT) IS NULL OR received_at < CAST($6 AS BIGINT)) \
+            AND (CAST($8 AS TEXT) = '[]' OR trust IN (",
+            $list8,
+            ")) \
+            AND (CAST($9 AS TEXT) IS NULL OR subject = CAST($9 AS TEXT)) ",
             $and,
             " ORDER BY seq ",
             $order,
@@ -162,6 +167,7 @@ pub(in crate::store) const SQLITE: Texts = Texts {
     events_after: page_of_events!(
         "SELECT value FROM json_each($3)",
         "SELECT value FROM json_each($4)",
+        "SELECT value FROM json_each($8)",
         "",
         ">",
         "ASC"
@@ -169,6 +175,7 @@ pub(in crate::store) const SQLITE: Texts = Texts {
     events_before: page_of_events!(
         "SELECT value FROM json_each($3)",
         "SELECT value FROM json_each($4)",
+        "SELECT value FROM json_each($8)",
         "",
         "<",
         "DESC"
@@ -176,14 +183,16 @@ pub(in crate::store) const SQLITE: Texts = Texts {
     events_after_of_uaid: page_of_events!(
         "SELECT value FROM json_each($3)",
         "SELECT value FROM json_each($4)",
-        "AND uaid = $8",
+        "SELECT value FROM json_each($8)",
+        "AND uaid = $10",
         ">",
         "ASC"
     ),
     events_before_of_uaid: page_of_events!(
         "SELECT value FROM json_each($3)",
         "SELECT value FROM json_each($4)",
-        "AND uaid = $8",
+        "SELECT value FROM json_each($8)",
+        "AND uaid = $10",
         "<",
         "DESC"
     ),
@@ -235,6 +244,7 @@ pub(in crate::store) const POSTGRES: Texts = Texts {
     events_after: page_of_events!(
         "SELECT json_array_elements_text(CAST($3 AS json))",
         "SELECT json_array_elements_text(CAST($4 AS json))",
+        "SELECT json_array_elements_text(CAST($8 AS json))",
         "",
         ">",
         "ASC"
@@ -242,6 +252,7 @@ pub(in crate::store) const POSTGRES: Texts = Texts {
     events_before: page_of_events!(
         "SELECT json_array_elements_text(CAST($3 AS json))",
         "SELECT json_array_elements_text(CAST($4 AS json))",
+        "SELECT json_array_elements_text(CAST($8 AS json))",
         "",
         "<",
         "DESC"
@@ -249,14 +260,16 @@ pub(in crate::store) const POSTGRES: Texts = Texts {
     events_after_of_uaid: page_of_events!(
         "SELECT json_array_elements_text(CAST($3 AS json))",
         "SELECT json_array_elements_text(CAST($4 AS json))",
-        "AND uaid = $8",
+        "SELECT json_array_elements_text(CAST($8 AS json))",
+        "AND uaid = $10",
         ">",
         "ASC"
     ),
     events_before_of_uaid: page_of_events!(
         "SELECT json_array_elements_text(CAST($3 AS json))",
         "SELECT json_array_elements_text(CAST($4 AS json))",
-        "AND uaid = $8",
+        "SELECT json_array_elements_text(CAST($8 AS json))",
+        "AND uaid = $10",
         "<",
         "DESC"
     ),
