@@ -1,4 +1,4 @@
-//! `/remauth_callback`: all that docs/api.md promises of it, asked from outside.
+//! `/remauth_callback`: all that docs/reference/api.md promises of it, asked from outside.
 
 use base64::Engine as _;
 use reqwest::Method;

@@ -38,6 +38,8 @@ mod endpoint_states;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod event_filters;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod expiry;
@@ -65,8 +67,6 @@ mod lifecycle;
 mod login;
 #[cfg(test)]
 mod names;
-#[cfg(test)]
-mod readme;
 #[cfg(test)]
 mod redelivery;
 #[cfg(test)]
@@ -100,3 +100,5 @@ mod stream_life;
 mod verify;
 #[cfg(test)]
 mod wait;
+#[cfg(test)]
+mod walkthroughs;

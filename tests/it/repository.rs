@@ -92,7 +92,16 @@ fn migrations_are_twins() {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    for page in pages(&["", "docs", "docs/decisions", "migrations", "config"]) {
+    for page in pages(&[
+        "",
+        "docs",
+        "docs/how-to",
+        "docs/reference",
+        "docs/explanation",
+        "docs/decisions",
+        "migrations",
+        "config",
+    ]) {
         for target in links(&read(&page)) {
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let folder = page.parent().expect("a page is in a folder");
@@ -106,11 +115,15 @@ fn links_between_pages_lead_somewhere() {
 
 #[test]
 fn the_index_of_the_documentation_names_each_page() {
-    let index = read(root().join("docs/README.md"));
-    let listed: BTreeSet<_> = links(&index).into_iter().collect();
-    for page in pages(&["docs"]) {
-        let name = page.file_name().expect("a page has a name").to_string_lossy().into_owned();
-        assert!(name == "README.md" || listed.contains(name.as_str()), "docs/README.md does not name {name}");
+    let [index, summary] = ["docs/README.md", "docs/SUMMARY.md"].map(|page| read(root().join(page)));
+    let listed = |page: &str, name: &str| links(page).contains(&name);
+    for page in pages(&["docs", "docs/how-to", "docs/reference", "docs/explanation"]) {
+        let name = page.strip_prefix(root().join("docs")).expect("a page of docs").display().to_string();
+        if name == "SUMMARY.md" {
+            continue;
+        }
+        assert!(name == "README.md" || listed(&index, &name), "docs/README.md does not name {name}");
+        assert!(listed(&summary, &name), "docs/SUMMARY.md does not name {name}");
         let text = read(&page);
         let first = text.lines().nth(2).unwrap_or_default();
         assert!(

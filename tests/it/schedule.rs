@@ -71,11 +71,11 @@ async fn sent(receiver: &mut Receiver) -> i64 {
 fn the_default_schedule_tries_for_nearly_four_days() {
     let config = load(&text("sqlite://remgate.db", ""));
     let policy = RetryPolicy::new(config.delivery.schedule.clone());
-    let told = include_str!("../../docs/webhooks.md");
+    let told = include_str!("../../docs/reference/webhooks.md");
     let horizon = HumanDuration(policy.horizon()).to_string();
     assert!(
         told.contains(&format!("That is {horizon} from the first")),
-        "docs/webhooks.md says it is {horizon}"
+        "docs/reference/webhooks.md says it is {horizon}"
     );
     let hours = policy.horizon().as_secs_f64() / 3600.0;
     assert!((93.0..96.0).contains(&hours), "{hours} hours");

@@ -108,7 +108,7 @@ fn the_examples_in_the_file_of_defaults_are_true() {
 
 #[test]
 fn the_reference_names_every_key_twin_and_variable() {
-    let reference = include_str!("../../../docs/configuration.md");
+    let reference = include_str!("../../../docs/reference/configuration.md");
     for section in SECTIONS {
         for name in section.names() {
             let row = if section.repeated {

@@ -1,4 +1,4 @@
-//! The page of `docs/login.md` in a real browser, at another origin than remgate's public listener.
+//! The page of `docs/how-to/sign-in-users.md` in a real browser, at another origin than remgate's public listener.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl App {
 
     /// Opens the page with this ticket in a browser, and waits until the browser has asked for the page.
     async fn open(&mut self, permit: SemaphorePermit<'static>, ticket_url: &str) -> OpenPage {
-        let page = snippet("login.md", "In the browser", "html");
+        let page = snippet("how-to/sign-in-users.md", "In the browser", "html");
         let page = page.replace("TICKET_URL", &json!(ticket_url).to_string());
         assert!(page.contains(ticket_url), "the page takes a ticket");
         self.0.answer(move |asked| match asked.target.as_str() {

@@ -1,4 +1,4 @@
-//! Clients of the event stream and the event list: what `docs/api.md` shows, and other clients that are in use, each
+//! Clients of the event stream and the event list: what `docs/reference/api.md` shows, and other clients that are in use, each
 //! through a crash and a restart, without a loss.
 
 use serde_json::json;
@@ -74,14 +74,14 @@ async fn follows_through_a_restart(client: impl Fn(&str) -> Launch) {
 
 #[tokio::test]
 async fn the_node_client_of_the_page_survives_a_restart() {
-    let code = snippet("api.md", "In Node", "js");
+    let code = snippet("reference/api.md", "In Node", "js");
     let written = javascript(&[&[("follow.mjs", &code)]]);
     follows_through_a_restart(|_| written.launch(0, &[])).await;
 }
 
 #[tokio::test]
 async fn the_python_client_of_the_page_survives_a_restart() {
-    let code = snippet("api.md", "In Python", "python");
+    let code = snippet("reference/api.md", "In Python", "python");
     follows_through_a_restart(|_| python(&[("follow.py", &code)], &[])).await;
 }
 
@@ -101,7 +101,7 @@ async fn the_polyfill_follows_events_through_a_restart() {
 
 #[tokio::test]
 async fn the_shell_loop_of_the_page_survives_a_restart() {
-    let code = snippet("api.md", "In a shell", "sh");
+    let code = snippet("reference/api.md", "In a shell", "sh");
     let code = code.replace("curl -s", "curl -s -H \"Authorization: Bearer $REMGATE_KEY\"");
     follows_through_a_restart(|_| Launch::program("/bin/sh".as_ref(), &["loop.sh"]).file("loop.sh", &code))
         .await;

@@ -1,4 +1,4 @@
-//! How an app signs a user in: the code of `docs/login.md` in each of its languages, and stock clients of the streams, against
+//! How an app signs a user in: the code of `docs/how-to/sign-in-users.md` in each of its languages, and stock clients of the streams, against
 //! a real remgate.
 
 mod browser;
@@ -88,7 +88,7 @@ async fn run_open(client: impl Fn(&[&str]) -> Launch, open: &Service, number: u6
 
 #[tokio::test]
 async fn in_python() {
-    let login = snippet("login.md", "Python", "python");
+    let login = snippet("how-to/sign-in-users.md", "Python", "python");
     let main =
         "import sys\nfrom login import sign_in\nprint('signed in:', sign_in(*sys.argv[1:])['trust'])\n";
     signs_in_who_may(|more| python(&[("main.py", main), ("login.py", &login)], more)).await;
@@ -96,7 +96,7 @@ async fn in_python() {
 
 #[tokio::test]
 async fn in_typescript() {
-    let login = snippet("login.md", "TypeScript", "ts");
+    let login = snippet("how-to/sign-in-users.md", "TypeScript", "ts");
     let main = "import { signIn } from './login.js';\nconst [uaid, email] = process.argv.slice(2);\n\
         console.log('signed in:', (await signIn(uaid!, email!)).trust);\n";
     let files: [(&str, &str); 2] = [("main.ts", main), ("login.ts", &login)];
@@ -106,7 +106,7 @@ async fn in_typescript() {
 
 #[tokio::test]
 async fn in_php() {
-    let login = snippet("login.md", "PHP", "php");
+    let login = snippet("how-to/sign-in-users.md", "PHP", "php");
     let main =
         "<?php\nrequire 'login.php';\necho 'signed in: ' . sign_in($argv[1], $argv[2])['trust'] . PHP_EOL;\n";
     signs_in_who_may(|more| php(&[("main.php", main), ("login.php", &login)], more)).await;

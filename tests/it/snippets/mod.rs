@@ -1,4 +1,4 @@
-//! The code of `docs/verifying.md`, run against a real remgate with the real libraries.
+//! The code of `docs/how-to/verify-webhooks.md`, run against a real remgate with the real libraries.
 
 #[expect(unreachable_pub, reason = "it stands on the page as it would in somebody's crate")]
 mod verify;
@@ -16,7 +16,7 @@ use crate::support::receiver::{Received, Receiver};
 use crate::support::service::{Service, delivery, uaid};
 
 fn snippet(heading: &str, language: &str) -> String {
-    clients::snippet("verifying.md", heading, language)
+    clients::snippet("how-to/verify-webhooks.md", heading, language)
 }
 
 /// A way to verify that the page shows, and what it is given to verify with.
