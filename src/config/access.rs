@@ -1,4 +1,4 @@
-//! Access rule: a listener may accept requests without a secret on a loopback address, and nowhere else unless the operator allows it.
+//! Access rule: a listener may accept requests without a secret on a loopback address only, unless the operator allows more.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub enum OpenListener {
         /// The services without a token and without a list of addresses.
         services: Vec<ServiceName>,
     },
-    /// Anyone can read events and use the reseller API.
+    /// Internal listener: every client can read events and use the reseller API.
     Internal {
         /// Address of the listener.
         listen: SocketAddr,
@@ -32,7 +32,7 @@ impl OpenListener {
         }
     }
 
-    /// Returns whether only this machine can reach it.
+    /// Returns whether only this machine can reach the listener.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.listen().ip().to_canonical().is_loopback()
@@ -90,8 +90,8 @@ fn remedies(open: &[OpenListener]) -> String {
 }
 
 impl Config {
-    /// Listeners that accept requests without a secret. `stored_admin_key`: the store holds an admin key, which closes the internal one
-    /// even when it has expired.
+    /// Listeners that accept requests without a secret. `stored_admin_key`: the store holds an admin key, which closes the
+    /// internal listener even after its expiry.
     #[must_use]
     pub fn open_listeners(&self, stored_admin_key: bool) -> Vec<OpenListener> {
         let open = self.services.iter().filter(|service| !service.is_locked());
@@ -113,11 +113,11 @@ impl Config {
     ///
     /// The listeners that break the rule.
     pub fn check_access(&self, stored_admin_key: bool) -> Result<(), OpenListeners> {
-        let wanted = |listener: &OpenListener| {
+        let is_allowed = |listener: &OpenListener| {
             self.allow_unauthenticated && matches!(listener, OpenListener::Public { .. })
         };
         let mut open = self.open_listeners(stored_admin_key);
-        open.retain(|listener| !listener.is_loopback() && !wanted(listener));
+        open.retain(|listener| !listener.is_loopback() && !is_allowed(listener));
         if open.is_empty() { Ok(()) } else { Err(OpenListeners(open)) }
     }
 }

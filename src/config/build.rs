@@ -1,4 +1,4 @@
-//! From the values of the layers to the typed configuration: every section parsed, every rule checked.
+//! The typed configuration from the values of the layers, and the rules that concern several keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,42 +7,45 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::problem::ConfigProblem;
-use super::reader::{Bad, TableReader};
-use super::schema;
-use super::value::{Layer, Table, Value};
-use super::{
-    AuthenticationsConfig, Config, DeliveryConfig, InternalConfig, ProvisioningConfig, PublicConfig,
-    RemotePcConfig, RetentionConfig, ServiceConfig, TelemetryConfig, endpoint, rules,
-};
+use super::reader::{Reported, TableKeys, TableReader};
+use super::rule::{Rule, RuleContext};
+use super::sections::{Callback, DatabaseKeys};
+use super::value::{Found, Layer, Table, Value};
+use super::{Config, RemotePcConfig, ServiceConfig, rules};
 use crate::domain::{EndpointSettings, ProvisioningMode, ServiceName};
 
-/// The configuration, or every problem that it has.
-pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<ConfigProblem>) -> Result<Config, Bad> {
-    let mut building = Building { merged, dir, problems };
-    let public = building.public();
-    let internal = building.internal();
-    let database = building.single("database", |r, dir| r.required("url", rules::database(dir)));
-    let services = building.services();
-    let allow_unauthenticated = building.single("callback", |r, _| r.switch("allow_unauthenticated"));
-    let endpoints = building.endpoints(services.as_deref().ok());
-    let delivery = building.delivery();
-    let remotepc = building.remotepc();
-    let provisioning = building.provisioning(services.as_deref().ok(), remotepc.as_ref().ok());
-    let authentications = building.single("authentications", |r, _| {
-        let (claim_within, min_trust) =
-            (r.required("claim_within", rules::fresh), r.required("min_trust", rules::min_trust));
-        Ok(AuthenticationsConfig { claim_within: claim_within?, min_trust: min_trust? })
-    });
-    let retention = building.single("retention", |r, _| {
-        let events = r.required("events", rules::kept);
-        let audit = r.required("audit", rules::kept);
-        Ok(RetentionConfig { events: events?, audit: audit? })
-    });
-    let telemetry = building.telemetry();
+/// Builds the configuration. Every problem is reported.
+pub(super) fn build(
+    merged: &Layer,
+    dir: &Path,
+    problems: &mut Vec<ConfigProblem>,
+) -> Result<Config, Reported> {
+    let context = RuleContext { dir, services: None };
+    let mut building = Building { merged, context, problems };
+    let public = building.single("public");
+    let internal = building.single("internal");
+    building.check_listeners();
+    let database = building.single::<DatabaseKeys>("database");
+    let declared = building.several::<ServiceConfig>("service");
+    building.check_tokens();
+    let callback = building.single::<Callback>("callback");
+    let allow_unauthenticated = callback.as_ref().map_or(Err(Reported), |keys| keys.allow_unauthenticated);
+    let services = building.services(callback, declared);
+    building.context.services =
+        services.as_ref().ok().map(|all| all.iter().map(|service| service.name.to_string()).collect());
+    let endpoints = building.endpoints();
+    let delivery = building.single("delivery");
+    building.check_timeouts();
+    let remotepc = building.single::<RemotePcConfig>("remotepc");
+    let provisioning = building.single("provisioning");
+    building.check_provisioning(remotepc.as_ref().ok());
+    let authentications = building.single("authentications");
+    let retention = building.single("retention");
+    let telemetry = building.single("telemetry");
     Ok(Config {
         public: public?,
         internal: internal?,
-        database: database?,
+        database: database?.url,
         services: services?,
         allow_unauthenticated: allow_unauthenticated?,
         endpoints: endpoints?,
@@ -57,261 +60,154 @@ pub(super) fn build(merged: &Layer, dir: &Path, problems: &mut Vec<ConfigProblem
 
 struct Building<'a> {
     merged: &'a Layer,
-    dir: &'a Path,
+    context: RuleContext<'a>,
     problems: &'a mut Vec<ConfigProblem>,
 }
 
-impl Building<'_> {
-    fn table(&self, name: &str) -> &Table {
-        self.merged.sections.get(name).expect("the defaults have every section")
+impl<'a> Building<'a> {
+    fn table(&self, path: &str) -> &'a Table {
+        self.merged.tables(path).next().expect("the defaults have every section")
     }
 
-    fn single<T>(
-        &mut self,
-        name: &str,
-        read: impl FnOnce(&mut TableReader<'_>, &Path) -> Result<T, Bad>,
-    ) -> Result<T, Bad> {
-        let section = schema::section(name).expect("callers ask only for sections of the schema");
-        let table = self.merged.sections.get(name).expect("the defaults have every section");
-        read(&mut TableReader { section, table, problems: self.problems }, self.dir)
+    fn read<T: TableKeys>(&mut self, table: &Table) -> Result<T, Reported> {
+        T::read(&mut TableReader { table, context: &self.context, problems: self.problems })
     }
 
-    fn several<T>(
-        &mut self,
-        name: &str,
-        read: impl Fn(&mut TableReader<'_>) -> Result<T, Bad>,
-    ) -> Result<Vec<T>, Bad> {
-        let section = schema::section(name).expect("callers ask only for sections of the schema");
-        let tables = self.merged.repeated.get(name).map_or(&[][..], Vec::as_slice);
-        let read: Vec<_> = tables
-            .iter()
-            .map(|table| read(&mut TableReader { section, table, problems: self.problems }))
-            .collect();
-        read.into_iter().collect()
+    fn single<T: TableKeys>(&mut self, section: &str) -> Result<T, Reported> {
+        self.read(self.table(section))
     }
 
-    fn public(&mut self) -> Result<PublicConfig, Bad> {
-        self.single("public", |r, _| {
-            let listen = r.required("listen", rules::listen);
-            let url = r.optional("url", rules::http_url);
-            let trusted_proxies = r.list("trusted_proxies", rules::net);
-            let cors_origins = r.list("cors_origins", rules::origin);
-            let idle_timeout = r.required("idle_timeout", rules::idle);
-            let drain = r.required("drain", rules::drain);
-            Ok(PublicConfig {
-                listen: listen?,
-                url: url?,
-                trusted_proxies: trusted_proxies?,
-                cors_origins: cors_origins?,
-                idle_timeout: idle_timeout?,
-                drain: drain?,
-            })
-        })
+    fn several<T: TableKeys>(&mut self, section: &str) -> Result<Vec<T>, Reported> {
+        let all: Vec<_> = self.merged.tables(section).map(|table| self.read(table)).collect();
+        all.into_iter().collect()
     }
 
-    fn internal(&mut self) -> Result<InternalConfig, Bad> {
-        let public = match self.table("public").values.get("listen").map(|found| &found.value) {
-            Some(Value::Text(text)) => text.parse::<SocketAddr>().ok(),
+    /// The value of a key, if it can be used. Rules about several keys hold even if other keys are wrong.
+    fn value<T>(&self, section: &str, key: &str, rule: &Rule<T>) -> Option<T> {
+        match &self.merged.found(section, key)?.value {
+            Value::Single(text) => rule.parse(text, &self.context).ok(),
             _ => None,
-        };
-        self.single("internal", |r, _| {
-            let listen = r.required("listen", rules::listen);
-            let admin_key = r.optional("admin_key", rules::header_key(24));
-            let max_streams = r.number("max_streams", &(1..=10_000));
-            let idle_timeout = r.required("idle_timeout", rules::idle);
-            let listen = listen?;
-            if public.is_some_and(|public| overlap(public, listen)) {
-                r.note(
-                    "listen",
-                    format!("{listen} is taken by public.listen; each listener needs a port of its own"),
-                );
-                return Err(Bad);
-            }
-            Ok(InternalConfig {
-                listen,
-                admin_key: admin_key?,
-                max_streams: max_streams?,
-                idle_timeout: idle_timeout?,
-            })
-        })
+        }
     }
 
-    /// `default` first, if there is one: it exists unless there is a `[[service]]` and `[callback]` is empty.
-    fn services(&mut self) -> Result<Vec<ServiceConfig>, Bad> {
-        let declared = self.several("service", |r| {
-            let name = r.required("name", rules::domain::<ServiceName>);
-            let tokens = r.list("tokens", rules::token);
-            let allow_from = r.list("allow_from", rules::net);
-            let tokens = tokens?;
-            if tokens.is_empty() {
-                r.note("tokens", "a further service needs a token; its address alone is not enough");
-                return Err(Bad);
+    fn report(&mut self, table: &Table, key: &str, found: Option<&Found>, text: impl Into<String>) {
+        let origin = found.map_or(&table.origin, |found| &found.origin);
+        self.problems.push(ConfigProblem::new(origin.clone(), format!("{}.{key}", table.path), text));
+    }
+
+    fn report_value(&mut self, section: &str, key: &str, text: impl Into<String>) {
+        let table = self.table(section);
+        self.report(table, key, table.values.get(key), text);
+    }
+
+    fn check_listeners(&mut self) {
+        let listen = |section| self.value(section, "listen", &rules::LISTEN);
+        if let (Some(public), Some(internal)) = (listen("public"), listen("internal"))
+            && overlap(public, internal)
+        {
+            let text = format!("{internal} is taken by public.listen; each listener needs a port of its own");
+            self.report_value("internal", "listen", text);
+        }
+    }
+
+    /// Checks that each `[[service]]` has a token.
+    fn check_tokens(&mut self) {
+        for table in self.merged.tables("service") {
+            let found = table.values.get("tokens");
+            let is_empty = found.is_none_or(|found| is_empty(&found.value));
+            if is_empty {
+                let text = "a further service needs a token; its address alone is not enough";
+                self.report(table, "tokens", found, text);
             }
-            Ok(ServiceConfig { name: name?, tokens, allow_from: allow_from? })
-        });
-        let table = self.table("callback");
-        let is_empty = table.values.values().all(|found| match &found.value {
-            Value::List(list) => list.is_empty(),
-            Value::Switch(switch) => !switch,
-            _ => false,
-        });
-        let default = self.single("callback", |r, _| {
-            let tokens = r.list("tokens", rules::token);
-            let allow_from = r.list("allow_from", rules::net);
-            Ok(ServiceConfig {
-                name: ServiceName::default_service(),
-                tokens: tokens?,
-                allow_from: allow_from?,
-            })
-        });
+        }
+    }
+
+    /// Returns the services with `default` first, if there is one: unless there is a `[[service]]` and `[callback]` is empty.
+    fn services(
+        &mut self,
+        callback: Result<Callback, Reported>,
+        declared: Result<Vec<ServiceConfig>, Reported>,
+    ) -> Result<Vec<ServiceConfig>, Reported> {
+        let Callback { tokens, allow_from, .. } = callback?;
         let declared = declared?;
-        let default = default?;
-        let has_default = !is_empty || self.merged.repeated.get("service").is_none_or(Vec::is_empty);
-        let mut services: Vec<_> = has_default.then_some(default).into_iter().chain(declared).collect();
-        self.check_services(&services, has_default)?;
+        let default = ServiceConfig { name: ServiceName::default_service(), tokens, allow_from };
+        let is_set = self.table("callback").values.values().any(|found| !is_empty(&found.value));
+        let default = (is_set || declared.is_empty()).then_some(default);
+        let default_table = default.is_some().then(|| self.table("callback"));
+        let tables: Vec<_> = default_table.into_iter().chain(self.merged.tables("service")).collect();
+        let mut services: Vec<_> = default.into_iter().chain(declared).collect();
+        self.check_services(&services, &tables)?;
         services.sort_by_key(|service| service.name != ServiceName::default_service());
         Ok(services)
     }
 
-    /// No two services of one name, and no token that opens two.
-    fn check_services(&mut self, services: &[ServiceConfig], has_default: bool) -> Result<(), Bad> {
+    /// Checks that no two services have the same name or the same token.
+    fn check_services(&mut self, services: &[ServiceConfig], tables: &[&Table]) -> Result<(), Reported> {
         let before = self.problems.len();
         let mut names = BTreeSet::new();
         let mut tokens = BTreeMap::new();
-        for (index, service) in services.iter().enumerate() {
-            // The first one is `[callback]`, if there is that.
-            let declared = index.checked_sub(usize::from(has_default));
-            let table =
-                declared.map_or_else(|| self.table("callback"), |n| &self.merged.repeated["service"][n]);
-            let path = table.path.clone();
-            let origin = table.origin.clone();
+        for (index, (service, table)) in services.iter().zip(tables).enumerate() {
             if !names.insert(&service.name) {
-                let text = if has_default && service.name == ServiceName::default_service() {
+                let is_callback = tables[0].section.name == "callback";
+                let text = if is_callback && service.name == ServiceName::default_service() {
                     "`default` is the service of [callback], which is not empty; use one or the other"
                         .to_owned()
                 } else {
                     format!("there are two services named {}", service.name)
                 };
-                self.problems.push(ConfigProblem::new(origin.clone(), format!("{path}.name"), text));
+                self.report(table, "name", None, text);
             }
-            for (nth, token) in service.tokens.iter().enumerate() {
-                match tokens.insert(token.expose_secret(), index) {
-                    Some(other) if other != index => {
-                        let text = format!(
-                            "the service {} has the same token; then nobody could tell them apart",
-                            services[other].name
-                        );
-                        self.problems.push(ConfigProblem::new(
-                            origin.clone(),
-                            format!("{path}.tokens[{nth}]"),
-                            text,
-                        ));
-                    }
-                    _ => {}
+            for (number, token) in service.tokens.iter().enumerate() {
+                let other = tokens.insert(token.expose_secret(), index).filter(|other| *other != index);
+                if let Some(other) = other {
+                    let text = format!(
+                        "the service {} has the same token; then nobody could tell them apart",
+                        services[other].name
+                    );
+                    self.report(table, &format!("tokens[{number}]"), None, text);
                 }
             }
         }
-        if self.problems.len() == before { Ok(()) } else { Err(Bad) }
+        if self.problems.len() == before { Ok(()) } else { Err(Reported) }
     }
 
-    /// Without services, because they are wrong themselves, any name of one is good enough.
-    fn endpoints(&mut self, services: Option<&[ServiceConfig]>) -> Result<Vec<EndpointSettings>, Bad> {
-        let known = services.map(|all| all.iter().map(|service| service.name.as_str()).collect::<Vec<_>>());
-        let endpoints = self.several("endpoint", |r| endpoint::settings(r, known.as_deref()))?;
+    fn endpoints(&mut self) -> Result<Vec<EndpointSettings>, Reported> {
+        let endpoints = self.several::<EndpointSettings>("endpoint")?;
         let mut names = BTreeSet::new();
-        for (index, endpoint) in endpoints.iter().enumerate() {
+        for (endpoint, table) in endpoints.iter().zip(self.merged.tables("endpoint")) {
             if !names.insert(&endpoint.name) {
-                let table = &self.merged.repeated["endpoint"][index];
                 let text = format!("there are two endpoints named {}", endpoint.name);
-                let path = format!("{}.name", table.path);
-                self.problems.push(ConfigProblem::new(table.origin.clone(), path, text));
+                self.report(table, "name", None, text);
             }
         }
-        if names.len() == endpoints.len() { Ok(endpoints) } else { Err(Bad) }
+        Ok(endpoints)
     }
 
-    fn delivery(&mut self) -> Result<DeliveryConfig, Bad> {
-        self.single("delivery", |r, dir| {
-            let schedule = r.schedule();
-            let connect_timeout = r.required("connect_timeout", rules::timeout);
-            let timeout = r.required("timeout", rules::timeout);
-            let max_in_flight = r.number("max_in_flight", &(1..=10_000));
-            let per_endpoint = r.number("max_in_flight_per_endpoint", &(1..=10_000));
-            let disable_after = r.required("disable_after", rules::kept);
-            let allow_private_networks = r.list("allow_private_networks", rules::allowed_network);
-            let proxy = r.optional("proxy", rules::proxy);
-            let ca_file = r.optional("ca_file", rules::ca_file(dir));
-            let schedule = schedule?.waits();
-            let connect_timeout = connect_timeout?;
-            let timeout = timeout?;
-            if connect_timeout > timeout {
-                r.note("connect_timeout", "it is longer than delivery.timeout, of which it is a part: lower delivery.connect_timeout or raise delivery.timeout");
-                return Err(Bad);
-            }
-            Ok(DeliveryConfig {
-                schedule,
-                connect_timeout,
-                timeout,
-                max_in_flight: max_in_flight?,
-                max_in_flight_per_endpoint: per_endpoint?,
-                disable_after: disable_after?,
-                allow_private_networks: allow_private_networks?,
-                proxy: proxy?,
-                ca_file: ca_file?,
-            })
-        })
+    fn check_timeouts(&mut self) {
+        let timeout = |key| self.value("delivery", key, &rules::TIMEOUT);
+        if let (Some(connect), Some(whole)) = (timeout("connect_timeout"), timeout("timeout"))
+            && connect > whole
+        {
+            let text = "it is longer than delivery.timeout, of which it is a part: lower delivery.connect_timeout or \
+                raise delivery.timeout";
+            self.report_value("delivery", "connect_timeout", text);
+        }
     }
 
-    fn remotepc(&mut self) -> Result<RemotePcConfig, Bad> {
-        self.single("remotepc", |r, dir| {
-            let base_url = r.required("base_url", rules::http_url);
-            let api_key = r.optional("api_key", rules::header_key(1));
-            let timeout = r.required("timeout", rules::timeout);
-            let max_in_flight = r.number("max_in_flight", &(1..=10_000));
-            let list_cache = r.required("list_cache", rules::shown_again);
-            let proxy = r.optional("proxy", rules::proxy);
-            let ca_file = r.optional("ca_file", rules::ca_file(dir));
-            Ok(RemotePcConfig {
-                base_url: base_url?,
-                api_key: api_key?,
-                timeout: timeout?,
-                max_in_flight: max_in_flight?,
-                list_cache: list_cache?,
-                proxy: proxy?,
-                ca_file: ca_file?,
-            })
-        })
+    fn check_provisioning(&mut self, remotepc: Option<&RemotePcConfig>) {
+        let is_on = self.value("provisioning", "mode", &rules::MODE) == Some(ProvisioningMode::On);
+        if is_on && remotepc.is_some_and(|remotepc| remotepc.api_key.is_none()) {
+            self.report_value("provisioning", "mode", "nobody can be invited without remotepc.api_key");
+        }
     }
+}
 
-    fn provisioning(
-        &mut self,
-        services: Option<&[ServiceConfig]>,
-        remotepc: Option<&RemotePcConfig>,
-    ) -> Result<ProvisioningConfig, Bad> {
-        let known: Option<Vec<&str>> =
-            services.map(|services| services.iter().map(|service| service.name.as_str()).collect());
-        self.single("provisioning", |r, _| {
-            let mode = r.required("mode", rules::provisioning_mode);
-            let services = r.list("services", |text| rules::service(text, known.as_deref()));
-            let computers = r.number("computers", &(0..=10_000));
-            let schedule = r.schedule();
-            let mode = mode?;
-            let schedule = schedule?.waits();
-            if mode == ProvisioningMode::On && remotepc.is_some_and(|remotepc| remotepc.api_key.is_none()) {
-                r.note("mode", "nobody can be invited without remotepc.api_key");
-                return Err(Bad);
-            }
-            let computers = u32::try_from(computers?).map_err(|_| Bad)?;
-            Ok(ProvisioningConfig { mode, services: services?, computers, schedule })
-        })
-    }
-
-    fn telemetry(&mut self) -> Result<TelemetryConfig, Bad> {
-        self.single("telemetry", |r, _| {
-            let log_format = r.required("log_format", rules::log_format);
-            let otlp_endpoint = r.optional("otlp_endpoint", rules::http_url);
-            Ok(TelemetryConfig { log_format: log_format?, otlp_endpoint: otlp_endpoint? })
-        })
+/// Returns whether a value of `[callback]` or a list means the same as none.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::List(list) => list.is_empty(),
+        Value::Single(text) => text == "false",
+        _ => false,
     }
 }
 

@@ -2,22 +2,23 @@
 
 use url::Url;
 
-use super::schema::Shown;
+use super::key::Shown;
 
 /// Text in the place of a secret.
-pub(super) const MASK: &str = "***";
+const MASK: &str = "***";
 
-/// As much of a text as may be seen.
+/// The part of a value that may be shown, with a mask in the place of the rest.
 pub(super) fn masked(text: &str, shown: Shown) -> String {
     match shown {
         Shown::Plain => text.to_owned(),
         Shown::Secret => MASK.to_owned(),
         Shown::SecretUrl if text.starts_with("sqlite://") => text.to_owned(),
-        Shown::Url | Shown::SecretUrl => Url::parse(text).map_or_else(
-            // What cannot be taken apart may hold a secret anywhere, unless it has none of the places for one.
-            |_| if text.contains(['@', '?', '#']) { MASK.to_owned() } else { text.to_owned() },
-            |url| masked_url(url, shown).unwrap_or_else(|| MASK.to_owned()),
-        ),
+        Shown::Url | Shown::SecretUrl => match Url::parse(text) {
+            Ok(url) => masked_url(url, shown).unwrap_or_else(|| MASK.to_owned()),
+            // A text that is not a URL may hold a secret at any place, unless it lacks the marks that precede one.
+            Err(_) if text.contains(['@', '?', '#']) => MASK.to_owned(),
+            Err(_) => text.to_owned(),
+        },
     }
 }
 
@@ -35,10 +36,7 @@ fn masked_url(mut url: Url, shown: Shown) -> Option<String> {
         url.set_username(MASK).ok()?;
     }
     if url.query().is_some() {
-        let query = match shown {
-            Shown::SecretUrl => masked_options(&url),
-            _ => MASK.to_owned(),
-        };
+        let query = if shown == Shown::SecretUrl { masked_options(&url) } else { MASK.to_owned() };
         url.set_query(Some(&query));
     }
     Some(url.into())

@@ -1,135 +1,118 @@
-//! The layers one over the other: the later wins, key by key; a key and its `KEY_file` count as one.
+//! Merge of the layers: the later one wins, key by key; a key and its `KEY_file` count as one.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::key::{ConfigKey, ValueKind};
 use super::origin::Origin;
 use super::problem::ConfigProblem;
-use super::schema::{self, ConfigKey, Section, ValueKind};
-use super::value::{Element, Found, Layer, Table, Value};
+use super::value::{Found, Layer, Table, Value};
 use crate::domain::HumanDuration;
 
-/// The most that a file named in a configuration may hold.
-const MOST_BYTES: u64 = 1024 * 1024;
+/// Maximum size of a file that a configuration names.
+const MAX_BYTES: u64 = 1024 * 1024;
 
-/// All layers as one, without twins: what their files hold has taken the place of the key.
+/// Merges the layers, in the order of their strength. Each `KEY_file` is replaced by the content of the file.
 pub(super) fn merge(layers: Vec<Layer>, dir: &Path, problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut merged = Layer::default();
-    for layer in layers {
-        for (name, table) in layer.sections {
-            let over = settled(section(name), table, problems);
-            let under = merged.table(name, &over.origin);
-            under.values.extend(over.values);
+    for mut table in layers.into_iter().flat_map(|layer| layer.0) {
+        unify(&mut table, problems);
+        merged.table(table.section, &table.path, &table.origin).values.extend(table.values);
+    }
+    relate_timeouts(&mut merged);
+    for table in merged.0.iter_mut().filter(|table| table.section.name == "endpoint") {
+        for (name, default) in [("format", "standard"), ("expected_only", "false")] {
+            let found = || Found { value: Value::Single(default.to_owned()), origin: Origin::Default };
+            table.values.entry(name.to_owned()).or_insert_with(found);
         }
-        for (name, tables) in layer.repeated {
-            let tables = tables.into_iter().map(|table| settled(section(name), table, problems));
-            merged.repeated.entry(name).or_default().extend(tables);
-        }
     }
-    give_way(&mut merged);
-    for endpoint in merged.repeated.entry("endpoint").or_default() {
-        let standard = || Found { value: Value::Text("standard".to_owned()), origin: Origin::Default };
-        endpoint.values.entry("format".to_owned()).or_insert_with(standard);
-    }
-    let Layer { sections, repeated } = &mut merged;
-    let single = sections.iter_mut().map(|(name, table)| (*name, table));
-    let several =
-        repeated.iter_mut().flat_map(|(name, tables)| tables.iter_mut().map(|table| (*name, table)));
-    for (name, table) in single.chain(several) {
-        read_twins(section(name), table, dir, problems);
-    }
+    merged.0.iter_mut().for_each(|table| read_value_files(table, dir, problems));
     merged
 }
 
-/// Lets the default of one of two keys that limit each other follow the other one, which was set: the connection is a part of the
-/// attempt.
-fn give_way(merged: &mut Layer) {
-    let Some(delivery) = merged.sections.get_mut("delivery") else { return };
-    let length = |table: &Table, name: &str| {
-        let Found { value: Value::Text(text), origin } = table.values.get(name)? else { return None };
-        Some((text.clone(), text.parse::<HumanDuration>().ok()?.get(), *origin == Origin::Default))
+/// Adapts the default of one of two timeouts to the other one, which was set: the connection is a part of the attempt.
+fn relate_timeouts(merged: &mut Layer) {
+    let length = |name| {
+        let Found { value: Value::Single(text), origin } = merged.found("delivery", name)? else {
+            return None;
+        };
+        Some((text.clone(), text.parse::<HumanDuration>().ok()?, *origin == Origin::Default))
     };
-    let pair = (length(delivery, "connect_timeout"), length(delivery, "timeout"));
-    let (Some((connect_text, connect, connect_is_default)), Some((text, timeout, is_default))) = pair else {
-        return;
-    };
-    let (name, text) = match (connect > timeout, connect_is_default, is_default) {
-        (true, true, false) => ("connect_timeout", text),
-        (true, false, true) => ("timeout", connect_text),
+    let (Some(connect), Some(whole)) = (length("connect_timeout"), length("timeout")) else { return };
+    let (name, text) = match (connect.2, whole.2) {
+        _ if connect.1 <= whole.1 => return,
+        (true, false) => ("connect_timeout", whole.0),
+        (false, true) => ("timeout", connect.0),
         _ => return,
     };
-    delivery.insert(name, Value::Text(text), Origin::Default);
+    if let Some(delivery) = merged.0.iter_mut().find(|table| table.path == "delivery") {
+        delivery.insert(name, Value::Single(text), Origin::Default);
+    }
 }
 
-fn section(name: &str) -> &'static Section {
-    schema::section(name).expect("layers hold only sections of the schema")
-}
-
-/// One layer's table with each twin under its key's name; the origin remembers which it was.
-fn settled(section: &Section, mut table: Table, problems: &mut Vec<ConfigProblem>) -> Table {
-    for key in section.keys.iter().filter(|key| key.twin) {
-        let twin_name = key.twin_name();
-        // An empty list says nothing more than an empty text does.
-        if matches!(table.values.get(key.name), Some(Found { value: Value::List(list), .. }) if list.is_empty())
-        {
-            table.values.remove(key.name);
-        }
-        let Some(twin) = table.values.remove(&twin_name) else { continue };
-        let path = format!("{}.{twin_name}", table.path);
-        if table.values.contains_key(key.name) {
-            let text = format!("`{}` and `{twin_name}` are both given; only one of them may be", key.name);
-            problems.push(ConfigProblem::new(twin.origin, path, text));
+/// Moves each `KEY_file` of one layer to its key. The origin tells that the value is still to be read.
+fn unify(table: &mut Table, problems: &mut Vec<ConfigProblem>) {
+    for (variant, name) in table.section.file_variants() {
+        let is_set = match table.values.get(name) {
+            Some(Found { value: Value::List(list), .. }) if list.is_empty() => {
+                // Like an empty text, an empty list is not set.
+                table.values.remove(name);
+                false
+            }
+            found => found.is_some(),
+        };
+        let Some(Found { value, origin }) = table.values.remove(&variant.name) else { continue };
+        let path = format!("{}.{}", table.path, variant.name);
+        if is_set {
+            let text = format!("`{name}` and `{}` are both given; only one of them may be", variant.name);
+            problems.push(ConfigProblem::new(origin, path, text));
             continue;
         }
-        let found = match twin.value {
-            Value::Text(file) => {
-                let named_by = Box::new(twin.origin);
-                let origin = Origin::Twin { key: path, path: file.clone().into(), named_by };
-                Found { value: Value::Text(file), origin }
+        let origin = match &value {
+            Value::Single(file) => {
+                Origin::ValueFile { key: path, path: file.into(), named_by: Box::new(origin) }
             }
-            _ => Found { value: Value::Broken, origin: twin.origin },
+            _ => origin,
         };
-        table.values.insert(key.name.to_owned(), found);
+        table.values.insert(name.to_owned(), Found { value, origin });
     }
-    table
 }
 
-fn read_twins(section: &Section, table: &mut Table, dir: &Path, problems: &mut Vec<ConfigProblem>) {
-    for key in section.keys.iter().filter(|key| key.twin) {
-        let Some(found) = table.values.get_mut(key.name) else { continue };
-        let Origin::Twin { key: twin, path, named_by } = &found.origin else { continue };
-        let held = read_text(&dir.join(path)).and_then(|text| held(key, &text));
-        found.value = held.unwrap_or_else(|error| {
+fn read_value_files(table: &mut Table, dir: &Path, problems: &mut Vec<ConfigProblem>) {
+    for key in table.section.values() {
+        let Some(found) = table.values.get_mut(&key.name) else { continue };
+        let Origin::ValueFile { key: variant, path, named_by } = &found.origin else { continue };
+        let content = read_text(&dir.join(path)).and_then(|text| value_of(key, &text));
+        found.value = content.unwrap_or_else(|error| {
             let text = format!("the file {} {error}", path.display());
-            problems.push(ConfigProblem::new((**named_by).clone(), twin, text));
+            problems.push(ConfigProblem::new((**named_by).clone(), variant, text));
             Value::Broken
         });
     }
 }
 
-/// Reads the value of a key from the text of its file, without the newline at its end.
-fn held(key: &ConfigKey, text: &str) -> Result<Value, String> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+/// Value of a key from the text of its file, without the newline at its end.
+fn value_of(key: &ConfigKey, text: &str) -> Result<Value, String> {
     let value = if key.kind == ValueKind::List {
-        Value::List(lines.map(Element::new).collect())
+        Value::list(text.lines())
     } else {
         let text = text.strip_suffix('\n').unwrap_or(text);
-        Value::Text(text.strip_suffix('\r').unwrap_or(text).to_owned())
+        Value::Single(text.strip_suffix('\r').unwrap_or(text).to_owned())
     };
     match &value {
-        Value::Text(text) if text.is_empty() => Err("is empty".to_owned()),
+        Value::Single(text) if text.is_empty() => Err("is empty".to_owned()),
         Value::List(list) if list.is_empty() => Err("is empty".to_owned()),
         _ => Ok(value),
     }
 }
 
-/// A file's text. The error completes "the file ...", and holds nothing of the text.
+/// Returns the text of a file. The error completes "the file ..." and holds nothing of the text.
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 1 MiB".to_owned());
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// Prefix of variables that win over the file.
+pub(super) const PREFIX: &str = "REMGATE__";
+
 /// Prefix of variables that lose to the file: the defaults of a container image or a package.
 pub(super) const PACKAGED_PREFIX: &str = "REMGATE_DEFAULT__";
 
@@ -17,8 +20,8 @@ pub(super) enum Origin {
     Variable(String),
     /// A command-line flag.
     Flag(String),
-    /// The file that a `KEY_file` names, and who named it.
-    Twin { key: String, path: PathBuf, named_by: Box<Origin> },
+    /// The file named by a `KEY_file`, and the origin of that name.
+    ValueFile { key: String, path: PathBuf, named_by: Box<Origin> },
 }
 
 impl Origin {
@@ -31,7 +34,7 @@ impl Origin {
         Self::Flag(format!("--{flag}"))
     }
 
-    /// The same place, but on that line.
+    /// The same origin on another line, if that is known.
     pub(super) fn at(&self, line: Option<usize>) -> Self {
         match self {
             Self::File { path, .. } if line.is_some() => Self::File { path: path.clone(), line },
@@ -39,7 +42,7 @@ impl Origin {
         }
     }
 
-    /// The layer's name, as `config show` prints it.
+    /// Name of the layer, as `config show` prints it.
     pub(super) fn layer(&self) -> String {
         match self {
             Self::Default => "default".to_owned(),
@@ -47,10 +50,11 @@ impl Origin {
             Self::Variable(name) if name.starts_with(PACKAGED_PREFIX) => format!("packaged default {name}"),
             Self::Variable(name) => format!("environment {name}"),
             Self::Flag(name) => format!("flag {name}"),
-            Self::Twin { key, path, .. } => format!("{key} {}", path.display()),
+            Self::ValueFile { key, path, .. } => format!("{key} {}", path.display()),
         }
     }
 
+    /// Line in the operator's file, by which problems are sorted; other origins come last.
     pub(super) fn line(&self) -> usize {
         match self {
             Self::File { line, .. } => line.unwrap_or(0),
@@ -67,7 +71,7 @@ impl fmt::Display for Origin {
             Self::File { path, line: None } => write!(f, "{}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {}", name.escape_debug()),
             Self::Flag(name) => write!(f, "flag {name}"),
-            Self::Twin { path, named_by, .. } => write!(f, "{} (named by {named_by})", path.display()),
+            Self::ValueFile { path, named_by, .. } => write!(f, "{} (named by {named_by})", path.display()),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use super::key::ConfigKey;
 use super::mask::masked;
 use super::origin::Origin;
-use super::schema::{ConfigKey, Shown, ValueKind};
 
-/// One thing that is wrong: where, which key, what was found and what is allowed.
+/// One fault of a configuration: its origin, the key, the value that was found and the values that are allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
     origin: Origin,
@@ -19,33 +19,21 @@ impl ConfigProblem {
         Self { origin, key: key.into(), text: text.into() }
     }
 
-    /// A value that breaks a rule. `why` may be empty.
+    /// A value that breaks a rule. `fault` may be empty.
     pub(super) fn bad(
         origin: Origin,
         path: impl Into<String>,
         key: &ConfigKey,
         found: &str,
-        why: &str,
+        fault: &str,
     ) -> Self {
         let found = if key.shown.is_secret() {
             "a value (not shown here)".to_owned()
         } else {
             quoted(&masked(found, key.shown))
         };
-        let why = if why.is_empty() { String::new() } else { format!("; {why}") };
-        Self::new(origin, path, format!("found {found}, allowed is {}{why}", key.allowed))
-    }
-
-    /// A value of another kind. `found` is the kind, never the value.
-    pub(super) fn wrong_kind(
-        origin: Origin,
-        path: impl Into<String>,
-        found: &str,
-        kind: ValueKind,
-        allowed: &str,
-    ) -> Self {
-        let text = format!("found {found} where {} is expected; allowed is {allowed}", kind.name());
-        Self::new(origin, path, text)
+        let separator = if fault.is_empty() { "" } else { "; " };
+        Self::new(origin, path, format!("found {found}, allowed is {}{separator}{fault}", key.allowed))
     }
 }
 
@@ -61,9 +49,9 @@ impl fmt::Display for ConfigProblem {
 
 /// Text between quotation marks, on one line and not too long.
 pub(super) fn quoted(text: &str) -> String {
-    const MAX_PROBLEMS: usize = 80;
-    if text.chars().count() > MAX_PROBLEMS {
-        format!("{:?} and more", text.chars().take(MAX_PROBLEMS).collect::<String>())
+    const MAX_CHARACTERS: usize = 80;
+    if text.chars().count() > MAX_CHARACTERS {
+        format!("{:?} and more", text.chars().take(MAX_CHARACTERS).collect::<String>())
     } else {
         format!("{text:?}")
     }
@@ -77,13 +65,13 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// From all that was found; the file's problems in the order of its lines, then the others.
+    /// Sorts the problems: those of the file in the order of its lines, then the others.
     pub(super) fn new(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort_by_key(|problem| problem.origin.line());
         Self { problems }
     }
 
-    /// Each thing that is wrong.
+    /// All problems.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
@@ -92,9 +80,4 @@ impl ConfigError {
 
 fn lines(problems: &[ConfigProblem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect::<Vec<_>>().concat()
-}
-
-/// Text about a value of the wrong kind: the value itself if keys of that kind may be shown.
-pub(super) fn scalar(kind: &'static str, value: &str, shown: Shown) -> String {
-    if shown == Shown::Plain { format!("{kind} ({value})") } else { kind.to_owned() }
 }

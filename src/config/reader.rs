@@ -1,136 +1,197 @@
-//! Reads one table key by key; whatever is wrong is noted, and reading goes on.
+//! Reading of typed values. The type of a field tells whether its value is required, optional or a list. [`section!`] makes a
+//! section of one row for each key. A wrong value is reported, and reading goes on.
 
-use std::ops::RangeInclusive;
+use std::time::Duration;
 
+use secrecy::SecretString;
+
+use super::key::{ConfigKey, Section, ValueKind};
+use super::origin::Origin;
 use super::problem::ConfigProblem;
-use super::rules::{self, Ruled};
-use super::schema::{ConfigKey, Section};
+use super::rule::{Rule, RuleContext};
 use super::value::{Found, Table, Value};
-use crate::domain::{HumanDuration, Schedule};
+use crate::domain::{Headers, HumanDuration, Invalid, Schedule};
 
-/// Nothing can be made of a value; the problem has been noted.
-pub(super) struct Bad;
+/// Evidence that a value cannot be used and that its problem has been reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reported;
 
+/// Reader of one table.
 pub(super) struct TableReader<'a> {
-    pub(super) section: &'static Section,
     pub(super) table: &'a Table,
+    pub(super) context: &'a RuleContext<'a>,
     pub(super) problems: &'a mut Vec<ConfigProblem>,
 }
 
-impl TableReader<'_> {
-    /// A text that must be there, by default or otherwise.
-    pub(super) fn required<T>(&mut self, name: &str, rule: impl FnOnce(&str) -> Ruled<T>) -> Result<T, Bad> {
-        if let Some(value) = self.optional(name, rule)? {
-            return Ok(value);
-        }
-        let allowed = self.section.key(name).allowed;
-        let path = self.path(name);
-        let text = format!("is missing, allowed is {allowed}");
-        self.problems.push(ConfigProblem::new(self.table.origin.clone(), path, text));
-        Err(Bad)
+impl<'a> TableReader<'a> {
+    fn found(&self, name: &str) -> Option<&'a Found> {
+        self.table.values.get(name)
     }
 
-    /// A text that may be there.
-    pub(super) fn optional<T>(
+    fn key(&self, name: &str) -> &'static ConfigKey {
+        self.table.section.find(name).expect("rows ask only for keys of their section")
+    }
+
+    fn parse<T>(
         &mut self,
+        rule: &Rule<T>,
         name: &str,
-        rule: impl FnOnce(&str) -> Ruled<T>,
-    ) -> Result<Option<T>, Bad> {
-        let Some(found) = self.table.values.get(name) else { return Ok(None) };
-        match &found.value {
-            Value::Text(text) => match rule(text) {
-                Ok(value) => Ok(Some(value)),
-                Err(why) => self.bad(self.section.key(name), found, self.path(name), text, &why),
-            },
-            _ => Err(Bad),
-        }
-    }
-
-    /// A list, which may be empty.
-    pub(super) fn list<T>(&mut self, name: &str, rule: impl Fn(&str) -> Ruled<T>) -> Result<Vec<T>, Bad> {
-        let Some(found) = self.table.values.get(name) else { return Ok(Vec::new()) };
-        let Value::List(elements) = &found.value else { return Err(Bad) };
-        let mut values = Vec::with_capacity(elements.len());
-        for (index, element) in elements.iter().enumerate() {
-            match rule(&element.text) {
-                Ok(value) => values.push(value),
-                Err(why) => {
-                    let path = format!("{}[{index}]", self.path(name));
-                    let at = found.origin.at(element.line);
-                    let key = self.section.key(name);
-                    self.problems.push(ConfigProblem::bad(at, path, key, &element.text, &why));
-                }
-            }
-        }
-        if values.len() == elements.len() { Ok(values) } else { Err(Bad) }
-    }
-
-    /// The waits between attempts; there may be none.
-    pub(super) fn schedule(&mut self) -> Result<Schedule, Bad> {
-        let waits = self.list("schedule", rules::wait)?;
-        let waits: Vec<_> = waits.into_iter().map(HumanDuration).collect();
-        Schedule::try_from(waits).map_err(|_| {
-            self.note("schedule", "it has more than 100 waits");
-            Bad
+        part: &str,
+        origin: Origin,
+        text: &str,
+    ) -> Result<T, Reported> {
+        rule.parse(text, self.context).map_err(|fault| {
+            let path = format!("{}.{name}{part}", self.table.path);
+            self.problems.push(ConfigProblem::bad(origin, path, self.key(name), text, &fault));
+            Reported
         })
     }
 
-    /// A switch, which is off unless it is there.
-    pub(super) fn switch(&mut self, name: &str) -> Result<bool, Bad> {
-        match self.table.values.get(name).map(|found| &found.value) {
-            None => Ok(false),
-            Some(Value::Switch(switch)) => Ok(*switch),
-            Some(_) => Err(Bad),
-        }
-    }
-
-    /// A whole number that must be there.
-    pub(super) fn number(&mut self, name: &str, range: &RangeInclusive<i64>) -> Result<usize, Bad> {
-        let Some(found) = self.table.values.get(name) else { return Err(Bad) };
-        let Value::Number(number) = found.value else { return Err(Bad) };
-        match usize::try_from(number) {
-            Ok(size) if range.contains(&number) => Ok(size),
-            _ => self.bad(self.section.key(name), found, self.path(name), &number.to_string(), ""),
-        }
-    }
-
-    /// A whole number that may be there.
-    pub(super) fn optional_number(
-        &mut self,
-        name: &str,
-        range: &RangeInclusive<i64>,
-    ) -> Result<Option<usize>, Bad> {
-        if self.table.values.contains_key(name) { self.number(name, range).map(Some) } else { Ok(None) }
-    }
-
-    /// Texts by their names; there may be none.
-    pub(super) fn texts(&mut self, name: &str) -> Result<&[(String, String)], Bad> {
-        match self.table.values.get(name).map(|found| &found.value) {
-            None => Ok(&[]),
-            Some(Value::Table(texts)) => Ok(texts),
-            Some(_) => Err(Bad),
-        }
-    }
-
-    /// Notes a problem with a value that is there, or with the whole table.
-    pub(super) fn note(&mut self, name: &str, text: impl Into<String>) {
-        let origin = self.table.values.get(name).map_or(&self.table.origin, |found| &found.origin);
-        self.problems.push(ConfigProblem::new(origin.clone(), self.path(name), text));
-    }
-
-    fn path(&self, name: &str) -> String {
-        format!("{}.{name}", self.table.path)
-    }
-
-    fn bad<T>(
-        &mut self,
-        key: &ConfigKey,
-        found: &Found,
-        path: String,
-        text: &str,
-        why: &str,
-    ) -> Result<T, Bad> {
-        self.problems.push(ConfigProblem::bad(found.origin.clone(), path, key, text, why));
-        Err(Bad)
+    /// Reports a problem with a value that is there, or with the whole table.
+    fn report(&mut self, name: &str, text: impl Into<String>) -> Reported {
+        let origin = self.found(name).map_or(&self.table.origin, |found| &found.origin);
+        self.problems.push(ConfigProblem::new(origin.clone(), format!("{}.{name}", self.table.path), text));
+        Reported
     }
 }
+
+/// Type of a field whose single values have the type `T`.
+pub(super) trait Field<T>: Sized {
+    /// Kind of the whole value, from the kind of a single one.
+    fn kind(single: ValueKind) -> ValueKind {
+        single
+    }
+
+    /// Descriptions of the key, and of its `_file` variant.
+    fn keys(rule: &Rule<T>, name: &'static str) -> impl Iterator<Item = ConfigKey> {
+        rule.keys(name, Self::kind(rule.kind))
+    }
+
+    /// Reads the value of a key.
+    fn read(rule: &Rule<T>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported>;
+}
+
+impl<T> Field<T> for T {
+    fn read(rule: &Rule<T>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        let value: Option<T> = Field::read(rule, name, reader)?;
+        value.ok_or_else(|| {
+            reader.report(name, format!("is missing, allowed is {}", reader.key(name).allowed))
+        })
+    }
+}
+
+impl<T> Field<T> for Option<T> {
+    fn read(rule: &Rule<T>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        let Some(found) = reader.found(name) else { return Ok(None) };
+        let Value::Single(text) = &found.value else { return Err(Reported) };
+        reader.parse(rule, name, "", found.origin.clone(), text).map(Some)
+    }
+}
+
+impl<T> Field<T> for Vec<T> {
+    fn kind(_: ValueKind) -> ValueKind {
+        ValueKind::List
+    }
+
+    fn read(rule: &Rule<T>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        let Some(found) = reader.found(name) else { return Ok(Vec::new()) };
+        let Value::List(elements) = &found.value else { return Err(Reported) };
+        let values = elements.iter().enumerate().map(|(index, element)| {
+            reader.parse(rule, name, &format!("[{index}]"), found.origin.at(element.line), &element.text)
+        });
+        let values: Self = values.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
+        if values.len() > rule.max_elements {
+            return Err(reader.report(name, format!("it has more than {} waits", rule.max_elements)));
+        }
+        Ok(values)
+    }
+}
+
+/// A field that may be wrong while the others of its section are used.
+impl<T> Field<T> for Result<T, Reported> {
+    fn read(rule: &Rule<T>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        Ok(Field::read(rule, name, reader))
+    }
+}
+
+impl Field<Duration> for Option<Schedule> {
+    fn kind(_: ValueKind) -> ValueKind {
+        ValueKind::List
+    }
+
+    /// An empty list is a schedule of one attempt; only a missing one is none.
+    fn read(rule: &Rule<Duration>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        if reader.found(name).is_none() {
+            return Ok(None);
+        }
+        let waits: Vec<Duration> = Field::read(rule, name, reader)?;
+        let waits: Vec<_> = waits.into_iter().map(HumanDuration).collect();
+        waits.try_into().map(Some).map_err(|fault: Invalid| reader.report(name, fault.to_string()))
+    }
+}
+
+impl Field<SecretString> for Headers {
+    fn kind(_: ValueKind) -> ValueKind {
+        ValueKind::Table
+    }
+
+    fn read(_: &Rule<SecretString>, name: &str, reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+        let Some(found) = reader.found(name) else { return Ok(Self::default()) };
+        let Value::Table(texts) = &found.value else { return Err(Reported) };
+        // The fault names the header and never repeats its value.
+        Self::new(texts.iter().map(|(name, text)| (name.clone(), text.as_str().into())))
+            .map_err(|fault| reader.report(name, fault.to_string()))
+    }
+}
+
+/// Type that is read from the keys of one table.
+pub(super) trait TableKeys: Sized {
+    /// Descriptions of the keys.
+    fn keys() -> Vec<ConfigKey>;
+
+    /// Reads every key.
+    fn read(reader: &mut TableReader<'_>) -> Result<Self, Reported>;
+
+    /// Description of the section with these keys.
+    fn section(name: &'static str, repeated: bool) -> Section {
+        let mut keys = Self::keys();
+        keys.sort_by_key(|key| key.value_of.is_some());
+        Section { name, repeated, keys }
+    }
+}
+
+/// Implements [`TableKeys`]: one row `key: type = rule` for each key, then fields whose keys stand in the same table.
+macro_rules! keys {
+    ($Name:ident { $($key:ident: $type:ty = $rule:expr,)+ $(..$group:ident: $Group:ident,)* }) => {
+        impl TableKeys for $Name {
+            fn keys() -> Vec<ConfigKey> {
+                let mut keys = Vec::new();
+                $(keys.extend(<$type as Field<_>>::keys(&$rule, stringify!($key)));)+
+                $(keys.extend(<$Group as TableKeys>::keys());)*
+                keys
+            }
+
+            fn read(reader: &mut TableReader<'_>) -> Result<Self, Reported> {
+                $(let $key = <$type as Field<_>>::read(&$rule, stringify!($key), reader);)+
+                $(let $group = <$Group as TableKeys>::read(reader);)*
+                Ok(Self { $($key: $key?,)+ $($group: $group?,)* })
+            }
+        }
+    };
+}
+
+/// Defines the type of a section, and implements [`TableKeys`] for the type.
+macro_rules! section {
+    (
+        $(#[$doc:meta])* $vis:vis struct $Name:ident {
+            $($(#[$field_doc:meta])* $field_vis:vis $key:ident: $type:ty = $rule:expr,)+
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        $vis struct $Name { $($(#[$field_doc])* $field_vis $key: $type,)+ }
+        keys!($Name { $($key: $type = $rule,)+ });
+    };
+}
+
+pub(super) use {keys, section};

@@ -1,9 +1,11 @@
-//! Rules for single values: each takes a text and returns the typed value.
+//! Rules for single values: the text about allowed values beside the function that parses one.
 //!
-//! An error names the fault, in addition to the text about allowed values, and never repeats the value.
+//! A fault never repeats the value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -11,104 +13,238 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use super::key::{Shown, ValueKind, near_miss};
 use super::merge::read_text;
-use super::schema::near_miss;
-use super::{AllowedNetwork, Database, LogFormat};
-use crate::domain::{HumanDuration, PostgresUrl, ProvisioningMode, ServiceName, Trust};
+use super::rule::{Rule, RuleContext, RuleResult, one_of};
+use super::types::{AllowedNetwork, Database, LogFormat};
+use crate::domain::{
+    AsymmetricKey, AttemptTimeout, EndpointName, EndpointUrl, EventType, Format, HumanDuration, Invalid,
+    MaxInFlight, PostgresUrl, ProvisioningMode, RateLimit, ServiceName, SigningSecret, Trust,
+};
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
+/// The shortest duration that can be written.
+const SHORTEST: Duration = Duration::from_millis(1);
+const NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`";
+const UP_TO_10_MINUTES: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
+const FROM_1_TO_10_000: &str = "a whole number from 1 to 10000";
 
-/// Result of a rule: the value, or the fault, in addition to the text about allowed values. The fault may be empty.
-pub(super) type Ruled<T> = Result<T, String>;
+// Texts of the domain.
+pub(super) const SERVICE_NAME: Rule<ServiceName> = Rule::text(NAME, domain);
+pub(super) const ENDPOINT_NAME: Rule<EndpointName> = Rule::text(NAME, domain);
+pub(super) const ENDPOINT_URL: Rule<EndpointUrl> =
+    Rule::text("an absolute http:// or https:// URL without user information or fragment", domain)
+        .shown(Shown::Url);
+pub(super) const RATE_LIMIT: Rule<RateLimit> =
+    Rule::text(r#"such as "50/s", "1000/m" or "10/h", at most "10000/s""#, plain);
+/// Name of a configured service.
+pub(super) const SERVICE: Rule<ServiceName> = Rule::text("a list of names of configured services", service);
 
-/// Nothing to add to what is allowed.
-fn plain<T, E>(result: Result<T, E>) -> Ruled<T> {
-    result.map_err(|_| String::new())
+// Names of alternatives.
+pub(super) const EVENT_TYPE: Rule<EventType> =
+    Rule::text(r#"a list of event types such as "remauth.authenticated""#, |text, _| {
+        one_of(text, EventType::ALL.iter().map(|event_type| (event_type.as_str(), *event_type)).collect())
+    });
+pub(super) const FORMAT: Rule<Format> =
+    Rule::one_of(|| Format::ALL.iter().map(|format| (format.as_str(), *format)).collect());
+pub(super) const MODE: Rule<ProvisioningMode> =
+    Rule::one_of(|| ProvisioningMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect());
+pub(super) const MIN_TRUST: Rule<Trust> =
+    Rule::one_of(|| vec![("token", Trust::Token), ("address", Trust::Address), ("none", Trust::None)]);
+pub(super) const LOG_FORMAT: Rule<LogFormat> = Rule::one_of(|| {
+    vec![("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]
+});
+
+// Secrets.
+pub(super) const ADMIN_KEY: Rule<SecretString> =
+    Rule::secret("at least 24 visible ASCII characters, without spaces", |text, _| header_key(text, 24));
+pub(super) const API_KEY: Rule<SecretString> =
+    Rule::secret("visible ASCII characters without spaces", |text, _| header_key(text, 1));
+pub(super) const TOKEN: Rule<SecretString> = Rule::secret(
+    "a list of tokens, each at least 22 of the characters a-z, A-Z, 0-9, `-` and `_` (`remgate token new` makes one)",
+    token,
+);
+pub(super) const SIGNING_SECRET: Rule<SigningSecret> =
+    Rule::secret("`whsec_` and the base64 of 24 to 64 random bytes", plain);
+pub(super) const SIGNING_KEY: Rule<AsymmetricKey> =
+    Rule::secret("`whsk_` and the base64 of the 32 or 64 bytes of an ed25519 key", plain);
+/// Value of a header. [`Headers`](crate::domain::Headers) checks it together with the name.
+pub(super) const HEADER: Rule<SecretString> =
+    Rule::text("a table of texts by the names of headers", |text, _| Ok(text.into())).shown(Shown::Secret);
+
+// Numbers and switches.
+pub(super) const SWITCH: Rule<bool> = Rule::of_kind(ValueKind::Switch, "true or false", plain);
+pub(super) const LIMIT: Rule<usize> =
+    Rule::of_kind(ValueKind::Number, FROM_1_TO_10_000, |text, _| number(text, 1..=10_000));
+pub(super) const MAX_IN_FLIGHT: Rule<MaxInFlight> =
+    Rule::of_kind(ValueKind::Number, FROM_1_TO_10_000, |text, _| {
+        number::<u32>(text, 1..=10_000)?.try_into().map_err(|error: Invalid| error.to_string())
+    });
+pub(super) const COMPUTERS: Rule<u32> =
+    Rule::of_kind(ValueKind::Number, "a whole number from 0 to 10000", |text, _| number(text, 0..=10_000));
+
+// Durations.
+pub(super) const TIMEOUT: Rule<Duration> =
+    Rule::text(UP_TO_10_MINUTES, |text, _| duration(text, SHORTEST..=10 * MINUTE));
+pub(super) const ATTEMPT_TIMEOUT: Rule<AttemptTimeout> = Rule::text(UP_TO_10_MINUTES, |text, context| {
+    HumanDuration(TIMEOUT.parse(text, context)?).try_into().map_err(|error: Invalid| error.to_string())
+});
+/// Time limit between two requests on a connection.
+pub(super) const IDLE: Rule<Duration> =
+    Rule::text(r#"a duration such as "75s", from "1s" to "1h""#, |text, _| {
+        duration(text, SECOND..=60 * MINUTE)
+    });
+pub(super) const DRAIN: Rule<Duration> =
+    Rule::text(r#"a duration such as "20s", at most "10m"; "0s" waits for nothing"#, |text, _| {
+        duration(text, Duration::ZERO..=10 * MINUTE)
+    });
+pub(super) const RETENTION: Rule<Duration> =
+    Rule::text(r#"a duration such as "30d", longer than nothing and at most "36500d""#, |text, _| {
+        duration(text, SHORTEST..=36_500 * DAY)
+    });
+pub(super) const CLAIM_WITHIN: Rule<Duration> =
+    Rule::text(r#"a duration such as "5m", from "1s" to "1d""#, |text, _| duration(text, SHORTEST..=DAY));
+pub(super) const CACHE_TTL: Rule<Duration> =
+    Rule::text(r#"a duration such as "1m", at most "1d"; "0s" keeps nothing"#, |text, _| {
+        duration(text, Duration::ZERO..=DAY)
+    });
+/// Wait between two attempts.
+pub(super) const WAIT: Rule<Duration> =
+    Rule::text(r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#, |text, _| {
+        duration(text, Duration::ZERO..=365 * DAY)
+    })
+    .max_elements(100);
+
+// Addresses, URLs and files.
+pub(super) const LISTEN: Rule<SocketAddr> =
+    Rule::text(r#"an address and a port such as "127.0.0.1:8080" or "[::1]:8080""#, listen);
+pub(super) const NETWORK: Rule<IpNet> =
+    Rule::text(r#"a list of networks or addresses such as "203.0.113.0/24" or "2001:db8::7""#, network);
+pub(super) const ALLOWED_NETWORK: Rule<AllowedNetwork> =
+    Rule::text("a list of networks, addresses or host names", allowed_network);
+pub(super) const HTTP_URL: Rule<Url> = Rule::text(
+    "a URL that begins with http:// or https://, without user information, query or fragment",
+    http_url,
+)
+.shown(Shown::Url);
+pub(super) const ORIGIN: Rule<String> =
+    Rule::text(r#"a list of origins such as "https://app.example.com""#, origin);
+pub(super) const DATABASE: Rule<Database> =
+    Rule::text("sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE", database)
+        .shown(Shown::SecretUrl)
+        .or_file();
+pub(super) const PROXY: Rule<SecretString> =
+    Rule::text("http://host:port or socks5://host:port", proxy).shown(Shown::SecretUrl);
+pub(super) const CA_FILE: Rule<PathBuf> =
+    Rule::text("the path of a readable file with certificates in PEM", ca_file);
+
+/// Parses a text whose error adds nothing to the text about allowed values.
+fn plain<T: FromStr>(text: &str, _: &RuleContext<'_>) -> RuleResult<T> {
+    text.parse().map_err(|_| String::new())
 }
 
-fn told<T>(why: &str) -> Ruled<T> {
-    Err(why.to_owned())
-}
-
-/// A text of the domain's; the domain's own words go with the error.
-pub(super) fn domain<T: TryFrom<String, Error = crate::domain::Invalid>>(text: &str) -> Ruled<T> {
+fn domain<T: TryFrom<String, Error = Invalid>>(text: &str, _: &RuleContext<'_>) -> RuleResult<T> {
     T::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// One of the names that a kind of thing has.
-pub(super) fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Ruled<T> {
-    if let Some((_, value)) = all.iter().find(|(name, _)| *name == text) {
-        return Ok(*value);
+fn fault<T>(text: &str) -> RuleResult<T> {
+    Err(text.to_owned())
+}
+
+fn service(text: &str, context: &RuleContext<'_>) -> RuleResult<ServiceName> {
+    match &context.services {
+        Some(services) if !services.iter().any(|service| service == text) => {
+            Err(match near_miss(text, services.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("there are {}", services.join(", ")),
+            })
+        }
+        _ => domain(text, context),
     }
-    let near = near_miss(text, all.iter().map(|(name, _)| *name));
-    Err(near.map_or_else(String::new, |near| format!("did you mean {near:?}?")))
 }
 
-pub(super) fn log_format(text: &str) -> Ruled<LogFormat> {
-    one_of(text, &[("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)])
+/// Parses a token: at least 128 bits, in characters that need no escaping in a URL.
+fn token(text: &str, _: &RuleContext<'_>) -> RuleResult<SecretString> {
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        return fault("it holds other characters");
+    }
+    if text.len() < 22 { fault("it is too short") } else { Ok(text.into()) }
 }
 
-pub(super) fn min_trust(text: &str) -> Ruled<Trust> {
-    one_of(text, &[("token", Trust::Token), ("address", Trust::Address), ("none", Trust::None)])
+/// Parses a key that can be sent in a header.
+fn header_key(text: &str, min_length: usize) -> RuleResult<SecretString> {
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return fault("it holds other characters");
+    }
+    if text.len() < min_length { fault("it is too short") } else { Ok(text.into()) }
 }
 
-pub(super) fn provisioning_mode(text: &str) -> Ruled<ProvisioningMode> {
-    let all: Vec<_> = ProvisioningMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect();
-    one_of(text, &all)
+fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> RuleResult<T> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(String::new)
 }
 
-pub(super) fn listen(text: &str) -> Ruled<SocketAddr> {
-    text.parse().or_else(|_| {
-        if text.starts_with("localhost:") { told("names are not looked up here") } else { told("") }
-    })
+fn duration(text: &str, range: RangeInclusive<Duration>) -> RuleResult<Duration> {
+    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
+    match length {
+        _ if length > *range.end() => fault("it is too long"),
+        _ if range.contains(&length) => Ok(length),
+        Duration::ZERO => fault("nothing could happen in no time"),
+        _ => fault("it is too short"),
+    }
 }
 
-/// An absolute `http` or `https` URL without anything that could be a secret.
-pub(super) fn http_url(text: &str) -> Ruled<Url> {
+fn listen(text: &str, _: &RuleContext<'_>) -> RuleResult<SocketAddr> {
+    let is_name = text.starts_with("localhost:");
+    text.parse().or_else(|_| fault(if is_name { "names are not looked up here" } else { "" }))
+}
+
+/// Parses an absolute `http` or `https` URL without anything that could be a secret.
+fn http_url(text: &str, _: &RuleContext<'_>) -> RuleResult<Url> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") {
-        return told("its scheme is another");
+        return fault("its scheme is another");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return told("it holds user information");
+        return fault("it holds user information");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return told("it holds a query or a fragment");
+        return fault("it holds a query or a fragment");
     }
     Ok(url)
 }
 
-/// Origin, as browsers send it in the `Origin` header.
-pub(super) fn origin(text: &str) -> Ruled<String> {
-    let url = http_url(text)?;
-    let origin = url.origin().ascii_serialization();
-    if url.path() == "/" { Ok(origin) } else { told("an origin has no path") }
+/// Parses an origin, as browsers send it in the `Origin` header.
+fn origin(text: &str, context: &RuleContext<'_>) -> RuleResult<String> {
+    let url = http_url(text, context)?;
+    if url.path() == "/" { Ok(url.origin().ascii_serialization()) } else { fault("an origin has no path") }
 }
 
-/// A network; an address counts as the network of that address alone. IPv4-mapped ones become the IPv4 network that they
-/// stand for, since addresses are compared in that form.
-pub(super) fn net(text: &str) -> Ruled<IpNet> {
+/// Parses a network; an address counts as the network of that address alone. IPv4-mapped ones become the IPv4 network that
+/// they stand for, since addresses are compared in that form.
+fn network(text: &str, _: &RuleContext<'_>) -> RuleResult<IpNet> {
     let net = match text.parse::<IpNet>() {
         Ok(net) => net.trunc(),
-        Err(_) => IpNet::from(plain(text.parse::<IpAddr>())?.to_canonical()),
+        Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| String::new())?.to_canonical()),
     };
     let mapped: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
     match (net, net.prefix_len().checked_sub(96)) {
         (IpNet::V6(v6), Some(prefix)) => match v6.network().to_ipv4_mapped() {
-            Some(network) => plain(Ipv4Net::new(network, prefix)).map(IpNet::V4),
+            Some(network) => Ok(Ipv4Net::new(network, prefix).map_or(net, IpNet::V4)),
             None => Ok(net),
         },
-        // All of IPv6 is a network of its own; anything between would match IPv6 addresses alone, unlike it reads.
-        (IpNet::V6(v6), None) if v6.prefix_len() > 0 && v6.contains(&mapped) => told(
+        // All of IPv6 is a network of its own. A network between the two matches IPv6 addresses only, contrary to its text.
+        (IpNet::V6(v6), None) if v6.prefix_len() > 0 && v6.contains(&mapped) => fault(
             "it holds all IPv4-mapped addresses; write the IPv4 networks that are meant, such as 203.0.113.0/24",
         ),
         _ => Ok(net),
     }
 }
 
-/// A network, an address or a host's name.
-pub(super) fn allowed_network(text: &str) -> Ruled<AllowedNetwork> {
-    if let Ok(net) = net(text) {
+fn allowed_network(text: &str, context: &RuleContext<'_>) -> RuleResult<AllowedNetwork> {
+    if let Ok(net) = network(text, context) {
         return Ok(AllowedNetwork::Net(net));
     }
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
@@ -118,153 +254,64 @@ pub(super) fn allowed_network(text: &str) -> Ruled<AllowedNetwork> {
     });
     match Host::parse(&name) {
         Ok(Host::Domain(_)) if plausible && name.len() <= 253 => Ok(AllowedNetwork::Host(name)),
-        _ => told(""),
+        _ => fault(""),
     }
 }
 
-/// A duration longer than nothing and at most `most`.
-pub(super) fn duration(most: Duration) -> impl Fn(&str) -> Ruled<Duration> {
-    move |text| {
-        let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
-        if length.is_zero() {
-            told("nothing could happen in no time")
-        } else if length > most {
-            told("it is too long")
-        } else {
-            Ok(length)
-        }
+/// Parses the URL of a database; the exact scheme tells the engine.
+fn database(text: &str, context: &RuleContext<'_>) -> RuleResult<Database> {
+    if let Some(path) = text.strip_prefix("sqlite://") {
+        return sqlite(path).map(|path| Database::Sqlite(context.dir.join(path)));
     }
-}
-
-/// For one call to the outside.
-pub(super) fn timeout(text: &str) -> Ruled<Duration> {
-    duration(Duration::from_mins(10))(text)
-}
-
-/// For what is kept.
-pub(super) fn kept(text: &str) -> Ruled<Duration> {
-    duration(DAY * 36_500)(text)
-}
-
-/// For what is good only for a while.
-pub(super) fn fresh(text: &str) -> Ruled<Duration> {
-    duration(DAY)(text)
-}
-
-/// For connections between two requests: 1 s to 1 h.
-pub(super) fn idle(text: &str) -> Ruled<Duration> {
-    let length = duration(Duration::from_hours(1))(text)?;
-    if length < Duration::from_secs(1) { told("it is too short") } else { Ok(length) }
-}
-
-/// For the listener to stay open at a stop, at least.
-pub(super) fn drain(text: &str) -> Ruled<Duration> {
-    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
-    if length > Duration::from_mins(10) { told("it is too long") } else { Ok(length) }
-}
-
-/// For an answer that is shown again for a while; no time at all is one way to do that.
-pub(super) fn shown_again(text: &str) -> Ruled<Duration> {
-    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
-    if length > DAY { told("it is too long") } else { Ok(length) }
-}
-
-/// Between two attempts; no time at all is one way to wait.
-pub(super) fn wait(text: &str) -> Ruled<Duration> {
-    let length = text.parse::<HumanDuration>().map_err(|error| error.to_string())?.get();
-    if length > DAY * 365 { told("it is too long") } else { Ok(length) }
-}
-
-/// Database engine, by the exact scheme of the URL.
-pub(super) fn database(dir: &Path) -> impl Fn(&str) -> Ruled<Database> {
-    move |text| {
-        if let Some(path) = text.strip_prefix("sqlite://") {
-            return sqlite(path).map(|path| Database::Sqlite(dir.join(path)));
-        }
-        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-            return told(match text {
-                _ if text.starts_with("sqlite:") => {
-                    "after `sqlite:` there are two slashes and the path of a file"
-                }
-                _ if text.starts_with("jdbc:") => "remove `jdbc:`",
-                _ if text.starts_with(['"', '\'']) => "remove the quotes",
-                _ if text.starts_with("postgres+") || text.starts_with("postgresql+") => {
-                    "remove the driver's name: the scheme is exactly `postgres` or `postgresql`"
-                }
-                _ if text.contains("host=") || text.contains("dbname=") => {
-                    "write a URL, postgres://USER:PASSWORD@HOST:PORT/DATABASE, instead of NAME=VALUE pairs"
-                }
-                _ => "the scheme is exactly `sqlite`, `postgres` or `postgresql`",
-            });
-        }
-        PostgresUrl::parse(text).map(Database::Postgres)
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return PostgresUrl::parse(text).map(Database::Postgres);
     }
+    fault(match text {
+        _ if text.starts_with("sqlite:") => "after `sqlite:` there are two slashes and the path of a file",
+        _ if text.starts_with("jdbc:") => "remove `jdbc:`",
+        _ if text.starts_with(['"', '\'']) => "remove the quotes",
+        _ if text.starts_with("postgres+") || text.starts_with("postgresql+") => {
+            "remove the driver's name: the scheme is exactly `postgres` or `postgresql`"
+        }
+        _ if text.contains("host=") || text.contains("dbname=") => {
+            "write a URL, postgres://USER:PASSWORD@HOST:PORT/DATABASE, instead of NAME=VALUE pairs"
+        }
+        _ => "the scheme is exactly `sqlite`, `postgres` or `postgresql`",
+    })
 }
 
-fn sqlite(path: &str) -> Ruled<PathBuf> {
+fn sqlite(path: &str) -> RuleResult<PathBuf> {
     if path.contains(":memory:") || path.contains("mode=memory") {
-        return told("nothing is durable in memory");
+        return fault("nothing is durable in memory");
     }
     if path.contains(['?', '#']) {
-        return told("a path takes no options; the file is created when it is missing");
+        return fault("a path takes no options; the file is created when it is missing");
     }
     match percent_decode_str(path).decode_utf8() {
         Ok(path) if !path.is_empty() && !path.ends_with('/') && !path.contains('\0') => {
             Ok(path.as_ref().into())
         }
-        _ => told("the path of a file follows the scheme"),
+        _ => fault("the path of a file follows the scheme"),
     }
 }
 
-/// At least 128 bits, in characters that need no escaping in a URL.
-pub(super) fn token(text: &str) -> Ruled<SecretString> {
-    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-        return told("it holds other characters");
-    }
-    if text.len() < 22 { told("it is too short") } else { Ok(text.into()) }
-}
-
-/// A key that can be sent in a header.
-pub(super) fn header_key(least: usize) -> impl Fn(&str) -> Ruled<SecretString> {
-    move |text| {
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return told("it holds other characters");
-        }
-        if text.len() < least { told("it is too short") } else { Ok(text.into()) }
-    }
-}
-
-/// A proxy; its password is kept secret.
-pub(super) fn proxy(text: &str) -> Ruled<SecretString> {
+fn proxy(text: &str, _: &RuleContext<'_>) -> RuleResult<SecretString> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "socks5") {
-        return told("its scheme is another");
+        return fault("its scheme is another");
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return told("it names no host");
+        return fault("it names no host");
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return told("nothing follows the port");
+        return fault("nothing follows the port");
     }
     Ok(text.into())
 }
 
-/// A file of certificates; it is opened, so that a typing error is found now and not at the first delivery.
-pub(super) fn ca_file(dir: &Path) -> impl Fn(&str) -> Ruled<PathBuf> {
-    move |text| {
-        let path = dir.join(text);
-        let held = read_text(&path).map_err(|error| format!("it {error}"))?;
-        if held.contains("-----BEGIN CERTIFICATE-----") { Ok(path) } else { told("it holds no certificate") }
-    }
-}
-
-/// The name of a configured service.
-pub(super) fn service(text: &str, known: Option<&[&str]>) -> Ruled<ServiceName> {
-    match known {
-        Some(known) if !known.contains(&text) => Err(near_miss(text, known.iter().copied()).map_or_else(
-            || format!("there are {}", known.join(", ")),
-            |near| format!("did you mean {near:?}?"),
-        )),
-        _ => domain(text),
-    }
+/// Checks a file of certificates. The file is opened, so that a typing error is found at the start.
+fn ca_file(text: &str, context: &RuleContext<'_>) -> RuleResult<PathBuf> {
+    let path = context.dir.join(text);
+    let pem = read_text(&path).map_err(|error| format!("it {error}"))?;
+    if pem.contains("-----BEGIN CERTIFICATE-----") { Ok(path) } else { fault("it holds no certificate") }
 }

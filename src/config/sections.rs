@@ -1,16 +1,49 @@
-//! The configuration as the other modules see it: typed, complete, valid.
+//! The configuration as the other modules use it: typed, complete, valid.
+//!
+//! Each section has one row for each key: the field, its type and its rule. The defaults stand in `config/remgate.toml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::{EndpointSettings, PostgresUrl, ProvisioningMode, ServiceName, Trust};
+use super::key::{ConfigKey, Section};
+use super::reader::{Field, Reported, TableKeys, TableReader, keys, section};
+use super::rules;
+use super::types::{AllowedNetwork, Database, LogFormat};
+use crate::domain::{
+    AsymmetricKey, AttemptTimeout, EndpointName, EndpointSettings, EndpointUrl, EventType, Format, Headers,
+    MaxInFlight, ProvisioningMode, RateLimit, Schedule, Sending, ServiceName, SigningSecret, Trust,
+};
 
-/// All that an operator decides.
+/// Every section, in the order of the file.
+pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
+    vec![
+        PublicConfig::section("public", false),
+        InternalConfig::section("internal", false),
+        DatabaseKeys::section("database", false),
+        Callback::section("callback", false),
+        ServiceConfig::section("service", true),
+        EndpointSettings::section("endpoint", true),
+        DeliveryConfig::section("delivery", false),
+        RemotePcConfig::section("remotepc", false),
+        ProvisioningConfig::section("provisioning", false),
+        AuthenticationsConfig::section("authentications", false),
+        RetentionConfig::section("retention", false),
+        TelemetryConfig::section("telemetry", false),
+    ]
+});
+
+/// The section of that name.
+pub(super) fn find(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// All settings of the operator.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Public listener, for RemAuth.
@@ -39,21 +72,22 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
 }
 
-/// Public listener, for RemAuth.
-#[derive(Debug, Clone)]
-pub struct PublicConfig {
-    /// Address to listen on.
-    pub listen: SocketAddr,
-    /// URL under which RemAuth reaches the public listener.
-    pub url: Option<Url>,
-    /// The proxies whose word about the client's address is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The browsers' origins that may open `/wait/{ticket}`.
-    pub cors_origins: Vec<String>,
-    /// Time limit between two requests on a connection.
-    pub idle_timeout: Duration,
-    /// Minimum time that the listener stays open after SIGTERM.
-    pub drain: Duration,
+section! {
+    /// Public listener, for RemAuth.
+    pub struct PublicConfig {
+        /// Address to listen on.
+        pub listen: SocketAddr = rules::LISTEN,
+        /// URL under which RemAuth reaches the public listener.
+        pub url: Option<Url> = rules::HTTP_URL,
+        /// Proxies whose statement about the client's address is trusted.
+        pub trusted_proxies: Vec<IpNet> = rules::NETWORK,
+        /// Origins of browsers that may open `/wait/{ticket}`.
+        pub cors_origins: Vec<String> = rules::ORIGIN,
+        /// Time limit between two requests on a connection.
+        pub idle_timeout: Duration = rules::IDLE,
+        /// Minimum time that the listener stays open after SIGTERM.
+        pub drain: Duration = rules::DRAIN,
+    }
 }
 
 impl PublicConfig {
@@ -71,17 +105,18 @@ impl PublicConfig {
     }
 }
 
-/// Internal listener, for apps and operators.
-#[derive(Debug, Clone)]
-pub struct InternalConfig {
-    /// Address to listen on.
-    pub listen: SocketAddr,
-    /// The first key, with the scope `admin`.
-    pub admin_key: Option<SecretString>,
-    /// Maximum number of open event streams.
-    pub max_streams: usize,
-    /// Time limit between two requests on a connection.
-    pub idle_timeout: Duration,
+section! {
+    /// Internal listener, for apps and operators.
+    pub struct InternalConfig {
+        /// Address to listen on.
+        pub listen: SocketAddr = rules::LISTEN,
+        /// The first key, with the scope `admin`.
+        pub admin_key: Option<SecretString> = rules::ADMIN_KEY,
+        /// Maximum number of open event streams.
+        pub max_streams: usize = rules::LIMIT,
+        /// Time limit between two requests on a connection.
+        pub idle_timeout: Duration = rules::IDLE,
+    }
 }
 
 impl InternalConfig {
@@ -92,24 +127,32 @@ impl InternalConfig {
     }
 }
 
-/// Database engine and location.
-#[derive(Debug, Clone)]
-pub enum Database {
-    /// One file.
-    Sqlite(PathBuf),
-    /// A server; the URL may hold a password.
-    Postgres(PostgresUrl),
+section! {
+    /// Store of the events.
+    pub(super) struct DatabaseKeys {
+        pub(super) url: Database = rules::DATABASE,
+    }
 }
 
-/// A RemAuth service and who may call for it.
-#[derive(Debug, Clone)]
-pub struct ServiceConfig {
-    /// Its name.
-    pub name: ServiceName,
-    /// Any of these opens it.
-    pub tokens: Vec<SecretString>,
-    /// Only from these addresses; empty = from any.
-    pub allow_from: Vec<IpNet>,
+section! {
+    /// Access to the service `default`.
+    pub(super) struct Callback {
+        pub(super) tokens: Vec<SecretString> = rules::TOKEN,
+        pub(super) allow_from: Vec<IpNet> = rules::NETWORK,
+        pub(super) allow_unauthenticated: Result<bool, Reported> = rules::SWITCH,
+    }
+}
+
+section! {
+    /// A RemAuth service and the access to its callback URL.
+    pub struct ServiceConfig {
+        /// Name of the service.
+        pub name: ServiceName = rules::SERVICE_NAME,
+        /// Tokens, each of which is accepted.
+        pub tokens: Vec<SecretString> = rules::TOKEN,
+        /// Addresses of callers; empty = any.
+        pub allow_from: Vec<IpNet> = rules::NETWORK,
+    }
 }
 
 impl ServiceConfig {
@@ -120,104 +163,110 @@ impl ServiceConfig {
     }
 }
 
-/// Delivery of events to endpoints.
-#[derive(Debug, Clone)]
-pub struct DeliveryConfig {
-    /// The waits after attempt 1, 2, ...
-    pub schedule: Vec<Duration>,
-    /// For the connection alone.
-    pub connect_timeout: Duration,
-    /// For a whole attempt.
-    pub timeout: Duration,
-    /// Attempts at once beyond one per endpoint.
-    pub max_in_flight: usize,
-    /// Attempts at once to one endpoint.
-    pub max_in_flight_per_endpoint: usize,
-    /// Of nothing but failures.
-    pub disable_after: Duration,
-    /// Addresses that the egress guard admits besides public ones.
-    pub allow_private_networks: Vec<AllowedNetwork>,
-    /// `http://` or `socks5://`; may hold a password.
-    pub proxy: Option<SecretString>,
-    /// Further certificate authorities, PEM.
-    pub ca_file: Option<PathBuf>,
+keys!(EndpointSettings {
+    name: EndpointName = rules::ENDPOINT_NAME,
+    url: EndpointUrl = rules::ENDPOINT_URL,
+    secret: SigningSecret = rules::SIGNING_SECRET,
+    types: Vec<EventType> = rules::EVENT_TYPE,
+    services: Vec<ServiceName> = rules::SERVICE,
+    format: Format = rules::FORMAT,
+    expected_only: bool = rules::SWITCH,
+    ..sending: Sending,
+});
+
+keys!(Sending {
+    headers: Headers = rules::HEADER,
+    schedule: Option<Schedule> = rules::WAIT,
+    timeout: Option<AttemptTimeout> = rules::ATTEMPT_TIMEOUT,
+    max_in_flight: Option<MaxInFlight> = rules::MAX_IN_FLIGHT,
+    rate_limit: Option<RateLimit> = rules::RATE_LIMIT,
+    signing_key: Option<AsymmetricKey> = rules::SIGNING_KEY,
+});
+
+section! {
+    /// Delivery of events to endpoints.
+    pub struct DeliveryConfig {
+        /// The waits after attempt 1, 2, ...
+        pub schedule: Vec<Duration> = rules::WAIT,
+        /// Time limit for the connection alone.
+        pub connect_timeout: Duration = rules::TIMEOUT,
+        /// Time limit for a whole attempt.
+        pub timeout: Duration = rules::TIMEOUT,
+        /// Maximum number of concurrent attempts beyond one per endpoint.
+        pub max_in_flight: usize = rules::LIMIT,
+        /// Maximum number of concurrent attempts per endpoint.
+        pub max_in_flight_per_endpoint: usize = rules::LIMIT,
+        /// Time of failures without a success after which an endpoint is disabled.
+        pub disable_after: Duration = rules::RETENTION,
+        /// Addresses that the egress guard admits besides public ones.
+        pub allow_private_networks: Vec<AllowedNetwork> = rules::ALLOWED_NETWORK,
+        /// `http://` or `socks5://`; may hold a password.
+        pub proxy: Option<SecretString> = rules::PROXY,
+        /// Further certificate authorities, PEM.
+        pub ca_file: Option<PathBuf> = rules::CA_FILE,
+    }
 }
 
-/// Address or host that the egress guard admits besides public ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedNetwork {
-    /// Addresses.
-    Net(IpNet),
-    /// A host by its name, lower case, whatever it resolves to.
-    Host(String),
+section! {
+    /// The reseller API.
+    pub struct RemotePcConfig {
+        /// Root of the API.
+        pub base_url: Url = rules::HTTP_URL,
+        /// Key for the API. Without a key the routes answer that they are not configured.
+        pub api_key: Option<SecretString> = rules::API_KEY,
+        /// Time limit for a whole call.
+        pub timeout: Duration = rules::TIMEOUT,
+        /// Maximum number of concurrent calls.
+        pub max_in_flight: usize = rules::LIMIT,
+        /// Time for which a list of users is cached for `/v1/remotepc/users`.
+        pub list_cache: Duration = rules::CACHE_TTL,
+        /// `http://` or `socks5://`; may hold a password.
+        pub proxy: Option<SecretString> = rules::PROXY,
+        /// Further certificate authorities, PEM.
+        pub ca_file: Option<PathBuf> = rules::CA_FILE,
+    }
 }
 
-/// The reseller API.
-#[derive(Debug, Clone)]
-pub struct RemotePcConfig {
-    /// Its root.
-    pub base_url: Url,
-    /// Our key there; nothing = the routes answer that they are not configured.
-    pub api_key: Option<SecretString>,
-    /// For a whole call.
-    pub timeout: Duration,
-    /// Calls at once.
-    pub max_in_flight: usize,
-    /// Time for which a list of users is cached for `/v1/remotepc/users`.
-    pub list_cache: Duration,
-    /// `http://` or `socks5://`; may hold a password.
-    pub proxy: Option<SecretString>,
-    /// Further certificate authorities, PEM.
-    pub ca_file: Option<PathBuf>,
+section! {
+    /// Invitations to `RemotePC` after a registration.
+    pub struct ProvisioningConfig {
+        /// Mode of the rule.
+        pub mode: ProvisioningMode = rules::MODE,
+        /// Services whose new users are invited; empty = all.
+        pub services: Vec<ServiceName> = rules::SERVICE,
+        /// Number of computers that an invited user may set up.
+        pub computers: u32 = rules::COMPUTERS,
+        /// The waits after attempt 1, 2, ...
+        pub schedule: Vec<Duration> = rules::WAIT,
+    }
 }
 
-/// Invitations to `RemotePC` after a registration.
-#[derive(Debug, Clone)]
-pub struct ProvisioningConfig {
-    /// True if and how users are invited.
-    pub mode: ProvisioningMode,
-    /// Only who signed up at these services; empty = at any.
-    pub services: Vec<ServiceName>,
-    /// Number of computers that an invited user may set up.
-    pub computers: u32,
-    /// The waits after attempt 1, 2, ...
-    pub schedule: Vec<Duration>,
+section! {
+    /// Authentications.
+    pub struct AuthenticationsConfig {
+        /// Time after its completion within which an authentication can be claimed.
+        pub claim_within: Duration = rules::CLAIM_WITHIN,
+        /// Minimum trust of an authentication that is claimed.
+        pub min_trust: Trust = rules::MIN_TRUST,
+    }
 }
 
-/// Authentications.
-#[derive(Debug, Clone)]
-pub struct AuthenticationsConfig {
-    /// Time after its completion within which an authentication can be claimed.
-    pub claim_within: Duration,
-    /// Minimum trust of an authentication that is claimed.
-    pub min_trust: Trust,
+section! {
+    /// Retention periods.
+    pub struct RetentionConfig {
+        /// Events, with their settled deliveries and attempts.
+        pub events: Duration = rules::RETENTION,
+        /// The audit log.
+        pub audit: Duration = rules::RETENTION,
+    }
 }
 
-/// Retention periods.
-#[derive(Debug, Clone)]
-pub struct RetentionConfig {
-    /// Events, with their settled deliveries and attempts.
-    pub events: Duration,
-    /// The audit trail.
-    pub audit: Duration,
-}
-
-/// Logs and traces.
-#[derive(Debug, Clone)]
-pub struct TelemetryConfig {
-    /// Format of log lines.
-    pub log_format: LogFormat,
-    /// Collector of traces.
-    pub otlp_endpoint: Option<Url>,
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Pretty on a terminal, JSON else.
-    Auto,
-    /// For people.
-    Pretty,
-    /// For machines.
-    Json,
+section! {
+    /// Logs and traces.
+    pub struct TelemetryConfig {
+        /// Format of log lines.
+        pub log_format: LogFormat = rules::LOG_FORMAT,
+        /// Collector of traces.
+        pub otlp_endpoint: Option<Url> = rules::HTTP_URL,
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything that a configuration is made from, so that a test can say all of it.
+/// All inputs of a configuration. A test can set each of them.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file that `--config` names.

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::{loaded, refused};
 
-/// A file, and what its refusal has to say: the line, the key, and more.
+/// A file, and the texts of its refusal: the line, the key, and more.
 #[rstest]
 #[case("[public]\nlisten = \"localhost:80\"", &["remgate.toml:2: public.listen", "\"localhost:80\"", "127.0.0.1:8080"])]
 #[case("[public]\nlisten = \"[::1]\"", &["public.listen"])]
@@ -74,16 +74,16 @@ use super::{loaded, refused};
 #[case("[internal]\nadmin_key = \"PLANTED\nx", &["remgate.toml:2", "not valid TOML"])]
 #[case("[internal]\nadmin_key = PLANTED-key-without-quotes", &["remgate.toml:2", "not valid TOML"])]
 #[case("[internal]\nadmin_key = \"PLANTED\"\nadmin_key = \"PLANTED\"", &["remgate.toml:3", "duplicate key"])]
-fn a_wrong_file_is_refused_with_place_key_and_rule(#[case] toml: &str, #[case] said: &[&str]) {
+fn a_wrong_file_is_refused_with_line_key_and_rule(#[case] toml: &str, #[case] texts: &[&str]) {
     let error = refused(toml);
-    for part in said {
+    for part in texts {
         assert!(error.contains(part), "{part:?} is not in {error}");
     }
     assert!(!error.contains("PLANTED") && !error.contains("PLAN/TED"), "{error}");
 }
 
 #[test]
-fn all_problems_are_told_at_once_in_the_order_of_the_lines() {
+fn all_problems_are_reported_together_in_the_order_of_the_lines() {
     let (result, _dir) = loaded(
         "[retention]\nevents = 1\n[public]\nlisten = \"x\"\nurl = \"y\"",
         &[("REMGATE__DELIVERY__TIMEOUT", "z")],
@@ -109,8 +109,8 @@ fn all_problems_are_told_at_once_in_the_order_of_the_lines() {
 #[case("REMGATE__INTERNAL__ADMIN_KEY_FILE", "/nowhere", "internal.admin_key_file")]
 #[case("DATABASE_URL", "mysql://PLANTED@h", "database.url")]
 #[case("REMGATE_CONFIG", "/nowhere.toml", "/nowhere.toml")]
-fn a_wrong_variable_is_refused_by_name(#[case] name: &str, #[case] value: &str, #[case] said: &str) {
+fn a_wrong_variable_is_refused_by_name(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
     let error = loaded("", &[(name, value)], &[]).0.unwrap_err().to_string();
     assert!(error.contains(&format!("environment variable {name}")), "{error}");
-    assert!(error.contains(said) && !error.contains("PLANTED"), "{error}");
+    assert!(error.contains(expected) && !error.contains("PLANTED"), "{error}");
 }

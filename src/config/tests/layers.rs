@@ -5,7 +5,7 @@ use rstest::rstest;
 use super::{KEY, layer, loaded, loaded_in};
 
 #[test]
-fn later_layers_win_and_say_so() {
+fn later_layers_win_and_are_named() {
     let env = [("REMGATE__PUBLIC__LISTEN", "127.0.0.1:2"), ("REMGATE__INTERNAL__LISTEN", "127.0.0.1:3")];
     let toml = "[public]\nlisten = \"127.0.0.1:1\"\n[retention]\naudit = \"9d\"";
     let (result, _dir) = loaded(toml, &env, &[("public.listen", "127.0.0.1:4")]);
@@ -47,7 +47,7 @@ fn an_unknown_packaged_default_is_refused_with_the_near_miss() {
 }
 
 #[test]
-fn an_empty_text_says_nothing() {
+fn an_empty_text_is_not_set() {
     let toml = "[public]\nlisten = \"127.0.0.1:1\"\n[internal]\nadmin_key = \"\"";
     let empty = [("REMGATE__PUBLIC__LISTEN", ""), ("REMGATE__CALLBACK__TOKENS", ""), ("REMGATE_CONFIG", "")];
     let (result, _dir) = loaded(toml, &empty, &[("public.listen", "")]);
@@ -72,7 +72,7 @@ fn database_url_fills_only_a_gap(
 }
 
 #[test]
-fn a_twin_holds_the_value_and_the_later_layer_wins() {
+fn a_file_variant_sets_the_value_and_the_later_layer_wins() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key"), format!("{KEY}\n")).unwrap();
     std::fs::write(dir.path().join("remgate.toml"), "[internal]\nadmin_key_file = \"key\"").unwrap();
@@ -90,17 +90,17 @@ fn a_twin_holds_the_value_and_the_later_layer_wins() {
 #[case("", "is empty")]
 #[case("\n", "is empty")]
 #[case("PLANTED", "internal.admin_key: ")]
-fn what_a_twins_file_holds_must_be_right_and_is_not_shown(#[case] held: &str, #[case] said: &str) {
+fn the_value_in_a_file_is_checked_and_not_shown(#[case] content: &str, #[case] expected: &str) {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("key"), held).unwrap();
+    std::fs::write(dir.path().join("key"), content).unwrap();
     std::fs::write(dir.path().join("remgate.toml"), "[internal]\nadmin_key_file = \"key\"").unwrap();
     let error = loaded_in(&dir, &[], &[]).unwrap_err().to_string();
-    assert!(error.contains(said) && error.contains("remgate.toml:2"), "{error}");
+    assert!(error.contains(expected) && error.contains("remgate.toml:2"), "{error}");
     assert!(error.contains("key") && !error.contains("PLANTED"), "{error}");
 }
 
 #[test]
-fn what_is_logged_is_up_to_rust_log() {
+fn rust_log_sets_the_log_filter() {
     let filter = |value| loaded("", &[("RUST_LOG", value)], &[]).0.unwrap().log_filter;
     assert_eq!(filter("info,remgate=debug").as_deref(), Some("info,remgate=debug"));
     assert_eq!(filter(""), None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::schema::{SECTIONS, variable};
+use super::sections::SECTIONS;
 use super::{Config, ConfigError, DEFAULTS, Database, Loaded, Sources};
 
 const TOKEN: &str = "PLANTED-token-0123456789abc";
@@ -52,7 +52,7 @@ fn layer(loaded: &Loaded, key: &str) -> String {
 }
 
 #[test]
-fn the_file_of_defaults_says_what_an_empty_file_means() {
+fn the_file_of_defaults_equals_an_empty_file() {
     let (from_file, dir) = loaded(DEFAULTS, &[], &[]);
     let from_nothing = {
         std::fs::write(dir.path().join("remgate.toml"), "").unwrap();
@@ -72,7 +72,7 @@ fn the_file_of_defaults_says_what_an_empty_file_means() {
 #[test]
 fn the_file_of_defaults_has_every_key_once_with_a_comment_above() {
     let lines: Vec<_> = DEFAULTS.lines().collect();
-    for section in SECTIONS {
+    for section in SECTIONS.iter() {
         let (head, mark) = if section.repeated {
             (format!("# [[{}]]", section.name), "# ")
         } else {
@@ -80,12 +80,14 @@ fn the_file_of_defaults_has_every_key_once_with_a_comment_above() {
         };
         let start = lines.iter().position(|line| *line == head).unwrap_or_else(|| panic!("no {head}"));
         let body: Vec<_> = lines[start..].iter().take_while(|line| !line.is_empty()).collect();
-        for key in section.keys {
+        for key in section.values() {
             let begin = format!("{mark}{} = ", key.name);
             let at: Vec<_> = (0..body.len()).filter(|n| body[*n].starts_with(&begin)).collect();
             assert_eq!(at.len(), 1, "{}.{}", section.name, key.name);
             assert!(body[at[0] - 1].starts_with(&format!("{mark}# ")), "{} has no comment", key.name);
-            assert!(!key.twin || body[at[0] - 1].contains(&key.twin_name()), "{} hides its twin", key.name);
+            let variant = section.find(&format!("{}_file", key.name));
+            let is_named = variant.is_none_or(|variant| body[at[0] - 1].contains(&variant.name));
+            assert!(is_named, "{} hides its _file variant", key.name);
         }
     }
 }
@@ -107,9 +109,9 @@ fn the_examples_in_the_file_of_defaults_are_true() {
 }
 
 #[test]
-fn the_reference_names_every_key_twin_and_variable() {
+fn the_reference_names_every_key_file_variant_and_variable() {
     let reference = include_str!("../../../docs/reference/configuration.md");
-    for section in SECTIONS {
+    for section in SECTIONS.iter() {
         for name in section.names() {
             let row = if section.repeated {
                 format!("| `{name}` |")
@@ -117,26 +119,26 @@ fn the_reference_names_every_key_twin_and_variable() {
                 format!("| `{}.{name}` |", section.name)
             };
             assert!(reference.contains(&row), "{row}");
-            let variable = variable(crate::config::environment::PREFIX, section.name, &name);
+            let variable = section.variable(crate::config::origin::PREFIX, name);
             assert_eq!(reference.contains(&format!("`{variable}`")), !section.repeated, "{variable}");
         }
     }
 }
 
 #[test]
-fn the_worked_example_loads_and_is_locked() {
+fn the_worked_example_loads_and_keeps_the_access_rule() {
     let dir = tempfile::tempdir().unwrap();
     let secrets = dir.path().display().to_string();
     let toml = include_str!("../../../config/production.toml").replace("/run/secrets", &secrets);
     std::fs::write(dir.path().join("remgate.toml"), toml).unwrap();
-    for (name, held) in [
+    for (name, content) in [
         ("remgate_admin_key", format!("{KEY}\n")),
         ("remgate_database_url", "postgres://remgate:PLANTED@db.internal/remgate\n".to_owned()),
         ("remgate_callback_tokens", format!("{TOKEN}\n{OTHER_TOKEN}\n")),
         ("remgate_crm_secret", format!("{SECRET}\r\n")),
         ("remgate_remotepc_key", "PLANTED-api-key".to_owned()),
     ] {
-        std::fs::write(dir.path().join(name), held).unwrap();
+        std::fs::write(dir.path().join(name), content).unwrap();
     }
     let loaded = loaded_in(&dir, &[], &[]).unwrap();
     assert!(loaded.config.check_access(false).is_ok());

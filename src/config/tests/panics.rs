@@ -1,13 +1,14 @@
-//! Nothing from outside makes it panic.
+//! No file and no environment leads to a panic.
 
 use proptest::prelude::*;
 
-use crate::config::schema::{SECTIONS, Section};
+use crate::config::key::Section;
+use crate::config::sections::SECTIONS;
 use crate::config::{Config, ConfigError, DEFAULTS, Sources, build, file, merge, show};
 
 /// Text that comes near to a configuration.
 fn near_toml() -> impl Strategy<Value = String> {
-    let names: Vec<String> = SECTIONS.iter().flat_map(Section::names).collect();
+    let names: Vec<&str> = SECTIONS.iter().flat_map(Section::names).collect();
     let heads: Vec<String> = SECTIONS
         .iter()
         .flat_map(|section| [format!("[{}]", section.name), format!("[[{}]]", section.name)])
@@ -31,7 +32,7 @@ fn near_toml() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in prop_oneof![near_toml(), any::<String>()]) {
+    fn no_text_leads_to_a_panic(text in prop_oneof![near_toml(), any::<String>()]) {
         let mut problems = Vec::new();
         let layers = vec![
             file::read(DEFAULTS, None, &mut problems),
@@ -46,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn no_environment_makes_it_panic(
+    fn no_environment_leads_to_a_panic(
         env in prop::collection::vec(("(REMGATE__|remgate__)(PUBLIC|DATABASE|CALLBACK|.{0,9})__(LISTEN|URL|TOKENS|.{0,9})", ".{0,40}"), 0..5),
         url in any::<String>(),
     ) {

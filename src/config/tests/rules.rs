@@ -1,4 +1,4 @@
-//! Services, endpoints, networks, locks and doubts.
+//! Services, endpoints, networks, the access rule and warnings.
 
 use rstest::rstest;
 
@@ -38,9 +38,9 @@ fn which_services_there_are(#[case] toml: &str, #[case] names: &[&str]) {
     "[callback]\ntokens = [\"TOKEN\"]\n[[service]]\nname = \"default\"\ntokens = [\"OTHER\"]",
     "service[0].name: `default` is the service of [callback]"
 )]
-fn services_that_cannot_be(#[case] toml: &str, #[case] said: &str) {
+fn unusable_services_are_refused(#[case] toml: &str, #[case] expected: &str) {
     let error = refused(&toml.replace("TOKEN", TOKEN).replace("OTHER", OTHER_TOKEN));
-    assert!(error.contains(said) && !error.contains("PLANTED"), "{error}");
+    assert!(error.contains(expected) && !error.contains("PLANTED"), "{error}");
 }
 
 #[rstest]
@@ -67,14 +67,14 @@ fn services_that_cannot_be(#[case] toml: &str, #[case] said: &str) {
 #[case("rate_limit = \"50\"", "endpoint[0].rate_limit: found \"50\"")]
 #[case("signing_key = \"whsk_PLANTED\"", "endpoint[0].signing_key: found a value")]
 #[case("secret = \"SECRET\"\nsecret_file = \"x\"", "both given")]
-fn endpoints_that_cannot_be(#[case] keys: &str, #[case] said: &str) {
+fn unusable_endpoints_are_refused(#[case] keys: &str, #[case] expected: &str) {
     let error = refused(&format!("[[endpoint]]\n{}", keys.replace("SECRET", SECRET)));
-    assert!(error.contains(said), "{said:?} is not in {error}");
+    assert!(error.contains(expected), "{expected:?} is not in {error}");
     assert!(!error.contains("PLANTED") && !error.contains(SECRET), "{error}");
 }
 
 #[test]
-fn two_endpoints_of_one_name_cannot_be() {
+fn two_endpoints_of_one_name_are_refused() {
     let one = format!("[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"{SECRET}\"\n");
     assert_eq!(good(&one).config.endpoints.len(), 1);
     assert!(refused(&one.repeat(2)).contains("remgate.toml:5: endpoint[1].name: there are two"));
@@ -110,14 +110,14 @@ fn paths_are_relative_to_the_current_directory() {
 #[case("[internal]\nlisten = \"192.0.2.1:1\"\n[callback]\nallow_unauthenticated = true", 2, false)]
 #[case("[internal]\nlisten = \"[::]:1\"\nadmin_key = \"KEY\"", 1, true)]
 #[case("[[service]]\nname = \"a\"\ntokens = [\"TOKEN\"]\n[public]\nlisten = \"0.0.0.0:1\"", 1, true)]
-fn the_lock_rule(#[case] toml: &str, #[case] open: usize, #[case] holds: bool) {
+fn the_access_rule(#[case] toml: &str, #[case] open: usize, #[case] holds: bool) {
     let config = good(&toml.replace("TOKEN", TOKEN).replace("KEY", KEY)).config;
     assert_eq!(config.open_listeners(false).len(), open);
     assert_eq!(config.check_access(false).is_ok(), holds);
 }
 
 #[test]
-fn a_stored_key_locks_the_internal_door() {
+fn a_stored_key_closes_the_internal_listener() {
     let config = good("[internal]\nlisten = \"0.0.0.0:1\"").config;
     assert!(config.check_access(false).is_err());
     assert!(config.check_access(true).is_ok());
@@ -151,19 +151,19 @@ fn the_refusal_names_every_key_to_set() {
     "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\nformat = \"remauth\"\ntypes = [\"remauth.expired\"]",
     "remauth.expired is never sent"
 )]
-fn what_is_doubtful_is_said(#[case] toml: &str, #[case] said: &str) {
+fn a_doubtful_setting_leads_to_a_warning(#[case] toml: &str, #[case] expected: &str) {
     let warnings = good(&toml.replace("SECRET", SECRET)).warnings;
-    assert!(warnings.len() == 1 && warnings[0].contains(said), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains(expected), "{warnings:?}");
 }
 
 #[test]
 fn a_variable_with_too_few_underscores_is_pointed_out() {
     let env = [("REMGATE_PUBLIC_LISTEN", "x"), ("REMGATE_PORT", "tcp://10.0.0.1:1")];
     let refused = loaded("", &env, &[]).0.unwrap_err();
-    let said = refused.to_string();
+    let message = refused.to_string();
     assert!(
-        refused.problems().len() == 1 && said.contains("did you mean REMGATE__PUBLIC__LISTEN?"),
-        "{said}"
+        refused.problems().len() == 1 && message.contains("did you mean REMGATE__PUBLIC__LISTEN?"),
+        "{message}"
     );
 }
 
@@ -172,9 +172,9 @@ fn a_variable_with_too_few_underscores_is_pointed_out() {
 #[case("REMGATE_PUBLC_LISTEN", "did you mean REMGATE__PUBLIC__LISTEN?")]
 #[case("remgate_public_listen", "did you mean REMGATE__PUBLIC__LISTEN?")]
 #[case("REMGATE_SOMETHING_ELSE_ENTIRELY", "unknown variable")]
-fn unknown_variables_are_refused(#[case] name: &str, #[case] said: &str) {
+fn unknown_variables_are_refused(#[case] name: &str, #[case] expected: &str) {
     let refused = loaded("", &[(name, "x")], &[]).0.unwrap_err().to_string();
-    assert!(refused.contains(name) && refused.contains(said), "{refused}");
+    assert!(refused.contains(name) && refused.contains(expected), "{refused}");
 }
 
 #[rstest]
@@ -206,8 +206,8 @@ fn a_default_gives_way_to_what_was_set(#[case] toml: &str, #[case] connect: &str
 
 #[test]
 fn two_set_timeouts_that_exclude_each_other_are_both_named() {
-    let said = refused("delivery.timeout = \"2s\"\ndelivery.connect_timeout = \"3s\"");
-    assert!(said.contains("lower delivery.connect_timeout or raise delivery.timeout"), "{said}");
+    let message = refused("delivery.timeout = \"2s\"\ndelivery.connect_timeout = \"3s\"");
+    assert!(message.contains("lower delivery.connect_timeout or raise delivery.timeout"), "{message}");
 }
 
 #[rstest]
@@ -239,16 +239,21 @@ fn an_unusable_log_filter_is_refused(#[case] filter: &str, #[case] usable: bool)
 #[case("database", "url", "postgres://u@h/d?password=PLANTED", "postgres://u@h/d?password=***")]
 #[case("delivery", "proxy", "http://u:PLANTED@h:1", "http://***:***@h:1/")]
 #[case("delivery", "proxy", "socks5://PLANTED@h:1", "socks5://***@h:1")]
-fn what_is_shown_of_urls(#[case] section: &str, #[case] key: &str, #[case] value: &str, #[case] shown: &str) {
+fn urls_are_shown_without_their_secrets(
+    #[case] section: &str,
+    #[case] key: &str,
+    #[case] value: &str,
+    #[case] shown: &str,
+) {
     let loaded = good(&format!("[{section}]\n{key} = \"{value}\""));
     let path = format!("{section}.{key}");
     assert_eq!(loaded.effective.iter().find(|value| value.key == path).unwrap().value, shown);
 }
 
 #[test]
-fn an_endpoint_says_how_it_wants_to_be_sent_to() {
+fn an_endpoint_may_have_settings_of_its_own() {
     let toml = "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\n\
-        headers = { X-Key = \"PLANTED\" }\nschedule = [\"5s\", \"1m\"]\ntimeout = \"3s\"\nmax_in_flight = 2\n\
+        headers = { X-ConfigKey = \"PLANTED\" }\nschedule = [\"5s\", \"1m\"]\ntimeout = \"3s\"\nmax_in_flight = 2\n\
         rate_limit = \"10/m\"\nsigning_key = \"whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
         [[endpoint]]\nname = \"b\"\nurl = \"https://b/\"\nsecret = \"SECRET\"\nschedule = []";
     let loaded = good(&toml.replace("SECRET", SECRET));
@@ -266,7 +271,7 @@ fn an_endpoint_says_how_it_wants_to_be_sent_to() {
     );
     assert!(b.sending.timeout.is_none() && b.sending.max_in_flight.is_none());
     let shown = loaded.effective.iter().find(|value| value.key == "endpoint[0].headers").unwrap();
-    assert_eq!(shown.value, serde_json::json!({"X-Key": "***"}));
+    assert_eq!(shown.value, serde_json::json!({"X-ConfigKey": "***"}));
     let all = format!("{loaded:?}");
     assert!(!all.contains("PLANTED") && !all.contains("AAECAw"), "{all}");
 }
@@ -298,6 +303,6 @@ fn ipv4_mapped_networks_become_ipv4_networks(#[case] written: &str, #[case] mean
 #[case("::ffff:0:0/95")]
 #[case("::/64")]
 fn networks_around_the_ipv4_mapped_addresses_are_refused(#[case] written: &str) {
-    let said = refused(&format!("callback.allow_from = [\"{written}\"]"));
-    assert!(said.contains("write the IPv4 networks that are meant"), "{said}");
+    let message = refused(&format!("callback.allow_from = [\"{written}\"]"));
+    assert!(message.contains("write the IPv4 networks that are meant"), "{message}");
 }
