@@ -253,7 +253,7 @@ fn urls_are_shown_without_their_secrets(
 #[test]
 fn an_endpoint_may_have_settings_of_its_own() {
     let toml = "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\n\
-        headers = { X-ConfigKey = \"PLANTED\" }\nschedule = [\"5s\", \"1m\"]\ntimeout = \"3s\"\nmax_in_flight = 2\n\
+        headers = { X-Key = \"PLANTED\" }\nschedule = [\"5s\", \"1m\"]\ntimeout = \"3s\"\nmax_in_flight = 2\n\
         rate_limit = \"10/m\"\nsigning_key = \"whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
         [[endpoint]]\nname = \"b\"\nurl = \"https://b/\"\nsecret = \"SECRET\"\nschedule = []";
     let loaded = good(&toml.replace("SECRET", SECRET));
@@ -271,7 +271,7 @@ fn an_endpoint_may_have_settings_of_its_own() {
     );
     assert!(b.sending.timeout.is_none() && b.sending.max_in_flight.is_none());
     let shown = loaded.effective.iter().find(|value| value.key == "endpoint[0].headers").unwrap();
-    assert_eq!(shown.value, serde_json::json!({"X-ConfigKey": "***"}));
+    assert_eq!(shown.value, serde_json::json!({"X-Key": "***"}));
     let all = format!("{loaded:?}");
     assert!(!all.contains("PLANTED") && !all.contains("AAECAw"), "{all}");
 }
