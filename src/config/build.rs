@@ -114,8 +114,7 @@ impl<'a> Building<'a> {
     fn check_tokens(&mut self) {
         for table in self.merged.tables("service") {
             let found = table.values.get("tokens");
-            let is_empty = found.is_none_or(|found| is_empty(&found.value));
-            if is_empty {
+            if found.is_none_or(|found| is_empty(&found.value)) {
                 let text = "a further service needs a token; its address alone is not enough";
                 self.report(table, "tokens", found, text);
             }

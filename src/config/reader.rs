@@ -152,11 +152,16 @@ pub(super) trait TableKeys: Sized {
     /// Reads every key.
     fn read(reader: &mut TableReader<'_>) -> Result<Self, Reported>;
 
-    /// Description of the section with these keys.
-    fn section(name: &'static str, repeated: bool) -> Section {
+    /// Description of the section `[name]` with these keys.
+    fn section(name: &'static str) -> Section {
         let mut keys = Self::keys();
         keys.sort_by_key(|key| key.value_of.is_some());
-        Section { name, repeated, keys }
+        Section { name, repeated: false, keys }
+    }
+
+    /// Description of the section `[[name]]` with these keys.
+    fn repeated(name: &'static str) -> Section {
+        Section { repeated: true, ..Self::section(name) }
     }
 }
 

@@ -19,7 +19,7 @@ use super::rule::{Rule, RuleContext, RuleResult, one_of};
 use super::types::{AllowedNetwork, Database, LogFormat};
 use crate::domain::{
     AsymmetricKey, AttemptTimeout, EndpointName, EndpointUrl, EventType, Format, HumanDuration, Invalid,
-    MaxInFlight, PostgresUrl, ProvisioningMode, RateLimit, ServiceName, SigningSecret, Trust,
+    MaxInFlight, PostgresUrl, ProvisioningMode, RateLimit, Schedule, ServiceName, SigningSecret, Trust,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,18 +27,14 @@ const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 /// The shortest duration that can be written.
 const SHORTEST: Duration = Duration::from_millis(1);
-const NAME: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`";
-const UP_TO_10_MINUTES: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
-const FROM_1_TO_10_000: &str = "a whole number from 1 to 10000";
 
 // Texts of the domain.
-pub(super) const SERVICE_NAME: Rule<ServiceName> = Rule::text(NAME, domain);
-pub(super) const ENDPOINT_NAME: Rule<EndpointName> = Rule::text(NAME, domain);
+pub(super) const SERVICE_NAME: Rule<ServiceName> = Rule::text(ServiceName::ALLOWED, domain);
+pub(super) const ENDPOINT_NAME: Rule<EndpointName> = Rule::text(EndpointName::ALLOWED, domain);
 pub(super) const ENDPOINT_URL: Rule<EndpointUrl> =
     Rule::text("an absolute http:// or https:// URL without user information or fragment", domain)
         .shown(Shown::Url);
-pub(super) const RATE_LIMIT: Rule<RateLimit> =
-    Rule::text(r#"such as "50/s", "1000/m" or "10/h", at most "10000/s""#, plain);
+pub(super) const RATE_LIMIT: Rule<RateLimit> = Rule::text(RateLimit::ALLOWED, plain);
 /// Name of a configured service.
 pub(super) const SERVICE: Rule<ServiceName> = Rule::text("a list of names of configured services", service);
 
@@ -66,10 +62,8 @@ pub(super) const TOKEN: Rule<SecretString> = Rule::secret(
     "a list of tokens, each at least 22 of the characters a-z, A-Z, 0-9, `-` and `_` (`remgate token new` makes one)",
     token,
 );
-pub(super) const SIGNING_SECRET: Rule<SigningSecret> =
-    Rule::secret("`whsec_` and the base64 of 24 to 64 random bytes", plain);
-pub(super) const SIGNING_KEY: Rule<AsymmetricKey> =
-    Rule::secret("`whsk_` and the base64 of the 32 or 64 bytes of an ed25519 key", plain);
+pub(super) const SIGNING_SECRET: Rule<SigningSecret> = Rule::secret(SigningSecret::ALLOWED, plain);
+pub(super) const SIGNING_KEY: Rule<AsymmetricKey> = Rule::secret(AsymmetricKey::ALLOWED, plain);
 /// Value of a header. [`Headers`](crate::domain::Headers) checks it together with the name.
 pub(super) const HEADER: Rule<SecretString> =
     Rule::text("a table of texts by the names of headers", |text, _| Ok(text.into())).shown(Shown::Secret);
@@ -77,9 +71,9 @@ pub(super) const HEADER: Rule<SecretString> =
 // Numbers and switches.
 pub(super) const SWITCH: Rule<bool> = Rule::of_kind(ValueKind::Switch, "true or false", plain);
 pub(super) const LIMIT: Rule<usize> =
-    Rule::of_kind(ValueKind::Number, FROM_1_TO_10_000, |text, _| number(text, 1..=10_000));
+    Rule::of_kind(ValueKind::Number, MaxInFlight::ALLOWED, |text, _| number(text, 1..=10_000));
 pub(super) const MAX_IN_FLIGHT: Rule<MaxInFlight> =
-    Rule::of_kind(ValueKind::Number, FROM_1_TO_10_000, |text, _| {
+    Rule::of_kind(ValueKind::Number, MaxInFlight::ALLOWED, |text, _| {
         number::<u32>(text, 1..=10_000)?.try_into().map_err(|error: Invalid| error.to_string())
     });
 pub(super) const COMPUTERS: Rule<u32> =
@@ -87,10 +81,11 @@ pub(super) const COMPUTERS: Rule<u32> =
 
 // Durations.
 pub(super) const TIMEOUT: Rule<Duration> =
-    Rule::text(UP_TO_10_MINUTES, |text, _| duration(text, SHORTEST..=10 * MINUTE));
-pub(super) const ATTEMPT_TIMEOUT: Rule<AttemptTimeout> = Rule::text(UP_TO_10_MINUTES, |text, context| {
-    HumanDuration(TIMEOUT.parse(text, context)?).try_into().map_err(|error: Invalid| error.to_string())
-});
+    Rule::text(AttemptTimeout::ALLOWED, |text, _| duration(text, SHORTEST..=10 * MINUTE));
+pub(super) const ATTEMPT_TIMEOUT: Rule<AttemptTimeout> =
+    Rule::text(AttemptTimeout::ALLOWED, |text, context| {
+        HumanDuration(TIMEOUT.parse(text, context)?).try_into().map_err(|error: Invalid| error.to_string())
+    });
 /// Time limit between two requests on a connection.
 pub(super) const IDLE: Rule<Duration> =
     Rule::text(r#"a duration such as "75s", from "1s" to "1h""#, |text, _| {
@@ -112,10 +107,7 @@ pub(super) const CACHE_TTL: Rule<Duration> =
     });
 /// Wait between two attempts.
 pub(super) const WAIT: Rule<Duration> =
-    Rule::text(r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#, |text, _| {
-        duration(text, Duration::ZERO..=365 * DAY)
-    })
-    .max_elements(100);
+    Rule::text(Schedule::ALLOWED, |text, _| duration(text, Duration::ZERO..=365 * DAY)).max_elements(100);
 
 // Addresses, URLs and files.
 pub(super) const LISTEN: Rule<SocketAddr> =

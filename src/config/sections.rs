@@ -23,18 +23,18 @@ use crate::domain::{
 /// Every section, in the order of the file.
 pub(super) static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
     vec![
-        PublicConfig::section("public", false),
-        InternalConfig::section("internal", false),
-        DatabaseKeys::section("database", false),
-        Callback::section("callback", false),
-        ServiceConfig::section("service", true),
-        EndpointSettings::section("endpoint", true),
-        DeliveryConfig::section("delivery", false),
-        RemotePcConfig::section("remotepc", false),
-        ProvisioningConfig::section("provisioning", false),
-        AuthenticationsConfig::section("authentications", false),
-        RetentionConfig::section("retention", false),
-        TelemetryConfig::section("telemetry", false),
+        PublicConfig::section("public"),
+        InternalConfig::section("internal"),
+        DatabaseKeys::section("database"),
+        Callback::section("callback"),
+        ServiceConfig::repeated("service"),
+        EndpointSettings::repeated("endpoint"),
+        DeliveryConfig::section("delivery"),
+        RemotePcConfig::section("remotepc"),
+        ProvisioningConfig::section("provisioning"),
+        AuthenticationsConfig::section("authentications"),
+        RetentionConfig::section("retention"),
+        TelemetryConfig::section("telemetry"),
     ]
 });
 

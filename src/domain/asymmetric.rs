@@ -19,6 +19,9 @@ const SECRET: &str = "whsk_";
 const PUBLIC: &str = "whpk_";
 
 impl AsymmetricKey {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = "`whsk_` and the base64 of the 32 or 64 bytes of an ed25519 key";
+
     /// A new one.
     #[must_use]
     pub fn generate(rng: &RandomSource) -> Self {
@@ -48,9 +51,7 @@ impl FromStr for AsymmetricKey {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid = || {
-            Invalid::new("a signing key is `whsk_` and the base64 of the 32 or 64 bytes of an ed25519 key")
-        };
+        let invalid = || Invalid::new(format_args!("a signing key is {}", Self::ALLOWED));
         let encoded = text.strip_prefix(SECRET).ok_or_else(invalid)?;
         let bytes = STANDARD.decode(encoded).map_err(|_| invalid())?;
         if let Ok(pair) = <[u8; 64]>::try_from(&bytes[..]) {

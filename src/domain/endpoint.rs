@@ -29,6 +29,9 @@ text_enum! {
 pub struct EndpointName(String);
 
 impl EndpointName {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = NAME_RULE;
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -32,6 +32,9 @@ pub struct Sending {
 pub struct Schedule(Vec<HumanDuration>);
 
 impl Schedule {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = r#"a list of at most 100 durations such as "5s" or "12h", each at most "365d""#;
+
     /// The waits.
     #[must_use]
     pub fn waits(&self) -> Vec<Duration> {
@@ -45,9 +48,7 @@ impl TryFrom<Vec<HumanDuration>> for Schedule {
     fn try_from(waits: Vec<HumanDuration>) -> Result<Self, Invalid> {
         const LONGEST: Duration = Duration::from_hours(365 * 24);
         if waits.len() > 100 || waits.iter().any(|wait| wait.get() > LONGEST) {
-            return Err(Invalid::new(
-                r#"a schedule is a list of at most 100 durations such as "5s" or "12h", each at most "365d""#,
-            ));
+            return Err(Invalid::new(format_args!("a schedule is {}", Self::ALLOWED)));
         }
         Ok(Self(waits))
     }
@@ -65,6 +66,9 @@ impl From<Schedule> for Vec<HumanDuration> {
 pub struct AttemptTimeout(Duration);
 
 impl AttemptTimeout {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = r#"a duration such as "5s", longer than nothing and at most "10m""#;
+
     /// The time.
     #[must_use]
     pub fn get(self) -> Duration {
@@ -78,9 +82,7 @@ impl TryFrom<HumanDuration> for AttemptTimeout {
     fn try_from(timeout: HumanDuration) -> Result<Self, Invalid> {
         let length = timeout.get();
         if length.is_zero() || length > Duration::from_mins(10) {
-            return Err(Invalid::new(
-                r#"a timeout is a duration such as "5s", longer than nothing and at most "10m""#,
-            ));
+            return Err(Invalid::new(format_args!("a timeout is {}", Self::ALLOWED)));
         }
         Ok(Self(length))
     }
@@ -98,6 +100,9 @@ impl From<AttemptTimeout> for HumanDuration {
 pub struct MaxInFlight(u32);
 
 impl MaxInFlight {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = "a whole number from 1 to 10000";
+
     /// The number.
     #[must_use]
     pub fn get(self) -> usize {
@@ -111,7 +116,7 @@ impl TryFrom<u32> for MaxInFlight {
     fn try_from(number: u32) -> Result<Self, Invalid> {
         match number {
             1..=10_000 => Ok(Self(number)),
-            _ => Err(Invalid::new("a number of attempts at once is a whole number from 1 to 10000")),
+            _ => Err(Invalid::new(format_args!("a number of attempts at once is {}", Self::ALLOWED))),
         }
     }
 }
@@ -138,6 +143,9 @@ enum RateUnit {
 }
 
 impl RateLimit {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = r#"such as "50/s", "1000/m" or "10/h", at most "10000/s""#;
+
     /// So many ...
     #[must_use]
     pub fn count(self) -> NonZeroU32 {
@@ -160,9 +168,8 @@ impl FromStr for RateLimit {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let invalid = || {
-            Invalid::new(
-                r#"a rate is a whole number a second, minute or hour, such as "50/s", "1000/m" or "10/h", at most "10000/s""#,
-            )
+            let allowed = Self::ALLOWED;
+            Invalid::new(format_args!("a rate is a whole number a second, minute or hour, {allowed}"))
         };
         let (count, unit) = text.split_once('/').ok_or_else(invalid)?;
         let unit = match unit {

@@ -19,6 +19,9 @@ impl ServiceName {
         Self("default".to_owned())
     }
 
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = NAME_RULE;
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -19,6 +19,9 @@ pub struct SigningSecret(SecretBox<[u8]>);
 const PREFIX: &str = "whsec_";
 
 impl SigningSecret {
+    /// Text about allowed values, as messages state it.
+    pub const ALLOWED: &str = "`whsec_` and the base64 of 24 to 64 random bytes";
+
     /// A new one of 32 random bytes.
     #[must_use]
     pub fn generate(rng: &RandomSource) -> Self {
@@ -56,7 +59,7 @@ impl FromStr for SigningSecret {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid = || Invalid::new("a secret is `whsec_` and the base64 of 24 to 64 random bytes");
+        let invalid = || Invalid::new(format_args!("a secret is {}", Self::ALLOWED));
         let encoded = text.strip_prefix(PREFIX).ok_or_else(invalid)?;
         let bytes = STANDARD.decode(encoded).map_err(|_| invalid())?;
         if !(24..=64).contains(&bytes.len()) {
