@@ -14,7 +14,7 @@ const CONNECTIONS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time that connections have after they were told to drop what they do, and the writer of callbacks to end behind them.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Handed to everything that runs for long.
+/// Lifecycle of the process, given to every long-running task.
 ///
 /// The stop has four steps. Soft: tasks begin nothing new and finish what they have; long-polls and streams end; the
 /// listeners go on. Hard: tasks drop what they have. Closing: nothing but connections is left, so the listeners accept what
@@ -31,31 +31,31 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Nothing runs yet.
+    /// Returns the lifecycle of a process without tasks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancelled when nothing new is to be begun.
+    /// Token of the soft stop: tasks begin nothing new.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when what still runs is to be dropped.
+    /// Token of the hard stop: tasks drop their work.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Cancelled when the listeners are to close.
+    /// Token of the closing of the listeners.
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// Cancelled when connections are to be dropped.
+    /// Token of the end of all connections.
     #[must_use]
     pub fn aborted(&self) -> &CancellationToken {
         &self.aborted
@@ -71,7 +71,7 @@ impl Lifecycle {
         self.connections.spawn(task);
     }
 
-    /// Counts a request as work that is to be finished before the listeners close, until the token is dropped.
+    /// Returns a token that keeps the listeners open until it is dropped.
     pub fn request(&self) -> TaskTrackerToken {
         self.tasks.token()
     }
@@ -109,18 +109,18 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Watches them from now on. Fails when the process may not.
+    /// Subscribes to the signals.
     pub fn watch() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The second that came since.
+    /// Waits for the second signal.
     pub async fn second(&mut self) -> &'static str {
         self.first().await;
         self.first().await
     }
 
-    /// The first that came since.
+    /// Waits for the first signal.
     pub async fn first(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -159,8 +159,8 @@ pub fn ignore_file_size_signal() -> std::io::Result<()> {
     signal(SignalKind::from_raw(xfsz)).map(drop)
 }
 
-/// Raises the soft limit of open files to the hard one: ten thousand waiting requests are ten thousand files.
-/// Says what it is now; when the system refuses, what it was.
+/// Raises the soft limit of open files to the hard one: ten thousand waiting requests need ten thousand files. Returns the limit that is
+/// then in force.
 #[must_use]
 pub fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};

@@ -12,7 +12,7 @@ pub use authentications::AuthenticationSubscriber;
 
 use crate::domain::AuthenticationName;
 
-/// Wakes readers of events, the driver of deliveries, and those who wait for an authentication.
+/// Wakes readers of events, the driver of deliveries, and requests that wait for an authentication.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     events: watch::Sender<u64>,
@@ -56,18 +56,18 @@ impl Notifier {
         bump(&self.others);
     }
 
-    /// The settings of an endpoint have changed, or an endpoint was removed. Called before the change is confirmed.
+    /// Announces changed or removed endpoints. Called before the change is confirmed.
     pub fn endpoints_changed(&self) {
         bump(&self.endpoints);
     }
 
-    /// The number of changes of endpoints so far. Settings that were read before the number grew may be old.
+    /// Returns the number of announced changes of endpoints. Settings that were read before it grew may be old.
     #[must_use]
     pub fn endpoint_changes(&self) -> u64 {
         *self.endpoints.borrow()
     }
 
-    /// An authentication has come, or has run out.
+    /// Announces that an authentication has completed or expired.
     pub fn authentication_over(&self, name: &AuthenticationName) {
         self.authentications.wake(name);
     }
@@ -83,7 +83,7 @@ impl Notifier {
         !self.authentications.is_empty()
     }
 
-    /// An expectation runs out then.
+    /// Announces the expiry of an expectation.
     pub fn schedule_expiry(&self, then: Timestamp) {
         self.next_expiry.send_if_modified(|next_expiry| {
             let sooner = then < *next_expiry;
@@ -92,13 +92,13 @@ impl Notifier {
         });
     }
 
-    /// Watches for what other processes store from now on.
+    /// Subscribes to commits of other processes.
     #[must_use]
     pub fn watch_others(&self) -> Subscriber {
         Subscriber(self.others.subscribe())
     }
 
-    /// Watches for the end of one authentication from now on.
+    /// Subscribes to the end of one authentication.
     #[must_use]
     pub fn watch_authentication(&self, name: &AuthenticationName) -> AuthenticationSubscriber {
         let first = self.authentications.is_empty();
@@ -115,19 +115,19 @@ impl Notifier {
         Subscriber(self.waiting.subscribe())
     }
 
-    /// Watches for expectations that run out sooner than those before.
+    /// Subscribes to expectations that expire sooner than all others.
     #[must_use]
     pub fn watch_soonest(&self) -> ExpirySubscriber {
         ExpirySubscriber { heard: self.next_expiry.subscribe(), said: self.next_expiry.clone() }
     }
 
-    /// Watches for new events from now on.
+    /// Subscribes to new events.
     #[must_use]
     pub fn watch_events(&self) -> Subscriber {
         Subscriber(self.events.subscribe())
     }
 
-    /// Watches for deliveries from now on.
+    /// Subscribes to due deliveries.
     #[must_use]
     pub fn watch_due(&self) -> Subscriber {
         Subscriber(self.due.subscribe())
@@ -144,21 +144,21 @@ fn bump(counter: &watch::Sender<u64>) {
     counter.send_modify(|count| *count = count.wrapping_add(1));
 }
 
-/// Sees every wake-up since it was made or last asked.
+/// Subscription: every wake-up since it was made or last awaited counts.
 #[derive(Debug)]
 pub struct Subscriber(watch::Receiver<u64>);
 
 impl Subscriber {
-    /// Ends at the next wake-up, or at once when one came since the last time.
+    /// Waits for a wake-up; ends at once when one came since the last call.
     pub async fn woken(&mut self) {
         if self.0.changed().await.is_err() {
-            // The sender is gone: the gateway is being dropped, and nothing will ever happen again.
+            // The sender was dropped with the gateway: no wake-up will come.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Sees when the time at which something runs out is brought forward.
+/// Subscription to the next expiry.
 #[derive(Debug)]
 pub struct ExpirySubscriber {
     heard: watch::Receiver<Timestamp>,
@@ -166,15 +166,15 @@ pub struct ExpirySubscriber {
 }
 
 impl ExpirySubscriber {
-    /// Begins anew: the store is about to be asked, so that whatever is said from now on is news.
+    /// Resets the next expiry. Called before the store is read, so that later announcements are noticed.
     pub fn forget(&mut self) {
         self.said.send_replace(Timestamp::MAX);
         self.heard.mark_unchanged();
     }
 
-    /// Ends when something runs out before `then`.
+    /// Waits until an expectation is announced that expires before `then`.
     pub async fn sooner_than(&mut self, then: Timestamp) {
-        // It holds a sender itself, so that there is always one.
+        // The subscription holds a sender, so the channel never closes.
         let _ = self.heard.wait_for(|next_expiry| *next_expiry < then).await;
     }
 }

@@ -7,18 +7,18 @@ use crate::domain::Actor;
 pub struct RequestActor {
     /// By their key.
     pub who: Actor,
-    /// The request's name in logs, if it was a request.
+    /// Id of the request, if a request asked for the operation.
     pub request_id: Option<String>,
 }
 
 impl RequestActor {
-    /// Actor without a key: the one-time link that it uses is a secret by itself.
+    /// Returns the actor of a sign-in link, which needs no key.
     #[must_use]
     pub fn with_a_link(self) -> Self {
         Self { who: Actor::word("link"), ..self }
     }
 
-    /// A rule of remgate's own, by its name.
+    /// Returns the actor of a rule of remgate.
     #[must_use]
     pub fn rule(name: &str) -> Self {
         Self { who: Actor::word(name), request_id: None }

@@ -20,7 +20,7 @@ use crate::domain::{named, sanitize_code};
 use crate::remotepc::{CallError, Client, InviteResult, Operation, Refusal, UpstreamResponse};
 use crate::store::StoreError;
 
-/// Upstream, and what has to be done beside asking it.
+/// Client of upstream that writes audit entries and metrics.
 #[derive(Clone)]
 pub struct AuditedRemotePc {
     /// Upstream.
@@ -44,9 +44,9 @@ pub enum Failure {
     #[error("the body did not arrive in time")]
     RequestTimeout,
     /// The audit entry could not be written, so the call was not made.
-    #[error("it could not be written down first: {0}")]
+    #[error("failed to write the audit entry: {0}")]
     Unrecorded(StoreError),
-    /// Upstream gave none.
+    /// Upstream gave no answer.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -55,8 +55,8 @@ pub enum Failure {
 const REFUSED_MAX: usize = 100;
 
 impl AuditedRemotePc {
-    /// Does work to its end, also when its caller hangs up. Nothing comes back from work that panicked, or that had to be
-    /// dropped because the process ends.
+    /// Runs work to its end, also when its client disconnects. Returns `None` when the work panicked or was dropped at the end of the
+    /// process.
     pub async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -94,7 +94,7 @@ impl AuditedRemotePc {
         result
     }
 
-    /// Writes down what was refused without a call. Gives the reason back, or a better one.
+    /// Writes an audit entry about a request that was refused without a call. Returns the failure, or that of the entry.
     pub async fn refuse(
         &self,
         actor: &RequestActor,
@@ -105,7 +105,7 @@ impl AuditedRemotePc {
         self.refuse_as(actor, action(operation), operation, whom, failure).await
     }
 
-    /// The same for something that has a name of its own in the trail.
+    /// Like [`refuse`](Self::refuse), with another audit action.
     pub async fn refuse_as(
         &self,
         actor: &RequestActor,
@@ -139,7 +139,7 @@ pub fn action(operation: Operation) -> &'static str {
 }
 
 impl Failure {
-    /// The label that logs, metrics and the trail have for it.
+    /// Returns the label of logs, metrics and the audit log.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
@@ -149,7 +149,7 @@ impl Failure {
         }
     }
 
-    /// The status of our answer, and the words in it.
+    /// Returns the status of the answer, and the error codes in it.
     #[must_use]
     pub fn told(&self) -> (StatusCode, Vec<&'static str>) {
         match self {
@@ -176,7 +176,7 @@ impl Failure {
     }
 }
 
-/// The label for how a call ended.
+/// Returns the label of a call's result.
 pub fn outcome(result: &Result<UpstreamResponse, Failure>) -> &'static str {
     match result {
         Ok(answer) if answer.is_success() => "ok",

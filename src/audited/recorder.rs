@@ -1,4 +1,4 @@
-//! Writes down what is done before it is done, and what came of it afterwards.
+//! Audit entries of operations, written before each operation and completed after it.
 
 use serde_json::Value;
 
@@ -11,16 +11,16 @@ use crate::store::StoreError;
 #[derive(Clone)]
 pub struct AuditRecorder(pub Context);
 
-/// Outcome of an action: one word, and its facts as a JSON object. Never holds a password, a key or a link.
+/// Outcome of an action with its facts as a JSON object. Holds no password, key or link.
 #[derive(Debug, Clone)]
 pub struct ActionOutcome {
-    /// The word.
+    /// Label of the outcome.
     pub outcome: &'static str,
-    /// The facts.
+    /// Facts.
     pub detail: Option<Value>,
 }
 
-/// Entries that were begun and have no end yet. Dropped, they stay `unknown`.
+/// Entries of an action under way. If dropped, their outcome stays `unknown`.
 pub struct OpenEntries {
     trail: AuditRecorder,
     ids: Vec<AuditId>,
@@ -54,22 +54,22 @@ impl AuditRecorder {
 }
 
 impl OpenEntries {
-    /// Ends all of them alike.
+    /// Completes all entries with the same outcome.
     pub async fn end(self, end: &ActionOutcome) {
         let ends = vec![end.clone(); self.ids.len()];
         self.end_each(ends).await;
     }
 
-    /// Ends each in its way, in the order in which they were begun.
+    /// Completes each entry with its own outcome, in their order.
     pub async fn end_each(self, ends: Vec<ActionOutcome>) {
         let Context { store, clock, .. } = &self.trail.0;
         let at = clock.now();
         let ends = self.ids.into_iter().zip(ends);
         let ends = ends.map(|(id, ActionOutcome { outcome, detail })| AuditEnd { id, at, outcome, detail });
         let ends: Vec<_> = ends.collect();
-        // What was done was done: its answer goes out all the same, and the entry says `unknown`.
+        // The operation was made: its answer is sent all the same, and the entry says `unknown`.
         if let Err(e) = store.end_entries(&ends).await {
-            tracing::warn!(error = %e, "the audit trail does not know what came of an action; it says unknown");
+            tracing::warn!(error = %e, "failed to complete an audit entry; its outcome stays unknown");
         }
     }
 }

@@ -26,7 +26,7 @@ impl Expiry {
         let soft = lifecycle.soft();
         let mut soonest = notifier.watch_soonest();
         while !soft.is_cancelled() {
-            // Whatever is said after this is news; whatever was said before stands in the store.
+            // Expectations that were announced before this are in the store; later ones wake the wait below.
             soonest.forget();
             let (pause, then) = match self.step().await {
                 Ok(Some(then)) => (false, then),

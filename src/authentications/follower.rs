@@ -24,7 +24,7 @@ impl Follower {
         loop {
             tokio::select! {
                 () = others.woken() => {}
-                // At once: all who wait when it begins to follow have to look again.
+                // At once: requests that wait when it begins to follow have to read again.
                 () = waiting.woken() => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = self.0.lifecycle.soft().cancelled() => return,
@@ -36,7 +36,7 @@ impl Follower {
             }
             // The cursor is unchanged: the events are read at the next look.
             if let Err(e) = self.follow(&mut cursor).await {
-                tracing::debug!(error = %e, "could not look what other replicas have stored");
+                tracing::debug!(error = %e, "failed to read events of other replicas");
             }
         }
     }
@@ -47,7 +47,7 @@ impl Follower {
             *cursor = Some(
                 self.0.store.events(&newest).await?.data.first().map_or(Cursor(0), |event| event.cursor),
             );
-            // They may have waited before the follower started.
+            // Some may have waited before the follower started.
             self.0.notifier.authentications_over();
             return Ok(());
         };

@@ -35,7 +35,7 @@ pub struct AuthenticationSettings {
     pub issuer: String,
 }
 
-/// Everything that apps and browsers do with authentications.
+/// Operations of apps and browsers on authentications.
 pub struct Authentications {
     context: Context,
     settings: AuthenticationSettings,
@@ -47,7 +47,7 @@ pub struct Authentications {
 /// Reason why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The store did not give them.
+    /// The keys cannot be read from the store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The stored key cannot be read.
@@ -59,18 +59,18 @@ pub enum KeysError {
 #[derive(Debug, thiserror::Error)]
 pub enum TicketError {
     /// The authentication is not expected.
-    #[error("nobody expects this authentication")]
+    #[error("the authentication is not expected")]
     Unexpected,
     /// The expectation has expired.
-    #[error("the expectation's time is over")]
+    #[error("the expectation has expired")]
     Over,
-    /// The store did not say.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Authentications {
-    /// Takes the keys that all replicas share out of the store, or puts new ones there.
+    /// Reads the keys that all replicas share from the store, or stores new ones.
     pub async fn open(context: Context, settings: AuthenticationSettings) -> Result<Self, KeysError> {
         use secrecy::ExposeSecret;
         let Context { store, rng, .. } = &context;
@@ -81,7 +81,7 @@ impl Authentications {
         Ok(Self { context, settings, assertions, tickets, waiter_limit: WaiterLimit::default() })
     }
 
-    /// Says that an authentication is expected.
+    /// Stores an expectation.
     pub async fn expect(
         &self,
         name: &AuthenticationName,
@@ -92,7 +92,7 @@ impl Authentications {
         Ok(expected)
     }
 
-    /// An authentication, as soon as it is over, at the latest after `wait` or when remgate stops: then as it is.
+    /// Returns an authentication as soon as its status is final, at the latest after `wait` or when remgate stops.
     pub async fn look(
         &self,
         name: &AuthenticationName,
@@ -101,7 +101,7 @@ impl Authentications {
         if wait.is_zero() {
             return self.context.store.authentication(name).await;
         }
-        // The watcher comes before the look: what ends in between wakes it.
+        // The subscription comes before the read: a change in between wakes it.
         let mut watcher = self.context.notifier.watch_authentication(name);
         let mut found = self.context.store.authentication(name).await?;
         if found.as_ref().is_some_and(Authentication::is_over) {
@@ -122,9 +122,9 @@ impl Authentications {
         }
     }
 
-    /// Takes a completed authentication: of all who try one gets it.
+    /// Claims a completed authentication. Exactly one claim succeeds.
     ///
-    /// A claim may ask for more than the configuration does, never for less.
+    /// A claim may require more trust than the configuration, never less.
     pub async fn claim(
         &self,
         name: &AuthenticationName,
@@ -139,7 +139,7 @@ impl Authentications {
         self.context.store.claim_authentication(name, terms, self.context.clock.now()).await
     }
 
-    /// Vouches for an authentication that was claimed: a JSON Web Token.
+    /// Returns an assertion about a claimed authentication: a JSON Web Token.
     #[must_use]
     pub fn issue_assertion(&self, authentication: &Authentication) -> String {
         self.assertions.issue_assertion(
@@ -150,13 +150,13 @@ impl Authentications {
         )
     }
 
-    /// Key set to verify assertions with.
+    /// Returns the key set for verifying assertions.
     #[must_use]
     pub fn key_set(&self) -> Value {
         self.assertions.key_set()
     }
 
-    /// A ticket for an authentication that is expected, and how long it is good.
+    /// Returns a wait ticket for an expected authentication, with its expiry.
     pub async fn ticket(&self, name: &AuthenticationName) -> Result<(String, Timestamp), TicketError> {
         let found = self.context.store.authentication(name).await?;
         let until = found.and_then(|found| found.expires_at).ok_or(TicketError::Unexpected)?;
@@ -167,10 +167,10 @@ impl Authentications {
         Ok((self.tickets.seal(&Ticket { name: name.clone(), until }), until))
     }
 
-    /// Reads a ticket, whether or not its time is over.
+    /// Parses a ticket, whether or not it has expired.
     ///
     /// # Errors
-    /// When it is malformed, or was not made here.
+    /// The ticket is malformed, or was not made by this service.
     pub fn admit(&self, ticket: &str) -> Result<Ticket, BadTicket> {
         self.tickets.open(ticket)
     }
@@ -197,7 +197,7 @@ impl Authentications {
         self.waiter_limit.enter(ticket)
     }
 
-    /// Watches one authentication.
+    /// Subscribes to an authentication.
     #[must_use]
     pub fn watch(self: &Arc<Self>, ticket: Ticket, place: WaiterPermit) -> Watching {
         let watcher = self.context.notifier.watch_authentication(&ticket.name);
@@ -227,7 +227,7 @@ impl Watching {
         Ok(found)
     }
 
-    /// Waits for a reason to look again, at most for so long.
+    /// Waits for a change, at most for `quiet`.
     pub async fn changed(&mut self, quiet: Duration) -> Change {
         let all = Arc::clone(&self.all);
         let Context { clock, lifecycle, .. } = &all.context;
@@ -250,8 +250,8 @@ impl Watching {
 pub enum Change {
     /// Something happened.
     Perhaps,
-    /// Nothing has happened for long.
+    /// No change for the given time.
     NotYet,
-    /// Nothing will: the ticket has run out, or remgate stops.
+    /// No change will come: the ticket has expired, or remgate stops.
     Never,
 }

@@ -24,7 +24,7 @@ struct Tickets {
 /// Limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
-    /// Too many watch with this ticket.
+    /// Too many streams of this ticket.
     #[error("too many watch with this ticket at once")]
     Ticket,
     /// Too many watch altogether.
@@ -32,7 +32,7 @@ pub enum LimitExceeded {
     Total,
 }
 
-/// A place, until it is dropped.
+/// Permit of a stream, free again on drop.
 #[derive(Debug)]
 pub struct WaiterPermit {
     ticket: String,

@@ -1,4 +1,4 @@
-//! Speaks HTTP with a running remgate, and turns what goes wrong into words that say what to do.
+//! HTTP client of a running remgate. Its errors say what to do.
 //!
 //! No redirects, no ambient proxies, every call with a timeout. Errors hold no URL of a callback, which is a secret.
 
@@ -106,7 +106,7 @@ impl ApiClient {
         Ok(Self { http: http_client(&base)?, base, key })
     }
 
-    /// To the internal listener that is bound to this address, without a key.
+    /// Returns a client of the internal listener at this address, without a key.
     pub(super) fn at(address: SocketAddr) -> anyhow::Result<Self> {
         let base = listener_url(address)?;
         Ok(Self { http: http_client(&base)?, base, key: None })
@@ -123,7 +123,7 @@ impl ApiClient {
         self.read(&body)
     }
 
-    /// Asks for something to be done, with a body of JSON, and reads the JSON that comes back.
+    /// Sends a JSON body and returns the JSON answer.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -133,11 +133,11 @@ impl ApiClient {
     ) -> Result<T, ApiError> {
         let request = self.http.request(method, at(&self.base, path, &[])).json(body).timeout(timeout);
         let body = self.answer(request).await?;
-        // An answer without content says `null`.
+        // An answer without content is `null`.
         self.read(if body.is_empty() { b"null" } else { &body })
     }
 
-    /// Asks for text that is no JSON.
+    /// Returns an answer that is not JSON.
     pub(super) async fn text(
         &self,
         path: &str,
@@ -147,7 +147,7 @@ impl ApiClient {
         self.answer(self.http.get(at(&self.base, path, query)).timeout(timeout)).await
     }
 
-    /// Posts to where every answer is JSON, the refusals too, perhaps with an `Idempotency-Key`.
+    /// Posts to a route whose every answer is JSON, also refusals, with an `Idempotency-Key` if there is one.
     pub(super) async fn exchange(
         &self,
         path: &str,
@@ -168,12 +168,12 @@ impl ApiClient {
         Ok((status, self.read(&body)?))
     }
 
-    /// Absolute URL of a path on the server, as other programs reach it.
+    /// Returns the absolute URL of a path on the server.
     pub(super) fn absolute(&self, path: &str) -> Url {
         at(&self.base, path, &[])
     }
 
-    /// The body of a good answer.
+    /// Returns the body of a successful answer.
     async fn answer(&self, mut request: RequestBuilder) -> Result<bytes::Bytes, ApiError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
@@ -192,7 +192,7 @@ impl ApiClient {
             .map_err(|error| ApiError::Foreign { base: self.base.clone(), cause: error.to_string() })
     }
 
-    /// Asks only whether the answer is a good one.
+    /// Fails unless the answer is successful.
     pub(super) async fn check(&self, path: &str, timeout: Duration) -> Result<(), ApiError> {
         let request = self.http.get(at(&self.base, path, &[])).timeout(timeout);
         let response = request.send().await.map_err(|error| no_answer(&self.base, error))?;
@@ -205,7 +205,7 @@ impl ApiClient {
     }
 }
 
-/// A client for one server.
+/// Returns a client for one server.
 pub(super) fn http_client(base: &Url) -> anyhow::Result<reqwest::Client> {
     #[expect(clippy::disallowed_methods, reason = "this is the command line's configured client")]
     let mut builder = reqwest::Client::builder();
@@ -235,7 +235,7 @@ pub(super) fn listener_url(listen: SocketAddr) -> anyhow::Result<Url> {
     Ok(format!("http://{}", SocketAddr::new(ip, listen.port())).parse()?)
 }
 
-/// A path below a base, which may have a path of its own.
+/// Returns the URL of a path below a base, which may have a path itself.
 pub(super) fn at(base: &Url, path: &str, query: &[(&str, String)]) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
@@ -245,7 +245,7 @@ pub(super) fn at(base: &Url, path: &str, query: &[(&str, String)]) -> Url {
     url
 }
 
-/// A base given on the command line.
+/// Parses a base URL of the command line.
 pub(super) fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     let has_secret = !url.username().is_empty() || url.password().is_some();
@@ -261,7 +261,7 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A call without an answer, or without a whole one.
+/// Returns the error of a call without a complete answer.
 pub(super) fn no_answer(base: &Url, error: reqwest::Error) -> ApiError {
     let error = error.without_url();
     let base = base.clone();

@@ -1,4 +1,4 @@
-//! `completions`: a script that lets a shell complete our command line.
+//! `completions`: completion scripts for shells.
 
 use std::io::{self, Write};
 

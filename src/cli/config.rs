@@ -1,4 +1,4 @@
-//! `config`: whether the configuration can be used, what is in effect and why, and what the defaults are.
+//! `config`: checks the configuration, shows the values in effect with their origin, and prints the defaults.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -39,7 +39,7 @@ fn check(loaded: &Loaded) -> anyhow::Result<()> {
         gateway::check_access(config).await?;
         Ok(gateway::has_stored_admin_key(config).await)
     })?;
-    // The same that `serve` warns of.
+    // The same warnings as those of `serve`.
     let open = config.open_listeners(has_stored_key);
     let unreachable = gateway::unreachable_endpoints(config, [config.public.listen, config.internal.listen]);
     for warning in
@@ -72,7 +72,7 @@ fn show(loaded: &Loaded, as_json: bool) -> anyhow::Result<()> {
         .iter()
         .map(|value| (format!("{} = {}", value.key, value.value), &value.layer))
         .collect();
-    // Very long values, such as the schedule, do not push all the others' layers to the far right.
+    // Very long values, such as the schedule, do not widen the column for all others.
     let width =
         lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= 72).max().unwrap_or(0);
     let mut out = io::stdout().lock();

@@ -19,9 +19,9 @@ pub(super) enum Command {
     List(ListDeliveries),
     /// Show one delivery with its attempts
     Show(ShowDelivery),
-    /// Try again now; what was given up or cancelled begins its schedule anew
+    /// Attempt deliveries again now; exhausted and cancelled ones begin their schedule anew
     Retry(Many),
-    /// Withdraw deliveries that are still open
+    /// Cancel open deliveries
     Cancel(Many),
 }
 
@@ -105,7 +105,7 @@ async fn show(options: &ShowDelivery, client: &ApiClient) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Asks for the same thing for each delivery. One that is refused holds up no other, and makes this fail at its end.
+/// Sends the same request for each delivery. A refusal does not stop the others; the command fails at the end.
 async fn each(options: &Many, global: &Global, what: &str) -> anyhow::Result<()> {
     let client = ApiClient::internal(&options.server, global)?;
     let progress = Progress::of(options.ids.len() as u64);

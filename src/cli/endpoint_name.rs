@@ -41,6 +41,6 @@ pub(super) async fn id_of(client: &ApiClient, name: &EndpointName) -> anyhow::Re
         all.iter().find(|endpoint| endpoint["name"] == name).and_then(|endpoint| endpoint["id"].as_str());
     let id =
         id.with_context(|| format!("there is no endpoint named {name}; `remgate endpoint list` shows all"))?;
-    // It becomes part of a path.
+    // The id becomes part of a path.
     id.parse().context("the answer holds an id that is none")
 }

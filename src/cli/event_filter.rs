@@ -27,7 +27,7 @@ pub(super) struct EventSelection {
 }
 
 impl EventSelection {
-    /// The filter as query parameters.
+    /// Returns the filter as query parameters.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let types = self.types.iter().map(|event_type| ("type", event_type.to_string()));
         let services = self.services.iter().map(|service| ("service", service.to_string()));
@@ -38,7 +38,7 @@ impl EventSelection {
     }
 }
 
-/// One event on one line.
+/// Prints an event on one line.
 pub(super) fn print(event: &RawValue, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(output::line(RawJson::parse(event.get())?.as_str())?);

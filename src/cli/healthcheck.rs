@@ -1,4 +1,4 @@
-//! `healthcheck`: one short question to the internal listener, for containers.
+//! `healthcheck`: asks the internal listener whether remgate is ready, for containers.
 
 use std::time::Duration;
 

@@ -15,11 +15,11 @@ use crate::domain::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a key and print it, this once
+    /// Create a key and print it; it is not shown again
     Add(AddKey),
-    /// List keys, the oldest first; the keys themselves are nowhere
+    /// List keys, the oldest first, without the keys themselves
     List(ListKeys),
-    /// Revoke a key, at once and everywhere
+    /// Revoke a key at once, on all replicas
     Revoke(Revoke),
 }
 
@@ -30,19 +30,19 @@ pub(super) struct AddKey {
     /// Name of the key, for people
     #[arg(required_unless_present = "named")]
     name: Option<KeyName>,
-    /// The same, as an option
+    /// Name of the key, as an option
     #[arg(id = "named", long = "name", value_name = "NAME", conflicts_with = "name")]
     named: Option<KeyName>,
     /// Scope of the key, such as events:read or admin; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     scopes: Vec<Scope>,
-    /// Let it see only this service
+    /// Limit the key to this service
     #[arg(long, value_name = "NAME")]
     service: Option<ServiceName>,
-    /// Let it open nothing any more after so long, such as 90d
+    /// Let the key expire after this time, such as 90d
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<HumanDuration>,
-    /// Print one JSON object: the key and all that is known of it
+    /// Print one JSON object with the key
     #[arg(long)]
     json: bool,
 }

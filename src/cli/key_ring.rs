@@ -47,14 +47,14 @@ impl FromStr for Tolerance {
     }
 }
 
-/// Something known, and what it is called when it fits.
+/// Key with its name.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) known: Known,
 }
 
-/// Keys to check with, and those of the configuration's other endpoints, by which a mix-up is found.
+/// Keys for a check, with those of other configured endpoints, by which a wrong secret is recognised.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) known: Vec<Named>,
@@ -93,7 +93,7 @@ impl VerifyOptions {
 }
 
 impl Ring {
-    /// Secrets, one a line, that go by this name.
+    /// Parses secrets, one a line, with this name.
     pub(super) fn add(&mut self, text: &str, name: &str) -> Result<(), Usage> {
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         if lines.is_empty() {

@@ -1,7 +1,7 @@
-//! The command line: parses it, runs one subcommand, turns what went wrong into a message and an exit code.
+//! Command line: parsing, subcommands, error messages and exit codes.
 //!
-//! Data goes to stdout, all else to stderr. Nothing here prints a secret, but for those that `token new`, `key add`,
-//! `endpoint add` and `endpoint rotate` make.
+//! Data goes to stdout, everything else to stderr. No secret is printed but those that `token new`, `key add`, `endpoint add`
+//! and `endpoint rotate` create.
 
 mod client;
 mod completions;
@@ -39,14 +39,14 @@ use crate::config::{ConfigError, OpenListeners};
 use options::Global;
 use process::{Stopped, Usage, block_on, block_on_thread, block_on_with_signals};
 
-/// Something that remgate was asked to do did not work out.
+/// Exit code of a failed command.
 const FAILED: u8 = 1;
-/// The command line makes no sense.
+/// Exit code of wrong usage.
 const USAGE: u8 = 2;
-/// The configuration cannot be used (`EX_CONFIG` of sysexits.h).
+/// Exit code of an unusable configuration (`EX_CONFIG` of sysexits.h).
 const CONFIGURATION: u8 = 78;
 
-/// The customer's side of RemAuth: receives its callbacks, keeps them, forwards them, and fronts RemotePC
+/// The customer's side of RemAuth: receives callbacks, stores and forwards them, and proxies RemotePC's reseller API
 #[derive(Debug, Parser)]
 #[command(
     name = "remgate",
@@ -105,7 +105,7 @@ enum Command {
 /// Runs the process's command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Only a second call can fail, and then the provider is there already.
+    // Only a second call can fail, after the provider is installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -145,7 +145,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// An error with its causes, each said once: many errors repeat their cause in their own text.
+/// Returns an error with its causes, each once: many errors repeat their cause in their own text.
 fn sentence(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,
@@ -154,7 +154,7 @@ fn sentence(error: &anyhow::Error) -> String {
     })
 }
 
-/// Says what went wrong, and how that is told to a shell.
+/// Prints an error and returns the exit code.
 fn report(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error
         .chain()

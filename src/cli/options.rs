@@ -1,4 +1,4 @@
-//! The flags that every subcommand takes: the last layer of the configuration.
+//! Flags of every subcommand: the last layer of the configuration.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(super) struct Global {
     /// Listen here for our own apps [key: internal.listen]
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     internal_listen: Option<String>,
-    /// Keep events there [key: database.url]; others on this machine can see a password in a flag
+    /// Store events in this database [key: database.url]; other users of this machine can see a password in a flag
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Write logs as auto, pretty or json
@@ -36,7 +36,7 @@ impl Global {
         self.config.is_some() || self.internal_listen.is_some()
     }
 
-    /// The configuration of this process.
+    /// Loads the configuration of this process.
     pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
         let flags = [
             ("public.listen", &self.public_listen),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
-/// Writes one line and hands it over at once.
+/// Writes one line and flushes it.
 pub(super) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -19,14 +19,14 @@ pub(super) fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "remgate: {text}");
 }
 
-/// The fields of an object. A number that no type of ours can hold becomes its text.
+/// Returns the fields of an object. A number beyond the supported types becomes its text.
 pub(super) fn fields(object: &RawValue) -> serde_json::Result<Map<String, Json>> {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get())?;
     let value = |text: &RawValue| serde_json::from_str(text.get()).unwrap_or_else(|_| text.get().into());
     Ok(fields.into_iter().map(|(name, text)| (name, value(text))).collect())
 }
 
-/// A field as text on one line; what a server sent must not steer the terminal.
+/// Returns a field as text on one line, without control characters, which could control the terminal.
 pub(super) fn field(value: &Json) -> String {
     let text = match value {
         Json::Null => "-".to_owned(),
@@ -44,12 +44,12 @@ const COLUMNS: [(&str, &str, usize); 5] = [
     ("trust", "TRUST", 7),
 ];
 
-/// The heads of the columns of [`event_row`].
+/// Returns the heads of the columns of [`event_row`].
 pub(super) fn event_heads() -> String {
     row(&COLUMNS.map(|(_, head, _)| head.to_owned()), "ID")
 }
 
-/// An event as one line of a table.
+/// Returns an event as one line of a table.
 pub(super) fn event_row(event: &Json) -> String {
     row(&COLUMNS.map(|(name, _, _)| field(&event[name])), &field(&event["id"]))
 }

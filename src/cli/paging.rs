@@ -1,4 +1,4 @@
-//! Lists that the API returns page by page.
+//! Printing of paged lists.
 
 use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ pub(super) struct PagingOptions {
     /// Only those before this cursor, with --order desc
     #[arg(long, value_name = "CURSOR")]
     before: Option<Cursor>,
-    /// At most so many, 1 to 1000; with --all so many at a time
+    /// Maximum number of items, 1 to 1000; with --all the size of a page
     #[arg(long, value_name = "NUMBER")]
     limit: Option<Limit>,
     /// Oldest or newest first
@@ -40,7 +40,7 @@ enum ListOrder {
 }
 
 impl PagingOptions {
-    /// Prints what there is at `path`, each thing by `row`, which is told whether it is to be JSON.
+    /// Prints the list at `path`. `row` prints an item; its second argument is true for JSON.
     pub(super) async fn print(
         &self,
         client: &ApiClient,
@@ -70,7 +70,7 @@ impl PagingOptions {
         }
     }
 
-    /// Name and value of the query parameter for the start.
+    /// Returns name and value of the query parameter for the start.
     fn start(&self) -> Result<(&'static str, Option<Cursor>), Usage> {
         match (self.order, self.after, self.before) {
             (ListOrder::Asc, after, None) => Ok(("after", after)),

@@ -2,7 +2,7 @@
 
 use crate::lifecycle::StopSignals;
 
-/// A command line that parses but makes no sense.
+/// Wrong usage that the parser does not find.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
@@ -13,7 +13,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     block_on_with_signals(async |signals| until_stopped(signals, work).await)
 }
 
-/// Runs work that sees to the signals itself.
+/// Runs work that handles signals itself.
 pub(super) fn block_on_with_signals<T>(
     work: impl AsyncFnOnce(&mut StopSignals) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -31,7 +31,7 @@ pub(super) fn block_on_thread(
     block_on(async { tokio::task::spawn_blocking(work).await? })
 }
 
-/// Drops the work at a signal.
+/// Runs work until a signal, which drops it.
 pub(super) async fn until_stopped<T>(
     signals: &mut StopSignals,
     work: impl Future<Output = anyhow::Result<T>>,
@@ -43,13 +43,13 @@ pub(super) async fn until_stopped<T>(
     }
 }
 
-/// A signal ended a subcommand.
+/// Error of a subcommand that a signal ended.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped by {0}")]
 pub(super) struct Stopped(pub(super) &'static str);
 
 impl Stopped {
-    /// The exit code that shells give to a command which a signal ended.
+    /// Returns the exit code of a command that a signal ended, as shells report it.
     pub(super) fn exit_code(&self) -> u8 {
         if self.0 == "SIGINT" { 130 } else { 143 }
     }

@@ -1,8 +1,8 @@
-//! Progress bar of bulk work: on stderr, and only on a terminal.
+//! Progress bar on stderr, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar that goes away when the work is over.
+/// Progress bar, removed on drop.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -13,12 +13,12 @@ impl Progress {
         Self(bar.with_style(style.expect("the template is right")))
     }
 
-    /// So many more are done.
+    /// Adds finished items.
     pub(super) fn add(&self, count: u64) {
         self.0.inc(count);
     }
 
-    /// Writes lines of its own, which the bar does not garble.
+    /// Runs code that prints lines above the bar.
     pub(super) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.0.suspend(write)
     }

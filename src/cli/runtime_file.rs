@@ -1,6 +1,6 @@
-//! The file by which `healthcheck` finds the `serve` that runs in the same folder, whatever flags that was started with.
+//! Runtime file, by which `healthcheck` finds the `serve` of the same folder, whatever flags that was started with.
 //!
-//! `serve` holds a lock on its file for as long as it lives, so that a file which a killed process left behind is told from one
+//! `serve` locks its file until it ends, so that a file of a killed process can be told from one
 //! in use.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-/// The content of a file.
+/// Content of a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Running {
     pid: u32,
@@ -21,7 +21,7 @@ struct Running {
     internal: SocketAddr,
 }
 
-/// The file of this process. Dropping it removes the file.
+/// Runtime file of this process, removed on drop.
 pub(super) struct RuntimeFile {
     path: PathBuf,
     /// Holds the lock.
@@ -29,7 +29,7 @@ pub(super) struct RuntimeFile {
 }
 
 impl RuntimeFile {
-    /// Writes down that this process answers at `internal`.
+    /// Writes the file of this process, whose internal listener is at `internal`.
     ///
     /// # Errors
     /// No folder for such files can be written. Then `healthcheck` goes by the configuration.
@@ -56,7 +56,7 @@ fn place(folder: &Path, pid: u32, text: &[u8]) -> io::Result<RuntimeFile> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all(text)?;
-    // A reader sees it locked and whole, or not at all.
+    // A reader sees the file locked and complete, or not at all.
     fs::rename(&part, &path)?;
     Ok(RuntimeFile { path, _file: file })
 }
@@ -67,7 +67,7 @@ impl Drop for RuntimeFile {
     }
 }
 
-/// The internal listeners of all remgate processes of this user that run in the working folder.
+/// Returns the internal listeners of all remgate processes of this user in the working folder.
 pub(super) fn running_here() -> Vec<SocketAddr> {
     let Ok(here) = std::env::current_dir() else { return Vec::new() };
     let files = folders()
@@ -79,7 +79,7 @@ pub(super) fn running_here() -> Vec<SocketAddr> {
     running.map(|running| running.internal).collect()
 }
 
-/// The content of a file whose process lives. The file of a process that was killed is removed.
+/// Returns the content of a file whose process is alive. Removes the file of a killed process.
 fn read(path: &Path) -> Option<Running> {
     let mut file = File::open(path).ok()?;
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
@@ -91,7 +91,7 @@ fn read(path: &Path) -> Option<Running> {
     serde_json::from_str(&text).ok()
 }
 
-/// The folders in which such files may be, in the order to try them: a container may have no writable one but its working
+/// Returns the folders for such files, in the order to try them: a container may have no writable folder but its working
 /// folder.
 fn folders() -> Vec<PathBuf> {
     let user = rustix::process::geteuid().as_raw();

@@ -15,13 +15,13 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let mut logs = telemetry::init(style, loaded.log_filter.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(loaded, style, &mut logs));
-    // Waits for nothing: the system may still be looking up a receiver's name, and cannot be told to give up.
+    // Does not wait for blocking work: the system may be resolving a receiver's name, which cannot be cancelled.
     runtime.shutdown_background();
     outcome
 }
 
 async fn serve(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Result<()> {
-    // Before anything else: a signal that comes during the start is obeyed like any other.
+    // First of all, so that a signal during the start is obeyed.
     let mut signals = StopSignals::watch()?;
     lifecycle::ignore_file_size_signal()?;
     lifecycle::ignore_other_signals()?;
@@ -93,14 +93,14 @@ fn declared_in(loaded: &Loaded) -> String {
     loaded.file.as_ref().map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string())
 }
 
-/// The addresses that were bound, which a port 0 in the configuration leaves open.
+/// Addresses that were bound; the configuration may have port 0.
 struct BoundAddresses {
     public: SocketAddr,
     internal: SocketAddr,
 }
 
 impl BoundAddresses {
-    /// The URL to register, with a place for the token where one is needed: tokens are never shown.
+    /// Returns the URL to register, with a placeholder for the token: tokens are never shown.
     fn callback_url(&self, config: &Config) -> String {
         let locked = config.services.iter().any(|service| !service.tokens.is_empty());
         let token = locked.then_some("<token>");
@@ -110,12 +110,12 @@ impl BoundAddresses {
         }
     }
 
-    /// The lines of text that say what to do next: try it while both listeners are open, else tell RemAuth.
+    /// Returns the lines about the next step: commands to try while both listeners are open, or the URL to register.
     fn next(&self, open: &[OpenListener], environment: &Environment) -> String {
         if open.len() < 2 {
             return "  Register the callback URL in RemAuth's Customer Center.\n".to_owned();
         }
-        // Another one at each start: the same callback a second time would be a duplicate.
+        // A new uaid at each start: the same callback again would be a duplicate.
         let uaid = Uaid::from_bytes(environment.rng.bytes());
         let public = self.public;
         let internal = self.internal;
@@ -135,7 +135,7 @@ impl BoundAddresses {
         listener.to_string().replace(&listener.listen().to_string(), &bound.to_string())
     }
 
-    /// Says that it is ready: one line in a JSON log, a banner for people.
+    /// Reports readiness: one line in a JSON log, a banner in a text log.
     fn announce(
         &self,
         config: &Config,

@@ -1,4 +1,4 @@
-//! `event tail`: follows events by long-poll. A server that restarts is waited for; no event is lost or shown twice.
+//! `event tail`: follows events by long polls, also across restarts of the server. No event is lost or shown twice.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) struct Options {
     pub(super) server: ServerOptions,
     #[command(flatten)]
     filter: EventSelection,
-    /// Begin after this cursor; 0 is the beginning of all. Without it: from now on
+    /// Begin after this cursor, 0 for the oldest event; without it, show new events only
     #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
     /// Print one JSON object a line
@@ -53,7 +53,7 @@ async fn follow(options: &Options, client: &ApiClient) -> anyhow::Result<()> {
             Ok(page) => {
                 page.data.iter().try_for_each(|event| print(event, options.json))?;
                 after = page.cursor;
-                // A server that is about to stop answers at once, and with nothing.
+                // A stopping server answers at once with an empty page.
                 if page.data.is_empty() && asked.elapsed() < FIRST_PAUSE {
                     clock.sleep(FIRST_PAUSE).await;
                 }
@@ -71,7 +71,7 @@ async fn follow(options: &Options, client: &ApiClient) -> anyhow::Result<()> {
     }
 }
 
-/// The one thing to know of an event to go on after it.
+/// Cursor of an event.
 #[derive(Deserialize)]
 struct Placed {
     cursor: Cursor,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::{Clock, HumanDuration, SystemClock};
 
-/// A time, or how long ago.
+/// Parses a time, or a duration before now.
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);

@@ -14,9 +14,9 @@ use crate::domain::{RandomSource, ServiceName};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print a new token of 256 random bits; it opens nothing until it stands in the configuration
+    /// Print a new token of 256 random bits; it is valid once it is in the configuration
     New {
-        /// The service it is for
+        /// Service of the token
         #[arg(long, value_name = "NAME", default_value = "default")]
         service: ServiceName,
         /// Print one JSON object: `token` and `callback_url`
@@ -28,7 +28,7 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, global: &Global) -> anyhow::Result<()> {
     let Command::New { service, json: as_json } = command;
     let token = URL_SAFE_NO_PAD.encode(RandomSource::from_os().bytes::<32>());
-    // A configuration that lacks only this token is a good reason to ask for one.
+    // A configuration that lacks only this token is no reason to fail.
     let url = match global.load() {
         Ok(loaded) => loaded.config.public.callback_url(Some(&token)),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! `trigger`: a callback as RemAuth sends it, to try out what happens then.
+//! `trigger`: sends a callback as RemAuth does.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Options {
     kind: TriggerKind,
     /// The authentication's id, 32 hexadecimal digits; a random one if there is none
     uaid: Option<Uaid>,
-    /// The service that it is about; its token is taken from the configuration
+    /// Service of the callback; the token is taken from the configuration
     #[arg(long, value_name = "NAME")]
     service: Option<ServiceName>,
     /// Send it to the public listener at this URL instead of the configured one
@@ -85,7 +85,7 @@ pub(super) async fn run(options: &Options, global: &Global) -> anyhow::Result<()
     Ok(output::line(&format!("uaid   {uaid}"))?)
 }
 
-/// The service that is meant: the named one, else `default`, else the only one.
+/// Returns the named service, else `default`, else the only one.
 fn chosen<'a>(name: Option<&ServiceName>, config: &'a Config) -> anyhow::Result<&'a ServiceConfig> {
     let default = ServiceName::default_service();
     let wanted = name.unwrap_or(&default);
@@ -104,7 +104,7 @@ fn chosen<'a>(name: Option<&ServiceName>, config: &'a Config) -> anyhow::Result<
     }
 }
 
-/// Sends the callback; answers with the event's id. The URL holds the token: it goes into no error.
+/// Sends the callback and returns the event's id. No error contains the URL, which holds the token.
 async fn sent(base: &Url, url: Url) -> anyhow::Result<Json> {
     let request = client::http_client(base)?.get(url).timeout(TIMEOUT);
     let response = request.send().await.map_err(|error| client::no_answer(base, error))?;

@@ -9,10 +9,10 @@ use crate::domain::{AttemptReport, Endpoint, Lease, NewEvent, Retry, RetryPolicy
 use crate::fast_path::Permit;
 use crate::telemetry::millis;
 
-/// The receiver wants no more, ever.
+/// Status of a receiver that wants no further deliveries.
 const GONE: u16 = 410;
 
-/// Returns whether an attempt that was granted to the one may be made for the other.
+/// Returns whether a permit and a lease for one version of an endpoint are valid for another.
 fn has_same_limits(one: &Endpoint, other: &Endpoint) -> bool {
     let limits = |endpoint: &Endpoint| {
         let sending = &endpoint.settings.sending;
@@ -54,8 +54,8 @@ impl Driver {
         self.end(AttemptOutcome { settlement, endpoint: Some(endpoint) }).await;
     }
 
-    /// The endpoint as it is now, however long the attempt has waited. `None` when no attempt is to be made with what was
-    /// decided for the endpoint as it was: it is disabled or gone, or has other limits. Then the store is asked again.
+    /// Returns the present version of the endpoint, however long the attempt has waited. `None` when the lease must be released: the
+    /// endpoint is disabled or removed, or its limits have changed.
     async fn in_force(&self, known: CachedEndpoint) -> Option<Arc<Endpoint>> {
         let CachedEndpoint { mut endpoint, mut changes } = known;
         loop {
@@ -69,7 +69,7 @@ impl Driver {
         }
     }
 
-    /// Gives a lease back: the delivery is due at once, and nothing was attempted.
+    /// Releases a lease without an attempt: the delivery is due at once.
     pub(super) async fn release(&self, lease: Lease) {
         let at = self.context.clock.now();
         let verdict = Verdict::Released;
@@ -123,16 +123,16 @@ impl Driver {
             ),
             Verdict::Gone(_) => tracing::warn!(
                 %delivery, %event, %endpoint, attempt, outcome, status, elapsed_ms,
-                "the receiver wants no more; its endpoint is disabled and the delivery waits"
+                "the receiver answered 410 Gone; its endpoint is disabled and the delivery waits"
             ),
             Verdict::Exhausted => tracing::error!(
                 %delivery, %event, %endpoint, attempt, outcome, status, error, elapsed_ms,
-                "attempt failed, and it was the last: the delivery is exhausted"
+                "the last attempt failed; the delivery is exhausted"
             ),
             Verdict::Succeeded => tracing::info!(
                 %delivery, %event, %endpoint, attempt, outcome, status, elapsed_ms, "delivery accepted"
             ),
-            // What was not attempted to its end says nothing about the receiver.
+            // An attempt that was not completed says nothing about the receiver.
             Verdict::Released => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The driver: leases what is due, in turns and at the pace that each endpoint allows.
+//! Driver: leases due deliveries within the limits of each endpoint, and begins attempts.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -54,7 +54,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Pause after another replica leased the due deliveries.
 const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(10);
 
-/// Maximum time between two looks: a notification of another replica can be lost with its connection.
+/// Maximum time between two reads: a notification of another replica can be lost with its connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Drives deliveries.
@@ -65,13 +65,13 @@ pub struct Driver {
     pub(super) results: mpsc::Sender<AttemptOutcome>,
 }
 
-/// Result of one look at the store.
+/// Result of one step.
 enum Step {
-    /// So many attempts were begun; there may be more.
+    /// Attempts were begun; more deliveries may be due.
     Began(usize),
     /// Nothing can be begun now.
     Wait {
-        /// True if something is due that has no place, so that a freed place is worth another look.
+        /// True if a due delivery has no permit, so that a released permit is a reason to look again.
         full: bool,
         /// Time at which the next delivery is due.
         until: Option<Timestamp>,
@@ -81,7 +81,7 @@ enum Step {
 /// Pause of the driver without a notification.
 type Pause<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 
-/// Due deliveries of one look at the store.
+/// Due deliveries of one read.
 #[derive(Default)]
 struct Look {
     /// Requests for permits.
@@ -101,15 +101,14 @@ impl Look {
 }
 
 impl Driver {
-    /// A driver, with its result writer running.
+    /// Returns a driver with a running result writer.
     #[must_use]
     pub fn new(context: Context, parts: DriverParts) -> Self {
         let results = result_writer::start(context.clone(), parts.health);
         Self { context, parts: Arc::new(parts), results }
     }
 
-    /// Drives until the soft stop. Attempts under way go on without it; what was handed over and not begun is given
-    /// back.
+    /// Works until the soft stop. Attempts under way go on; leases of the fast path that were not begun are released.
     pub async fn run(self, mut fast_leases: LeaseReceiver) {
         self.drive(&mut fast_leases).await;
         fast_leases.close();
@@ -120,16 +119,16 @@ impl Driver {
         }
     }
 
-    /// The stop is checked between steps only: a step that was dropped could leave leases without an attempt.
+    /// Runs the loop. The stop is checked between steps only: a dropped step could leave leases without an attempt.
     async fn drive(&self, fast_leases: &mut LeaseReceiver) {
         let soft = self.context.lifecycle.soft();
-        // The watcher comes before the look: what becomes due in between wakes it.
+        // The subscription comes before the read: a delivery that becomes due in between wakes it.
         let mut watcher = self.context.notifier.watch_due();
         let mut cache = EndpointCache::default();
         let mut rate_limiters = RateLimiters::new(Arc::clone(&self.context.clock));
         while !soft.is_cancelled() {
             let (mut pause, full): (Pause<'_>, _) = match self.step(&mut rate_limiters).await {
-                // Due, with a place, and yet not ours: another replica is about to commit its claim.
+                // Due and with permits, but not leased: another replica is about to commit its claim.
                 Ok(Step::Began(0)) => (Box::pin(tokio::time::sleep(CLAIMED_ELSEWHERE)), false),
                 Ok(Step::Began(_)) => (Box::pin(std::future::ready(())), false),
                 Ok(Step::Wait { full, until }) => {
@@ -139,13 +138,13 @@ impl Driver {
                     (self.context.clock.sleep_until(until), full)
                 }
                 Err(e) => {
-                    tracing::warn!(error = %e, "could not look for due deliveries; trying again");
+                    tracing::warn!(error = %e, "failed to read due deliveries; trying again");
                     (Box::pin(tokio::time::sleep(RETRY_DELAY)), false)
                 }
             };
             loop {
                 tokio::select! {
-                    // What was handed over comes first, so that a backlog does not keep it waiting.
+                    // The fast path comes first, so that a backlog does not delay it.
                     biased;
                     () = soft.cancelled() => break,
                     Some(leases) = fast_leases.recv() => self.begin_handed(leases, &mut cache).await,
@@ -157,7 +156,7 @@ impl Driver {
         }
     }
 
-    /// Looks once, and begins the attempts that are due and have a place.
+    /// Reads due deliveries once, and begins the attempts that get a permit.
     async fn step(&self, rate_limiters: &mut RateLimiters) -> Result<Step, StoreError> {
         let changes = self.context.notifier.endpoint_changes();
         let due = self.context.store.due().await?;
@@ -177,7 +176,7 @@ impl Driver {
     fn sort(&self, due: Vec<Due>, changes: u64, rate_limiters: &mut RateLimiters, now: Timestamp) -> Look {
         let mut look = Look::default();
         for Due { endpoint, at } in due {
-            self.parts.store_only.set(&endpoint.id, self.goes_by_store(&endpoint));
+            self.parts.store_only.set(&endpoint.id, self.is_store_only(&endpoint));
             if at > now {
                 look.wake_at(at);
                 continue;
@@ -185,7 +184,7 @@ impl Driver {
             let sending = &endpoint.settings.sending;
             let limit = sending.max_in_flight.map(MaxInFlight::get);
             let wanted = if endpoint.health.is_held_back() { 1 } else { usize::MAX };
-            // The pace is asked only for what has a place: what it lets through counts as begun.
+            // The rate limit is asked only for deliveries with a permit: an admitted attempt counts as begun.
             let available = self.parts.limiter.available(&endpoint.id, limit).min(wanted);
             if available == 0 {
                 look.full = true;
@@ -203,9 +202,9 @@ impl Driver {
         look
     }
 
-    /// Returns whether what is due for an endpoint has to be claimed from the store: it is held back or kept to a pace, or its
-    /// attempts may outlast the lease that intake gives.
-    pub(super) fn goes_by_store(&self, endpoint: &Endpoint) -> bool {
+    /// Returns whether deliveries of an endpoint have to be leased from the store: it is held back or has a rate limit, or its attempts may
+    /// outlast a lease of the fast path.
+    pub(super) fn is_store_only(&self, endpoint: &Endpoint) -> bool {
         let sending = &endpoint.settings.sending;
         endpoint.health.is_held_back()
             || sending.rate_limit.is_some()
@@ -233,10 +232,10 @@ impl Driver {
         self.context.store.claim(&claims.collect::<Vec<_>>(), now).await
     }
 
-    /// Begins what intake leased, as far as there are places; the rest becomes due.
+    /// Begins attempts for leases of the fast path, as far as there are permits. The other leases are released.
     async fn begin_handed(&self, leases: Vec<Lease>, cache: &mut EndpointCache) {
         self.learn(leases.iter().map(|lease| &lease.endpoint), cache).await;
-        let usable = |known: &&CachedEndpoint| known.endpoint.enabled && !self.goes_by_store(&known.endpoint);
+        let usable = |known: &&CachedEndpoint| known.endpoint.enabled && !self.is_store_only(&known.endpoint);
         let endpoints = cache.endpoints().filter(usable);
         let endpoints: Endpoints =
             endpoints.map(|known| (known.endpoint.id.clone(), known.clone())).collect();
@@ -252,7 +251,7 @@ impl Driver {
         self.begin(leases, grants, &endpoints).await;
     }
 
-    /// Makes sure that what is known of these endpoints is as fresh as it has to be.
+    /// Reads the endpoints that are missing in the cache or too old.
     async fn learn(&self, ids: impl Iterator<Item = &EndpointId>, cache: &mut EndpointCache) {
         let now = self.context.clock.instant();
         let changes = self.context.notifier.endpoint_changes();
@@ -263,17 +262,17 @@ impl Driver {
         match self.context.store.endpoints_named(&unknown).await {
             Ok(read) => {
                 for endpoint in &read {
-                    self.parts.store_only.set(&endpoint.id, self.goes_by_store(endpoint));
+                    self.parts.store_only.set(&endpoint.id, self.is_store_only(endpoint));
                 }
                 cache.keep(read, changes, now);
             }
             Err(e) => {
-                tracing::warn!(error = %e, "could not read the endpoints of new deliveries; they stay due");
+                tracing::warn!(error = %e, "failed to read the endpoints of new deliveries; they stay due");
             }
         }
     }
 
-    /// Begins attempts. A lease without a place or an endpoint is given back.
+    /// Begins attempts. A lease without a permit or an endpoint is released.
     async fn begin(&self, leases: Vec<Lease>, grants: Vec<EndpointPermits>, endpoints: &Endpoints) {
         let mut permits: HashMap<_, _> =
             grants.into_iter().map(|grant| (grant.endpoint, grant.permits)).collect();

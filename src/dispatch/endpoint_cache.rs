@@ -1,4 +1,4 @@
-//! Endpoints as they were read a moment ago.
+//! Cache of endpoints for the fast path.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Endpoint, EndpointId};
 
-/// The longest time for which a read endpoint is used for deliveries that intake hands over. A change in this process ends it at
-/// once, a change in another as soon as its announcement arrives.
+/// Maximum age of a cached endpoint. A change in this process ends it at once, a change in another one when its announcement
+/// arrives.
 const CACHE_TTL: Duration = Duration::from_secs(1);
 
-/// An endpoint, and the number of changes of endpoints that had been announced when it was read.
+/// Endpoint with the number of announced changes of endpoints at the time of its read.
 #[derive(Debug, Clone)]
 pub(super) struct CachedEndpoint {
     pub(super) endpoint: Arc<Endpoint>,
@@ -20,12 +20,12 @@ pub(super) struct CachedEndpoint {
 /// Endpoints by their ids.
 pub(super) type Endpoints = HashMap<EndpointId, CachedEndpoint>;
 
-/// Endpoints that were read a moment ago.
+/// Cached endpoints.
 #[derive(Default)]
 pub(super) struct EndpointCache(HashMap<EndpointId, (CachedEndpoint, Instant)>);
 
 impl EndpointCache {
-    /// Forgets endpoints that are no longer fresh; returns those of `ids` that have to be read.
+    /// Drops outdated endpoints. Returns the ids that have to be read.
     pub(super) fn missing<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a EndpointId>,
@@ -41,7 +41,7 @@ impl EndpointCache {
         missing
     }
 
-    /// Keeps endpoints that were read after so many changes.
+    /// Stores endpoints that were read after this number of changes.
     pub(super) fn keep(&mut self, endpoints: Vec<Endpoint>, changes: u64, now: Instant) {
         let read = |endpoint: Endpoint| {
             let id = endpoint.id.clone();

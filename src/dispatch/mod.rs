@@ -1,8 +1,8 @@
-//! Sending what is due: who may be tried now, by how many at once, and what follows.
+//! Dispatch of due deliveries: limits, attempts, results.
 //!
-//! One slow or dead endpoint never delays another: each may always have one attempt under way, and what they share
-//! beyond that is handed out in turns. Nothing here knows the listeners: work arrives through the store and a wake-up, or
-//! straight from intake by the fast path.
+//! A slow or dead endpoint never delays another: each may always have one attempt under way, and further permits are shared in
+//! turns. The module does not depend on the listeners: work arrives through the store and a notification, or from intake by the
+//! fast path.
 
 mod attempt;
 mod driver;

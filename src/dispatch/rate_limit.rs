@@ -12,18 +12,18 @@ use governor::{Quota, RateLimiter};
 
 use crate::domain::{Clock, EndpointId, RateLimit};
 
-/// A rate that is higher than one attempt in this time lets through as many at once as belong to it: timers are no finer.
+/// Granularity of the limits: a rate above one attempt in this time admits several at once, because timers are no finer.
 const GRAIN: Duration = Duration::from_millis(5);
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
-/// Keeps the pace of each endpoint that has one. Attempts are spread evenly: there is no herd after an outage.
+/// Rate limiters of the endpoints that have a limit. Attempts are spread evenly, also after an outage.
 pub(super) struct RateLimiters {
     clock: Arc<dyn Clock>,
     by_endpoint: HashMap<EndpointId, (RateLimit, Limiter)>,
 }
 
-/// Our clock, as the limiter reads it.
+/// Adapter of `Clock` for the limiter.
 struct Ticks(Arc<dyn Clock>);
 
 impl Ticking for Ticks {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_herd_after_a_pause() {
+    fn attempts_are_spread_after_a_pause() {
         let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let mut rate_limiters = RateLimiters::new(Arc::new(clock.clone()));
         begun("50/s", &clock, &mut rate_limiters, Duration::from_secs(1));

@@ -24,7 +24,7 @@ use super::{Authentication, EventId, EventType, Invalid, RandomSource, ServiceNa
 /// Lifetime of an assertion.
 pub const ASSERTION_LASTS: Duration = Duration::from_mins(1);
 
-/// The key that assertions are signed with. Its text is the base64url of its 32 secret bytes; `Debug` never shows it.
+/// Signing key of assertions. Its text is the base64url of its 32 secret bytes; `Debug` never shows it.
 #[derive(Clone)]
 pub struct AssertionKey {
     encoding: EncodingKey,
@@ -32,7 +32,7 @@ pub struct AssertionKey {
     id: String,
 }
 
-/// Claims of an assertion. `sub` is the subject that the app had said, else the uaid.
+/// Claims of an assertion. `sub` is the subject of the expectation, or the uaid without one.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -52,13 +52,13 @@ struct Claims<'a> {
 }
 
 impl AssertionKey {
-    /// The text of a new one.
+    /// Returns the text of a new key.
     #[must_use]
     pub fn generate(rng: &RandomSource) -> SecretString {
         URL_SAFE_NO_PAD.encode(rng.bytes::<32>()).into()
     }
 
-    /// Vouches for a completed authentication, to the apps of its service.
+    /// Signs an assertion about a completed authentication, for the apps of its service.
     #[must_use]
     pub fn issue_assertion(
         &self,
@@ -87,7 +87,7 @@ impl AssertionKey {
         jsonwebtoken::encode(&header, &claims, &self.encoding).expect("the key and the claims are our own")
     }
 
-    /// The public half, as a JSON Web Key Set (RFC 7517).
+    /// Returns the public half as a JSON Web Key Set (RFC 7517).
     #[must_use]
     pub fn key_set(&self) -> Value {
         json!({"keys": [{
@@ -107,7 +107,7 @@ impl FromStr for AssertionKey {
         // RFC 7638: the hash of the required members in their order. RFC 8037 says which those are.
         let thumbprint = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}"#);
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(thumbprint));
-        // An earlier call has installed the same.
+        // An earlier call has installed the same provider.
         let _ = PROVIDER.install_default();
         Ok(Self { encoding: EncodingKey::from_ed_der(&secret), public, id })
     }

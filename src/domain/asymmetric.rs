@@ -40,7 +40,7 @@ impl AsymmetricKey {
         PublicKey(self.0.verifying_key())
     }
 
-    /// Its text, for the store.
+    /// Returns the text of the key, for the store.
     #[must_use]
     pub fn reveal(&self) -> SecretString {
         format!("{SECRET}{}", STANDARD.encode(self.0.to_keypair_bytes())).into()
@@ -68,7 +68,7 @@ impl fmt::Debug for AsymmetricKey {
     }
 }
 
-/// The public half of an [`AsymmetricKey`]: `whpk_` + the base64 of its 32 bytes. It is no secret.
+/// Public half of an [`AsymmetricKey`]: `whpk_` + the base64 of its 32 bytes. Not a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
 

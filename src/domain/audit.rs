@@ -18,14 +18,14 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Actor whose id and name are the same word.
+    /// Returns an actor whose id and name are the same.
     #[must_use]
     pub fn word(word: &str) -> Self {
         Self { id: word.to_owned(), name: word.to_owned() }
     }
 }
 
-/// Something that is about to be done.
+/// Entry of an action that is about to begin.
 #[derive(Debug, Clone)]
 pub struct NewAuditEntry {
     /// Its name.
@@ -38,7 +38,7 @@ pub struct NewAuditEntry {
     pub action: &'static str,
     /// User or object of the action; see [`named`].
     pub whom: Option<String>,
-    /// The request that asked for it.
+    /// Id of the request that caused the action.
     pub request_id: Option<String>,
 }
 
@@ -49,18 +49,18 @@ pub struct AuditEnd {
     pub id: AuditId,
     /// End of the action.
     pub at: Timestamp,
-    /// In one word, such as `ok`.
+    /// Outcome, such as `ok`.
     pub outcome: &'static str,
-    /// The facts: an object. Never a password, a key or a link.
+    /// Facts about the outcome: a JSON object without passwords, keys and links.
     pub detail: Option<Value>,
 }
 
-/// An entry as it is shown. One whose `outcome` is `unknown` is under way, or its process died over it.
+/// Entry as it is shown. While the action is under way, and after a process that ended during it, the `outcome` is `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditEntry {
     /// Its name.
     pub id: AuditId,
-    /// Its place in the order of all entries.
+    /// Position in the order of all entries.
     pub cursor: Cursor,
     /// Begin of the action.
     #[serde(with = "iso_millis")]
@@ -78,7 +78,7 @@ pub struct AuditEntry {
     /// End of the action.
     #[serde(with = "iso_millis::option")]
     pub finished_at: Option<Timestamp>,
-    /// The request that asked for it.
+    /// Id of the request that caused the action.
     pub request_id: Option<String>,
 }
 
@@ -93,13 +93,13 @@ pub struct AuditFilter {
     pub actions: Vec<AuditAction>,
     /// Only these outcomes.
     pub outcomes: Vec<AuditOutcome>,
-    /// Only by this one: an id or a name.
+    /// Only entries of the actor with this id or name.
     pub who: Option<String>,
-    /// Only to this one; see [`named`].
+    /// Only entries about this user or object; see [`named`].
     pub whom: Option<String>,
-    /// Only those begun then or later.
+    /// Only entries begun at or after this time.
     pub since: Option<Timestamp>,
-    /// Only those begun earlier than this.
+    /// Only entries begun before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -160,7 +160,7 @@ fn listed(text: &str, name: &str, all: &[&'static str]) -> Result<&'static str, 
 /// Maximum length of a user's name in characters.
 const NAME_MAX: usize = 320;
 
-/// A word of upstream's. What looks like none may be anything, a password too, and is not repeated.
+/// Returns an error code of upstream, or `OTHER` for a text that does not look like one: it could hold a password.
 #[must_use]
 pub fn sanitize_code(text: &str) -> &str {
     let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');

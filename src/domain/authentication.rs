@@ -61,13 +61,13 @@ impl TryFrom<String> for Subject {
     }
 }
 
-/// The value that an app finds again with the event: any JSON, at most 4 KiB of it.
+/// Value that an app stores with an expectation and gets back with the event: any JSON of at most 4 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawJson")]
 pub struct AppState(RawJson);
 
 impl AppState {
-    /// Bytes of JSON without white space, at most.
+    /// Maximum length in bytes, without white space.
     pub const MAX: usize = 4096;
 }
 
@@ -125,9 +125,9 @@ impl TryFrom<u64> for ExpiresIn {
 pub struct Expectation {
     /// User who is to authenticate.
     pub subject: Option<Subject>,
-    /// Value that the app finds again with the event.
+    /// Value that the app gets back with the event.
     pub state: Option<AppState>,
-    /// For how long it is expected.
+    /// Time for which the authentication is expected.
     pub expires_in: ExpiresIn,
 }
 
@@ -144,7 +144,7 @@ pub struct ExpectationMatch {
     pub late: bool,
 }
 
-/// An authentication, as it is shown.
+/// Authentication as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Authentication {
     /// RemAuth's id.
@@ -164,7 +164,7 @@ pub struct Authentication {
     pub subject: Option<String>,
     /// Value of the app.
     pub state: Option<RawJson>,
-    /// Since when it is expected.
+    /// Time at which it was first expected.
     #[serde(with = "iso_millis::option")]
     pub expected_at: Option<Timestamp>,
     /// Until when.
@@ -178,7 +178,7 @@ pub struct Authentication {
     pub claimed_at: Option<Timestamp>,
     /// True if the callback came after the expectation had expired.
     pub late: bool,
-    /// The event that completed it.
+    /// Id of the event that completed it.
     pub event: Option<EventId>,
 }
 

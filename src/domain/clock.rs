@@ -1,4 +1,4 @@
-//! Time, asked for rather than taken: tests move it by hand.
+//! Sources of time. Tests use one that they move.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Ends when the wall clock has advanced by `wait`.
     fn sleep(&self, wait: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Ends when the wall clock shows `then`, as far as it runs evenly until there.
+    /// Ends when the wall clock shows `then`, if it runs evenly until then.
     fn sleep_until(&self, then: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         self.sleep(Duration::try_from(then.duration_since(self.now())).unwrap_or_default())
     }
@@ -54,12 +54,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved. Durations measured by [`Clock::instant`] are real.
+/// Clock that a test moves. Durations measured by [`Clock::instant`] are real.
 #[derive(Debug, Clone)]
 pub struct ManualClock(watch::Sender<Timestamp>);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Returns a clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(watch::Sender::new(truncated(now)))
@@ -92,7 +92,7 @@ impl Clock for ManualClock {
         self.sleep_until(self.now().checked_add(wait).unwrap_or(Timestamp::MAX))
     }
 
-    /// Not by way of a duration: the clock may be moved between its being asked and the beginning of the sleep.
+    /// Not computed as a duration: a test may move the clock between the call of `now` and the beginning of the sleep.
     fn sleep_until(&self, then: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut shown = self.0.subscribe();
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Readers whose place is kept for them.
+//! Consumers: named cursors that the server keeps.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::service::{NAME_RULE, is_name};
 use super::{Cursor, Invalid, RetainedRange, ServiceName};
 
-/// A consumer's name: 1 to 64 of `a-z A-Z 0-9 - _ .`, so that it fits into a path as it is.
+/// Name of a consumer: 1 to 64 of `a-z A-Z 0-9 - _ .`, so that it needs no escapes in a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConsumerName(String);
@@ -49,13 +49,13 @@ impl fmt::Display for ConsumerName {
 /// Identity of a consumer. Two owners may use the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerId {
-    /// The service whose key made it; none for a key that sees every service.
+    /// Service of the key that created the consumer; `None` for a key that sees every service.
     pub owner: Option<ServiceName>,
     /// Name, chosen by the reader.
     pub name: ConsumerName,
 }
 
-/// A reader's place, kept for it, and how far behind it is.
+/// Consumer with its cursor and its lag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
     /// Name, chosen by the reader.
@@ -66,13 +66,13 @@ pub struct Consumer {
     pub created_at: Timestamp,
     /// Time of its last change.
     pub updated_at: Timestamp,
-    /// The events after its place, counted as far as [`EXACT_LAG_LIMIT`].
+    /// Number of events after the cursor, counted up to [`EXACT_LAG_LIMIT`].
     pub counted: u64,
     /// Range of the stored events.
     pub kept: RetainedRange,
 }
 
-/// So many events behind are counted. More are estimated: counting costs as much as reading.
+/// Maximum lag that is counted exactly. A larger one is estimated, because counting costs as much as reading.
 pub const EXACT_LAG_LIMIT: u64 = 1_000;
 
 impl Consumer {
@@ -97,15 +97,15 @@ impl Consumer {
 /// Target of a seek.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
-    /// Forward to this cursor. Where it has passed that already it stays.
+    /// Forward to this cursor; no change if it is already behind the consumer's.
     Acknowledge(Cursor),
-    /// To this cursor, forward or back.
+    /// This cursor, forward or back.
     To(Cursor),
-    /// To before the first event that was received then or later.
+    /// Before the first event received at or after this time.
     Since(Timestamp),
-    /// To before the oldest event kept.
+    /// Before the oldest stored event.
     Beginning,
-    /// To after the newest event.
+    /// After the newest event.
     End,
 }
 

@@ -17,7 +17,7 @@ text_enum! {
         Sending = "sending",
         /// Accepted.
         Succeeded = "succeeded",
-        /// Given up after the last attempt of its schedule.
+        /// Given up: the last attempt of the schedule failed.
         Exhausted = "exhausted",
         /// Cancelled by request.
         Cancelled = "cancelled",
@@ -57,13 +57,13 @@ pub struct Lease {
     pub event: Event,
     /// Number of earlier attempts.
     pub attempt_count: u32,
-    /// Number of them before the schedule began anew.
+    /// Number of earlier attempts before the schedule was restarted.
     pub attempts_before: u32,
-    /// True if the delivery was requested again.
+    /// True for a replay.
     pub replay: bool,
 }
 
-/// A delivery as it is shown.
+/// Delivery as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// Identifier.
@@ -85,23 +85,23 @@ pub struct Delivery {
     /// Time of its end; `None` while it is open.
     #[serde(with = "iso_millis::option")]
     pub settled_at: Option<Timestamp>,
-    /// True if the delivery was requested again.
+    /// True for a replay.
     pub replay: bool,
 }
 
-/// An attempt as it is shown.
+/// Attempt as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// Begin of the attempt.
     #[serde(with = "iso_millis")]
     pub at: Timestamp,
-    /// The status of the answer, when there was one.
+    /// HTTP status of the answer; `None` without an answer.
     pub status: Option<i64>,
     /// Reason why there was no answer.
     pub error: Option<AttemptError>,
     /// Duration in milliseconds.
     pub elapsed_ms: i64,
-    /// The first bytes of the answer, or what the error said.
+    /// Beginning of the answer's body, or the text of the error.
     pub response: String,
 }
 
@@ -125,13 +125,13 @@ pub struct DeliveryFilter {
 pub struct AttemptReport {
     /// Begin of the attempt.
     pub at: Timestamp,
-    /// The status of the answer, when there was one.
+    /// HTTP status of the answer; `None` without an answer.
     pub status: Option<u16>,
     /// Reason why there was no answer.
     pub error: Option<AttemptError>,
     /// Duration.
     pub elapsed: Duration,
-    /// The first bytes of the answer, or what the error said.
+    /// Beginning of the answer's body, or the text of the error.
     pub response: String,
     /// Wait that the receiver asked for by `Retry-After`.
     pub retry_after: Option<Duration>,
@@ -144,7 +144,7 @@ impl AttemptReport {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 
-    /// One word for logs and metrics.
+    /// Returns the label for logs and metrics.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match (self.status, self.error) {
@@ -166,9 +166,9 @@ pub enum Verdict {
     Succeeded,
     /// Time of the next attempt.
     RetryAt(Timestamp),
-    /// Its schedule is used up.
+    /// The schedule has no further attempt.
     Exhausted,
-    /// The receiver asked for no more, ever. Its endpoint is disabled; this is due then, should it be enabled again.
+    /// The receiver answered 410 Gone. The endpoint is disabled; the delivery is due at this time if it is enabled again.
     Gone(Timestamp),
     /// The attempt was not completed, as when remgate stops. The delivery is due again at once, and its schedule is
     /// unchanged.

@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Durations as text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// A length of time, written `"200ms"`, `"5s"`, `"5m"`, `"12h"`, `"30d"`, or several of these: `"1h 30m"`.
+/// Duration, written `"200ms"`, `"5s"`, `"5m"`, `"12h"`, `"30d"`, or several of these: `"1h 30m"`.
 ///
 /// A day has 24 hours here. Nothing longer than a day has a unit, since months and years have no fixed length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

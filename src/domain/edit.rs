@@ -18,7 +18,7 @@ pub enum EndpointEdit {
     Enable,
     /// Disables it, with a reason.
     Disable(Option<String>),
-    /// Another secret signs from now on, and the present one beside it until then.
+    /// Replaces the signing secret. The present one also signs until this time.
     Rotate(SigningSecret, Timestamp),
     /// Removes it.
     Remove,
@@ -37,7 +37,7 @@ pub enum FieldPatch<T> {
 }
 
 impl<T> FieldPatch<T> {
-    /// The same change of something else.
+    /// Applies `f` to the new value.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> FieldPatch<U> {
         match self {
             Self::Keep => FieldPatch::Keep,
@@ -71,7 +71,7 @@ pub type HeaderChanges = Vec<(String, Option<SecretString>)>;
 pub struct EndpointChange {
     /// Its name.
     pub name: Option<EndpointName>,
-    /// URL. Another one resets the failures.
+    /// URL. A new one resets the failures.
     pub url: Option<EndpointUrl>,
     /// The types it wants.
     pub types: Option<Vec<EventType>>,
@@ -81,17 +81,17 @@ pub struct EndpointChange {
     pub format: Option<Format>,
     /// True if only events of expected authentications are delivered.
     pub expected_only: Option<bool>,
-    /// Its headers, some of them or all.
+    /// Changes of some headers, or of all.
     pub headers: FieldPatch<HeaderChanges>,
     /// Its own schedule.
     pub schedule: FieldPatch<Schedule>,
     /// Its own timeout.
     pub timeout: FieldPatch<AttemptTimeout>,
-    /// Its own limit of attempts at once.
+    /// Maximum number of concurrent attempts.
     pub max_in_flight: FieldPatch<MaxInFlight>,
     /// Its own rate.
     pub rate_limit: FieldPatch<RateLimit>,
-    /// A key for asymmetric signatures, unless there is one already.
+    /// Key for asymmetric signatures; an existing key stays.
     pub signing_key: FieldPatch<AsymmetricKey>,
 }
 
@@ -116,7 +116,7 @@ pub enum EditRefusal {
 const BY_REQUEST: &str = "disabled by request";
 
 impl Endpoint {
-    /// Does it, or says why it cannot be. Removing changes nothing here: it asks whether it may be.
+    /// Applies a change. For a removal it only checks whether the endpoint may be removed.
     pub fn edit(&mut self, edit: &EndpointEdit) -> Result<(), EditRefusal> {
         let permitted = match edit {
             EndpointEdit::Enable => !self.undeclared,
@@ -129,7 +129,7 @@ impl Endpoint {
         match edit {
             EndpointEdit::FieldPatch(change) => self.change(change)?,
             EndpointEdit::Enable => {
-                // It has no setting to change; there may be a state to mend.
+                // No setting can be changed by request, but the endpoint may be enabled again.
                 if self.declared && self.enabled && !self.health.is_held_back() {
                     return Err(EditRefusal::Enabled);
                 }
@@ -159,7 +159,7 @@ impl Endpoint {
 }
 
 impl EndpointSettings {
-    /// Makes a change, or none of it.
+    /// Applies all settings of a change, or none.
     pub fn change(&mut self, change: &EndpointChange) -> Result<(), Invalid> {
         match &change.headers {
             FieldPatch::Keep => {}

@@ -1,10 +1,10 @@
 //! Syntax of e-mail addresses. Their existence is upstream's concern.
 
-/// In octets, of the part before the `@` (RFC 5321, 4.5.3.1.1).
+/// Maximum length of the local part in octets (RFC 5321, 4.5.3.1.1).
 const LOCAL_MAX: usize = 64;
-/// In octets, of the whole address: what fits into an SMTP path of 256 with its angle brackets.
+/// Maximum length of an address in octets: an SMTP path of 256 octets less its angle brackets.
 const ADDRESS_MAX: usize = 254;
-/// In octets, of one label of the domain (RFC 1035, 2.3.4).
+/// Maximum length of a label of the domain in octets (RFC 1035, 2.3.4).
 const LABEL_MAX: usize = 63;
 
 /// Returns whether `text` has the syntax of an internet e-mail address.

@@ -1,4 +1,4 @@
-//! A downstream URL that wants events.
+//! Endpoints: downstream URLs that receive events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ text_enum! {
         Standard = "standard",
         /// CloudEvents 1.0, structured JSON.
         CloudEvents = "cloudevents",
-        /// The same GET that RemAuth sends.
+        /// RemAuth's own GET request.
         RemAuth = "remauth",
     }
 }
@@ -79,7 +79,7 @@ impl fmt::Display for EndpointName {
 pub struct EndpointUrl(Url);
 
 impl EndpointUrl {
-    /// The whole URL, for the request itself.
+    /// Returns the whole URL, for the request.
     #[must_use]
     pub fn as_url(&self) -> &Url {
         &self.0
@@ -145,9 +145,9 @@ pub struct EndpointSettings {
     pub url: EndpointUrl,
     /// Secret that requests are signed with.
     pub secret: SigningSecret,
-    /// The types it wants; empty = all of `remauth.*`.
+    /// Event types to deliver; empty means all of `remauth.*`.
     pub types: Vec<EventType>,
-    /// The services it wants; empty = all.
+    /// Services whose events are delivered; empty means all.
     pub services: Vec<ServiceName>,
     /// Format of events.
     pub format: Format,
@@ -157,7 +157,7 @@ pub struct EndpointSettings {
     pub sending: Sending,
 }
 
-/// The secret before the last rotation, which signs beside the new one for a while.
+/// Secret before the last rotation. It also signs for a while.
 #[derive(Debug, Clone)]
 pub struct PreviousSecret {
     /// The secret.
@@ -166,7 +166,7 @@ pub struct PreviousSecret {
     pub until: Timestamp,
 }
 
-/// A downstream URL with its filter and its secret.
+/// Endpoint with its settings and state.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Its name for programs.
@@ -177,7 +177,7 @@ pub struct Endpoint {
     pub previous_secret: Option<PreviousSecret>,
     /// Failure state.
     pub health: Health,
-    /// True if it gets deliveries.
+    /// True if events are delivered.
     pub enabled: bool,
     /// Reason why it is disabled.
     pub disabled_reason: Option<String>,
@@ -185,7 +185,7 @@ pub struct Endpoint {
     pub declared: bool,
     /// True if it was declared in the configuration before. It can be removed, and nothing else.
     pub undeclared: bool,
-    /// Since when it has been known.
+    /// Time of its creation.
     pub created_at: Timestamp,
 }
 

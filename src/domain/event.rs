@@ -11,16 +11,16 @@ use super::{
     ServiceName, Subject, Trust, Uaid, iso_millis,
 };
 
-/// An event that is to be stored.
+/// Event that is to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The id it gets if it has not been seen before.
+    /// Id of the event, unless the same event is stored already.
     pub id: EventId,
     /// Type.
     pub event_type: EventType,
-    /// The service it is about.
+    /// Service of the authentication.
     pub service: Option<ServiceName>,
-    /// The authentication it is about.
+    /// Authentication id.
     pub uaid: Option<Uaid>,
     /// Trust.
     pub trust: Trust,
@@ -28,21 +28,21 @@ pub struct NewEvent {
     pub source_ip: Option<IpAddr>,
     /// Time of the request.
     pub received_at: Timestamp,
-    /// The facts of an event that remgate itself made: an object.
+    /// Facts of an event of remgate itself: a JSON object.
     pub detail: Option<Value>,
-    /// The endpoint that it is about, which is never told of it.
+    /// Endpoint that the event is about. The event is not delivered to it.
     pub about: Option<EndpointId>,
 }
 
 impl NewEvent {
-    /// The authentication that it is about, if it is about one.
+    /// Returns the authentication that the event is about.
     #[must_use]
     pub fn authentication(&self) -> Option<AuthenticationName> {
         let (service, uaid) = self.service.clone().zip(self.uaid)?;
         Some(AuthenticationName { service, uaid })
     }
 
-    /// Event as it is stored at `cursor`, with the match of its expectation.
+    /// Returns the event as it is stored at `cursor`, with the match of its expectation.
     #[must_use]
     pub fn stored_at(&self, cursor: Cursor, met: ExpectationMatch) -> Event {
         Event {
@@ -64,19 +64,19 @@ impl NewEvent {
     }
 }
 
-/// An event as it is stored and shown to polling apps.
+/// Event as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Its name.
     pub id: EventId,
-    /// Its place in the order of all events.
+    /// Position in the order of all events.
     pub cursor: Cursor,
     /// Type.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// The service it is about.
+    /// Service of the authentication.
     pub service: Option<ServiceName>,
-    /// The authentication it is about.
+    /// Authentication id.
     pub uaid: Option<Uaid>,
     /// Trust.
     pub trust: Trust,
@@ -99,7 +99,7 @@ pub struct Event {
     /// True if it came after the expectation had expired.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
-    /// The facts of an event that remgate itself made.
+    /// Facts of an event of remgate itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Value>,
 }
@@ -128,7 +128,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// All events in this order, with the default number of events of a page.
+    /// Returns a filter that admits all events, with the default page size.
     #[must_use]
     pub fn new(order: Order) -> Self {
         Self {

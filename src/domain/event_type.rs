@@ -23,17 +23,17 @@ text_enum! {
         Registricated = "remauth.registricated",
         /// A user subscribed to an existing system.
         Subscribed = "remauth.subscribed",
-        /// An expected authentication did not come in time.
+        /// An expected authentication expired.
         Expired = "remauth.expired",
         /// An endpoint was disabled by a rule.
         EndpointDisabled = "remgate.endpoint.disabled",
         /// A failing endpoint answered again.
         EndpointRecovered = "remgate.endpoint.recovered",
-        /// A delivery was given up.
+        /// The last attempt of a delivery failed.
         DeliveryExhausted = "remgate.delivery.exhausted",
         /// The provisioning rule invited a user.
         UserInvited = "remotepc.user.invited",
-        /// The provisioning rule found the user there already.
+        /// The provisioning rule found an existing user.
         UserExists = "remotepc.user.exists",
         /// The provisioning rule could not invite a user.
         UserFailed = "remotepc.user.failed",
@@ -45,7 +45,7 @@ text_enum! {
 }
 
 impl EventType {
-    /// Returns whether an endpoint without a list of types gets it.
+    /// Returns whether endpoints without a list of types receive the event.
     #[must_use]
     pub fn is_remauth(self) -> bool {
         self.as_str().starts_with("remauth.")
@@ -57,7 +57,7 @@ impl EventType {
         matches!(self, Self::EndpointDisabled | Self::EndpointRecovered | Self::DeliveryExhausted)
     }
 
-    /// The parameter that RemAuth would send for it, if it would send one.
+    /// Returns the callback parameter of the type, if it has one.
     #[must_use]
     pub fn callback(self) -> Option<CallbackType> {
         match self {

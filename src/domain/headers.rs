@@ -9,14 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Invalid;
 
-/// Headers of an endpoint's own. Their values are secrets: `Debug` shows names alone.
+/// Additional headers of an endpoint. Their values are secrets: `Debug` shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(BTreeMap<String, String>);
 
-/// At most so many of them.
+/// Maximum number of headers.
 const MAX_HEADERS: usize = 32;
 
-/// The longest value, in bytes.
+/// Maximum length of a value in bytes.
 const MAX_HEADER_VALUE: usize = 4096;
 
 /// Text in the place of a value.
@@ -99,18 +99,18 @@ impl Headers {
         Ok(self)
     }
 
-    /// Their names with `***` in place of each value, for people.
+    /// Returns the names with `***` in place of each value, for people.
     #[must_use]
     pub fn masked(&self) -> BTreeMap<&str, &'static str> {
         self.names().map(|name| (name, MASK)).collect()
     }
 
-    /// Their names, lower case, in order.
+    /// Returns the names in lower case, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Names and values, for the request itself; the values are marked as secret.
+    /// Returns names and values, for the request; the values are marked as secret.
     pub fn for_request(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.0.iter().filter_map(|(name, value)| {
             let name = HeaderName::from_str(name).ok()?;
@@ -120,7 +120,7 @@ impl Headers {
         })
     }
 
-    /// As JSON, for the store.
+    /// Returns the headers as JSON, for the store.
     #[must_use]
     pub fn reveal(&self) -> SecretString {
         serde_json::to_string(&self.0).expect("texts become JSON").into()

@@ -1,4 +1,4 @@
-//! The names that things go by: a prefix that says what it is, then what makes it unique.
+//! Ids: a prefix for the kind, then a unique part.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,13 +17,13 @@ macro_rules! uuid_id {
         pub struct $name(String);
 
         impl $name {
-            /// A new one. Those made later sort later, to the millisecond.
+            /// Returns a new id. Later ids sort later, to the millisecond.
             #[must_use]
             pub fn new(now: Timestamp, rng: &RandomSource) -> Self {
                 Self(format!(concat!($prefix, "_{}"), uuid_v7(now, rng).simple()))
             }
 
-            /// The text, prefix and all.
+            /// Returns the text with its prefix.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -64,7 +64,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names an event: `evt_...`. Receivers of webhooks know it as `webhook-id`; it holds no `.`, as they require.
+    /// Id of an event: `evt_...`. It is the `webhook-id` of deliveries, which must not contain a `.`.
     EventId, "evt"
 }
 uuid_id! {
@@ -72,16 +72,16 @@ uuid_id! {
     EndpointId, "ep"
 }
 uuid_id! {
-    /// Names an API key: `key_...`. It is no secret; the key itself begins with `rgk_`.
+    /// Id of an API key: `key_...`. Not a secret; the key itself begins with `rgk_`.
     KeyId, "key"
 }
 uuid_id! {
-    /// Proves that a delivery is still ours to settle: `lease_...`. Another lease of the same delivery has another.
+    /// Lease token: `lease_...`. Each lease of a delivery has another one.
     LeaseToken, "lease"
 }
 
 uuid_id! {
-    /// Names an entry of the audit trail: `aud_...`.
+    /// Id of an audit entry: `aud_...`.
     AuditId, "aud"
 }
 
@@ -90,9 +90,9 @@ uuid_id! {
     RejectedId, "rej"
 }
 
-/// Names a delivery: `dlv_` and its number in the store.
+/// Id of a delivery: `dlv_` and its number in the store.
 ///
-/// A number suffices, since a delivery's name never leaves the internal listener; an event's does, hence its UUID.
+/// A number is enough, since the id is used on the internal listener only. Ids of events are sent to receivers, so they are UUIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeliveryId(pub i64);

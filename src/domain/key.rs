@@ -56,7 +56,7 @@ impl Scope {
     }
 }
 
-/// Scopes of a key, and the only service that it sees, if it is limited to one.
+/// Scopes of a key, and the service that it is limited to, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     scopes: Vec<Scope>,
@@ -93,13 +93,13 @@ impl Grant {
         Self { scopes: vec![Scope::Admin], service: None }
     }
 
-    /// The scopes as they were given.
+    /// Returns the scopes as they were given.
     #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 
-    /// The only service that is seen, if there is a limit.
+    /// Returns the service that the grant is limited to.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceName> {
         self.service.as_ref()
@@ -118,11 +118,11 @@ impl Grant {
         self.service.is_none() || self.service.as_ref() == service
     }
 
-    /// Narrows what is asked for to what is seen. Who asks for another service gets what there is of it to see: nothing.
+    /// Restricts the filter to the key's service. A filter for another service matches nothing.
     pub fn narrow(&self, filter: &mut EventFilter) {
         let Some(own) = &self.service else { return };
         if !filter.services.is_empty() && !filter.services.contains(own) {
-            // No event was received before time began; cursors move on all the same.
+            // Matches no event, but the cursor of a page still moves.
             filter.until = Some(Timestamp::MIN);
         }
         filter.services = vec![own.clone()];
@@ -169,7 +169,7 @@ impl std::str::FromStr for KeyName {
     }
 }
 
-/// A key as it is kept: all but the key itself.
+/// Stored API key, without the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Its id.
@@ -178,7 +178,7 @@ pub struct ApiKey {
     pub name: KeyName,
     /// Scopes and service.
     pub grant: Grant,
-    /// From then on it opens nothing.
+    /// Time at which the key expires.
     pub expires_at: Option<Timestamp>,
     /// Time of its creation.
     pub created_at: Timestamp,
@@ -201,13 +201,13 @@ fn is_over(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
 /// Prefix of every key, by which a leaked one can be recognised and searched for.
 pub const KEY_PREFIX: &str = "rgk_";
 
-/// Makes a key of 256 random bits.
+/// Returns a new key of 256 random bits.
 #[must_use]
 pub fn new_key(rng: &RandomSource) -> SecretString {
     format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(rng.bytes::<32>())).into()
 }
 
-/// By what a key is recognised. One round of SHA-256 is enough for 256 random bits: there is nothing to guess that a
+/// SHA-256 digest by which a key is recognised. One round of SHA-256 is enough for 256 random bits: there is nothing to guess that a
 /// slow hash would protect.
 #[derive(Clone)]
 pub struct KeyDigest([u8; 32]);
@@ -250,7 +250,7 @@ pub enum AdminKeys {
 }
 
 impl AdminKeys {
-    /// Of the times at which the admin keys expire.
+    /// Returns the state for the times at which the admin keys expire.
     #[must_use]
     pub fn of(expiries: &[Option<Timestamp>], now: Timestamp) -> Self {
         if expiries.is_empty() {

@@ -85,7 +85,7 @@ pub use verification::{Fault, Known, Signed, Unverified, Verified, Verifier};
 
 use std::fmt;
 
-/// A value from outside that broke a rule of the domain; the text says which, as a lower-case fragment.
+/// Error about a value from outside that breaks a rule of the domain, described by a lower-case fragment.
 ///
 /// It never repeats a secret: the types that hold secrets describe what is allowed, not what they got.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ use std::fmt;
 pub struct Invalid(String);
 
 impl Invalid {
-    /// A broken rule, described by a lower-case fragment such as `a uaid is 32 hexadecimal digits`.
+    /// Returns the error with a fragment such as `a uaid is 32 hexadecimal digits`.
     pub fn new(what: impl fmt::Display) -> Self {
         Self(what.to_string())
     }

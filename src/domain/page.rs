@@ -76,12 +76,12 @@ impl FromStr for Limit {
 pub enum Order {
     /// Oldest first, those after the cursor.
     Ascending {
-        /// The reader has seen this one and all before it.
+        /// Cursor before the page.
         after: Cursor,
     },
     /// Newest first, those before the cursor; from the newest when there is none.
     Descending {
-        /// The reader has seen this one and all after it.
+        /// Cursor after the page.
         before: Option<Cursor>,
     },
 }
@@ -112,11 +112,11 @@ pub struct RetainedRange {
 /// Status of a cursor in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorStatus {
-    /// Everything after it is there.
+    /// Every event after the cursor is stored.
     Good,
     /// Events after it may have been pruned.
     Pruned,
-    /// Never given by this store: it is another one, or was restored to an earlier time.
+    /// Never given by this store: it is of another store, or this one was restored to an earlier time.
     Foreign,
 }
 
@@ -146,7 +146,7 @@ impl RetainedRange {
         }
     }
 
-    /// The place from which everything that is kept is read.
+    /// Returns the cursor before the oldest stored event.
     #[must_use]
     pub fn before_oldest(&self) -> Cursor {
         Cursor(self.oldest.map_or(0, |oldest| oldest.0 - 1))

@@ -13,7 +13,7 @@ use url::form_urlencoded::{Serializer, parse};
 pub struct PostgresUrl {
     /// One URL for each server, in the order to try them. Each names one host and only parameters that the driver knows.
     pub servers: Vec<SecretString>,
-    /// The time that one connection may take; `None` = the caller's own.
+    /// Maximum time for one connection; `None` for the caller's default.
     pub connect_timeout: Option<Duration>,
 }
 
@@ -118,7 +118,7 @@ fn refused<T>(why: &str) -> Parsed<T> {
 
 /// The parts of the text.
 struct UrlParts<'t> {
-    /// With the `@` at its end, unless it is empty.
+    /// User information, with the `@` at its end unless it is empty.
     user_info: &'t str,
     hosts: &'t str,
     path: &'t str,
@@ -219,7 +219,7 @@ impl<'t> UrlParts<'t> {
         if let Some(port) = port {
             query.append_pair("port", &port.to_string());
         }
-        // The host stands in a parameter: there an IPv6 address needs no brackets, and a folder no escapes.
+        // The host is passed as a parameter: there an IPv6 address needs no brackets, and a folder no escapes.
         Ok(format!("postgres://{}localhost/{}?{}", self.user_info, self.path, query.finish()).into())
     }
 }
@@ -255,7 +255,7 @@ fn port(text: &str) -> Parsed<Option<u16>> {
     }
 }
 
-/// Refuses addresses of which the provider says that they lead to a pooler in transaction mode.
+/// Refuses addresses that lead to a pooler in transaction mode, according to their provider.
 fn check_pooler(host: &str, port: Option<u16>) -> Parsed<()> {
     let first_label = host.split('.').next().unwrap_or_default();
     if host.ends_with(".neon.tech") && first_label.ends_with("-pooler") {

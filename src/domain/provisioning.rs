@@ -1,4 +1,4 @@
-//! The provisioning rule: who has signed up is invited to `RemotePC`. Which events ask for that, and what is kept of it.
+//! Provisioning rule: users who have signed up are invited to `RemotePC`.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ text_enum! {
 pub struct InvitationRule {
     /// True if invitations are only logged.
     pub dry_run: bool,
-    /// Only who signed up at these; empty = at any.
+    /// Services whose sign-ups are invited; empty means all.
     pub services: Vec<ServiceName>,
     /// Number of computers that each invited user may set up.
     pub computers: u32,
@@ -33,9 +33,9 @@ pub struct InvitationRule {
 /// Request to invite a user. `Debug` does not show the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvitationRequest {
-    /// The authentication that asks for it. It is acted on once, however many events it has.
+    /// Authentication of the sign-up. It has one invitation request, however many events it has.
     pub name: AuthenticationName,
-    /// The event that asks for it.
+    /// Id of the event that caused the request.
     pub event: EventId,
     /// Address to invite.
     pub email: String,
@@ -59,7 +59,7 @@ pub struct ProvisioningAttempt {
 /// Next step after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProvisioningEnd {
-    /// Nothing more is to be done.
+    /// The request is finished.
     Settled {
         /// Outcome in one word.
         outcome: &'static str,
@@ -76,7 +76,7 @@ pub enum ProvisioningEnd {
 }
 
 impl InvitationRule {
-    /// The events that it looks at.
+    /// Event types that the rule concerns.
     pub const TYPES: [EventType; 2] = [EventType::Registricated, EventType::Subscribed];
 
     /// Returns the invitation request of an event: a registration that cannot be forged, with an address that the app

@@ -1,4 +1,4 @@
-//! Chance, passed in rather than taken: tests seed it and are exact.
+//! Source of randomness. Tests use a seeded one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,17 +10,17 @@ use rand::{Rng, SeedableRng};
 pub struct RandomSource(Arc<Mutex<StdRng>>);
 
 impl RandomSource {
-    /// Seeded by the operating system.
+    /// Returns a source seeded by the operating system.
     ///
     /// # Panics
-    /// When the operating system has no entropy to give; nothing that this program does is safe then.
+    /// The operating system gives no entropy.
     #[must_use]
     pub fn from_os() -> Self {
         let rng = StdRng::try_from_rng(&mut SysRng).expect("the operating system gives entropy");
         Self(Arc::new(Mutex::new(rng)))
     }
 
-    /// The same bytes on every run, for tests.
+    /// Returns a source that gives the same bytes on every run, for tests.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
@@ -34,7 +34,7 @@ impl RandomSource {
         bytes
     }
 
-    /// A number in `0.0..1.0`, evenly spread.
+    /// Returns a uniformly distributed number in `0.0..1.0`.
     #[must_use]
     pub fn fraction(&self) -> f64 {
         let whole = u32::from_le_bytes(self.bytes());
@@ -44,7 +44,7 @@ impl RandomSource {
 
 impl std::fmt::Debug for RandomSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Chance(..)")
+        f.write_str("RandomSource(..)")
     }
 }
 

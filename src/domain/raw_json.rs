@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 
 use super::Invalid;
 
-/// Any JSON value, in the words of its author: digits of numbers, the order and repetition of keys and the escapes in strings stay.
-/// White space between tokens goes.
+/// JSON value with its original text: digits of numbers, the order and repetition of keys and escapes in strings are kept.
+/// White space between tokens is removed.
 ///
-/// `Debug` shows its length alone: an app may keep secrets in it.
+/// `Debug` shows the length alone: an app may store secrets in the value.
 #[derive(Clone)]
 pub struct RawJson(Box<RawValue>);
 
-/// The nesting that readers of JSON commonly accept.
+/// Maximum depth of nesting, as JSON parsers commonly accept it.
 const MAX_DEPTH: usize = 127;
 
 impl RawJson {
@@ -27,7 +27,7 @@ impl RawJson {
     /// Reads a text.
     ///
     /// # Errors
-    /// It is not JSON, or nested too deeply.
+    /// The text is not JSON, or is nested too deeply.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let value: Box<RawValue> =
             serde_json::from_str(text).map_err(|_| Invalid::new("a value is written in JSON"))?;
@@ -38,7 +38,7 @@ impl RawJson {
     }
 }
 
-/// The value without white space between its tokens; nothing when it is nested too deeply.
+/// Returns the text without white space between tokens; `None` when it is nested too deeply.
 fn compact(text: &str) -> Option<String> {
     let mut compact = String::with_capacity(text.len());
     let mut depth = 0_usize;

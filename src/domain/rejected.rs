@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Cursor, Limit, Order, RejectedId, ServiceName, Trust};
 
-/// A callback that named no event. It holds no token.
+/// Rejected callback. Holds no token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedCallback {
     /// Its id.

@@ -7,22 +7,22 @@ use jiff::Timestamp;
 /// Next step after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Another attempt, not before then.
+    /// Another attempt at this time.
     At(Timestamp),
-    /// None: the schedule is used up.
+    /// No further attempt.
     Never,
 }
 
-/// The waits after attempt 1, 2, ...; after the last of them one more attempt is made and then no other.
+/// Waits after attempt 1, 2, ... One attempt follows the last wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     schedule: Vec<Duration>,
 }
 
-/// The most that is added to a wait, as a part of it. Jitter only ever makes a wait longer.
+/// Maximum jitter as a part of a wait. Jitter makes waits longer, never shorter.
 const MAX_JITTER: f64 = 0.2;
 
-/// The longest that a receiver can put us off by `Retry-After`.
+/// Maximum wait that a receiver can ask for by `Retry-After`.
 const MAX_HINT: Duration = Duration::from_hours(24);
 
 /// Reads a `Retry-After` (RFC 9110): seconds or a date, zero for a date in the past; `None` if it cannot be read.
@@ -30,7 +30,7 @@ const MAX_HINT: Duration = Duration::from_hours(24);
 pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let hint = text.trim();
     if !hint.is_empty() && hint.bytes().all(|b| b.is_ascii_digit()) {
-        // More seconds than any schedule waits.
+        // A number beyond `u64`: longer than any schedule.
         return Some(Duration::from_secs(hint.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
     let then = httpdate::parse_http_date(hint).ok()?;
@@ -38,7 +38,7 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 }
 
 impl RetryPolicy {
-    /// A policy that waits as the schedule says.
+    /// Returns a policy with these waits.
     #[must_use]
     pub fn new(schedule: Vec<Duration>) -> Self {
         Self { schedule }

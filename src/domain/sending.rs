@@ -12,9 +12,9 @@ use super::{AsymmetricKey, Headers, HumanDuration, Invalid};
 /// Settings of one endpoint. A field that is not set has the value of the configuration's `[delivery]`.
 #[derive(Debug, Clone, Default)]
 pub struct Sending {
-    /// Further headers of each request.
+    /// Additional headers of each request.
     pub headers: Headers,
-    /// The waits after attempt 1, 2, ...
+    /// Waits after attempt 1, 2, ...
     pub schedule: Option<Schedule>,
     /// Maximum time for an attempt.
     pub timeout: Option<AttemptTimeout>,
@@ -26,7 +26,7 @@ pub struct Sending {
     pub signing_key: Option<AsymmetricKey>,
 }
 
-/// The waits after attempt 1, 2, ...: at most 100, each at most 365 days.
+/// Waits after attempt 1, 2, ...: at most 100, each at most 365 days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<HumanDuration>", into = "Vec<HumanDuration>")]
 pub struct Schedule(Vec<HumanDuration>);

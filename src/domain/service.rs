@@ -1,4 +1,4 @@
-//! The name of a RemAuth service, as the operator chose it.
+//! Names of RemAuth services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// A service's name: 1 to 64 of `a-z A-Z 0-9 - _ .`, so that it fits into URLs, metrics and logs as it is.
+/// Name of a service: 1 to 64 of `a-z A-Z 0-9 - _ .`, so that it needs no escapes in URLs, metrics and logs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName(String);
 
 impl ServiceName {
-    /// The service that `[callback]` describes.
+    /// Returns the service that `[callback]` configures.
     #[must_use]
     pub fn default_service() -> Self {
         Self("default".to_owned())

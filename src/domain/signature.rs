@@ -1,4 +1,4 @@
-//! Standard Webhooks 1.0.0: how a receiver knows that a request is ours.
+//! Signatures of requests by Standard Webhooks 1.0.0.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ impl SigningSecret {
     /// Text about allowed values, as messages state it.
     pub const ALLOWED: &str = "`whsec_` and the base64 of 24 to 64 random bytes";
 
-    /// A new one of 32 random bytes.
+    /// Returns a new secret of 32 random bytes.
     #[must_use]
     pub fn generate(rng: &RandomSource) -> Self {
         Self(SecretBox::new(Box::new(rng.bytes::<32>())))
@@ -48,7 +48,7 @@ impl SigningSecret {
         mac
     }
 
-    /// Its text, `whsec_` and all, for the store and for the one moment that it is shown.
+    /// Returns the text with its prefix `whsec_`, for the store and the answer that shows it once.
     #[must_use]
     pub fn reveal(&self) -> SecretString {
         format!("{PREFIX}{}", STANDARD.encode(self.0.expose_secret())).into()

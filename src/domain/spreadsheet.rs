@@ -9,7 +9,7 @@ const STARTS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b
 /// Characters after which a spreadsheet may begin another cell.
 const SEPARATORS: [char; 6] = [',', ';', '|', '\t', '\r', '\n'];
 
-/// The cell, so that no spreadsheet runs any part of it. [`restored`] is the inverse.
+/// Returns the cell with apostrophes, so that no spreadsheet runs any part of it. [`restored`] is the inverse.
 #[must_use]
 pub fn defused(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len() + 1);
@@ -22,7 +22,7 @@ pub fn defused(cell: &str) -> String {
     text
 }
 
-/// The cell that [`defused`] was given.
+/// Returns the cell that [`defused`] was given.
 #[must_use]
 pub fn restored(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());

@@ -1,7 +1,7 @@
 //! Enums whose variants have one fixed text each.
 
-/// Defines an enum whose variants have one fixed text each, for the wire and for the store. Those that are `unread` can be
-/// said and never be asked for: no text becomes one of them.
+/// Defines an enum whose variants have one fixed text each, for the wire and for the store. Variants that are
+/// `unread` have a text but cannot be parsed.
 macro_rules! text_enum {
     (
         $(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }
@@ -13,10 +13,10 @@ macro_rules! text_enum {
         pub enum $name { $($(#[$vdoc])* $variant,)+ $($($(#[$udoc])* $unread,)+)? }
 
         impl $name {
-            /// Every one that can be asked for.
+            /// All variants that can be parsed.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Its text on the wire and in the store.
+            /// Returns the text on the wire and in the store.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ $($(Self::$unread => $utext,)+)? }

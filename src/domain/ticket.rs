@@ -1,4 +1,4 @@
-//! Tickets: with one a browser may watch a single authentication for a while, and do nothing else.
+//! Wait tickets: a browser with a ticket may watch a single authentication for a while, and nothing else.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::{Authentication, AuthenticationName, RandomSource, Uaid};
 
-/// The key that tickets are sealed with. `Debug` never shows it.
+/// Key of the tickets' HMAC. `Debug` never shows it.
 #[derive(Clone)]
 pub struct TicketKey(SecretString);
 
@@ -20,7 +20,7 @@ pub struct TicketKey(SecretString);
 pub struct Ticket {
     /// The authentication.
     pub name: AuthenticationName,
-    /// Until then, to the second.
+    /// End of the permission, to the second.
     pub until: Timestamp,
 }
 
@@ -32,7 +32,7 @@ impl Ticket {
         Timestamp::from_second(expires_at.as_second().saturating_add(1)).unwrap_or(expires_at)
     }
 
-    /// Moves its end to that of the expectation, if that is later.
+    /// Moves the end to that of the expectation, if that is later.
     pub fn prolong(&mut self, authentication: &Authentication) {
         if let Some(expires_at) = authentication.expires_at {
             self.until = self.until.max(Self::end(expires_at));
@@ -46,7 +46,7 @@ pub enum BadTicket {
     /// Not a ticket of this service.
     #[error("this is no ticket")]
     Malformed,
-    /// We have not made it.
+    /// The HMAC does not match: the ticket was not made by this service.
     #[error("the ticket was not made here")]
     Forged,
 }
@@ -54,19 +54,19 @@ pub enum BadTicket {
 /// Version of the ticket format.
 const VERSION: u8 = 1;
 
-/// The version, the time, the uaid.
+/// Length of version, time and uaid in bytes.
 const HEAD: usize = 1 + 8 + 16;
 
 const MAC: usize = 32;
 
 impl TicketKey {
-    /// The text of a new one.
+    /// Returns the text of a new key.
     #[must_use]
     pub fn generate(rng: &RandomSource) -> SecretString {
         URL_SAFE_NO_PAD.encode(rng.bytes::<32>()).into()
     }
 
-    /// The key with this text.
+    /// Returns the key with this text.
     #[must_use]
     pub fn new(text: SecretString) -> Self {
         Self(text)
@@ -84,7 +84,7 @@ impl TicketKey {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a ticket and checks in constant time that it was made here. Its time may be over.
+    /// Reads a ticket and verifies its HMAC in constant time. The ticket may have expired.
     pub fn open(&self, text: &str) -> Result<Ticket, BadTicket> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadTicket::Malformed)?;
         let (body, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadTicket::Malformed)?;

@@ -7,7 +7,7 @@ use super::Invalid;
 /// Parses an RFC 3339 time. Times beyond the largest that can be represented, such as `9999-12-31T23:59:59Z`, are that one.
 ///
 /// # Errors
-/// When the text is no such time.
+/// The text is not such a time.
 pub fn parse_time(text: &str) -> Result<Timestamp, Invalid> {
     let too_late = || {
         let beyond = text.starts_with("9999-12-3") && text.parse::<jiff::civil::DateTime>().is_err();
@@ -23,7 +23,7 @@ pub mod iso_millis {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// The text of a time.
+    /// Returns the text of a time.
     #[must_use]
     pub fn text(time: Timestamp) -> String {
         format!("{time:.3}")
@@ -34,7 +34,7 @@ pub mod iso_millis {
         serializer.collect_str(&format_args!("{time:.3}"))
     }
 
-    /// The same for a time that may be missing.
+    /// Times that may be missing.
     pub mod option {
         use jiff::Timestamp;
         use serde::Serializer;

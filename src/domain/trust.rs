@@ -30,7 +30,7 @@ impl Trust {
         rank(self) >= rank(minimum)
     }
 
-    /// The stricter of two minimums.
+    /// Returns the stricter of two minimums.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         if self.reaches(other) { self } else { other }
@@ -50,7 +50,7 @@ pub enum MinTrust {
 }
 
 impl MinTrust {
-    /// As a trust to compare with.
+    /// Returns the trust to compare with.
     #[must_use]
     pub fn get(self) -> Trust {
         match self {

@@ -28,7 +28,7 @@ impl Uaid {
         &self.0
     }
 
-    /// The first eight digits: enough to find it, too few to use it.
+    /// Returns the first eight digits: enough to find the authentication, too few to use it.
     #[must_use]
     pub fn brief(&self) -> String {
         let mut text = self.to_string();

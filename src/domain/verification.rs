@@ -1,4 +1,4 @@
-//! Standard Webhooks 1.0.0 from the other side: how a receiver knows who sent a request, and when.
+//! Verification of requests by Standard Webhooks 1.0.0, as a receiver does it.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,31 +31,31 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// Checks requests against what is known of their sender. One signature that fits is enough.
+/// Verifies requests with the keys of their sender. One valid signature is enough.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     known: Vec<Known>,
     tolerance: Option<Duration>,
 }
 
-/// A request that is the sender's.
+/// Request whose signature is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
     /// Time of the signature.
     pub at: Timestamp,
-    /// Index of the key that fits.
+    /// Index of the key that made the signature.
     pub by: usize,
 }
 
-/// A request that cannot be believed, and all that is wrong with it. Never empty.
+/// Faults of a request that is not genuine; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Unverified(pub Vec<Fault>);
 
-/// One thing that is wrong with a request.
+/// Fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The id could end anywhere: there is none, or it holds a full stop.
+    /// The id is missing or contains a full stop, so its end in the signed text is ambiguous.
     Id,
     /// The timestamp is no whole number of seconds.
     Timestamp,
@@ -75,7 +75,7 @@ pub enum Fault {
     },
     /// Nothing in the signature's header looks like a signature.
     NoSignature,
-    /// No signature is of a kind that can be checked with the known keys.
+    /// No signature can be checked with the known keys.
     OtherKind,
     /// No signature fits.
     Misfit,
@@ -194,7 +194,7 @@ impl Verifier {
     }
 }
 
-/// A signature of a kind that can be checked here. Others may stand beside it, and mean nothing.
+/// Signature of a supported kind. Signatures of other kinds are ignored.
 enum Given {
     V1(Vec<u8>),
     V1a(Vec<u8>),

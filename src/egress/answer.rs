@@ -1,4 +1,4 @@
-//! Answer of a receiver, or the reason why there is none, as a text that can be stored and shown.
+//! Answer of a receiver, or the error without one, as a text that can be stored and shown.
 
 use std::error::Error as StdError;
 use std::io;
@@ -18,10 +18,10 @@ use super::connect::ConnectError;
 use super::connection::StatusSniffer;
 use crate::domain::{AttemptError, retry_after};
 
-/// The most of an answer that is read and kept.
+/// Maximum size of the stored part of an answer in bytes.
 const MAX_KEPT: usize = 16 * 1024;
 
-/// An attempt that got the head of an answer.
+/// Returns the report of an attempt that got the head of an answer.
 pub(super) struct ReceivedResponse {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
@@ -35,7 +35,7 @@ impl ReceivedResponse {
         let retry_after = hint(status, response.headers(), now);
         let mut kept = Vec::new();
         let reading = async {
-            // The head has decided already: a body that breaks is one that ends.
+            // The head decides the outcome: a broken body counts as ended.
             while kept.len() < MAX_KEPT
                 && let Some(Ok(frame)) = response.frame().await
             {
@@ -43,7 +43,7 @@ impl ReceivedResponse {
                     let space = MAX_KEPT - kept.len();
                     kept.extend_from_slice(&chunk[..chunk.len().min(space)]);
                 }
-                // Or a body of many small pieces, each there at once, would not let the timer look.
+                // Otherwise a body of many small pieces that are available at once would never let the timer run.
                 consume_budget().await;
             }
         };
@@ -84,7 +84,7 @@ fn hint(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Durat
     retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
-/// An attempt that got no answer.
+/// Returns the report of an attempt without an answer.
 #[derive(Debug)]
 pub(super) struct SendFailure {
     pub(super) error: AttemptError,
@@ -92,12 +92,12 @@ pub(super) struct SendFailure {
 }
 
 impl SendFailure {
-    /// No head of an answer came within the time for the whole attempt.
+    /// No head of an answer came within the attempt's timeout.
     pub(super) fn timeout(limit: Duration) -> Self {
         Self { error: AttemptError::Timeout, text: format!("no answer within {limit:?}") }
     }
 
-    /// The URL is one for the URL standard, but not for HTTP.
+    /// The URL is valid by the URL standard but not for HTTP.
     pub(super) fn unwritable() -> Self {
         Self {
             error: AttemptError::Refused,
@@ -148,12 +148,12 @@ pub(super) fn was_not_begun(error: &legacy::Error) -> bool {
     })
 }
 
-/// An error and all that lies beneath it.
+/// Returns an error and its causes.
 fn causes(error: &legacy::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| beneath(*cause))
 }
 
-/// An I/O error hides what it wraps from `source`, so it is asked for that.
+/// `source` of an I/O error leaves out the error that it wraps.
 fn beneath<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),

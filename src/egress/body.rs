@@ -1,6 +1,6 @@
 //! Request of an event in each of the three formats.
 //!
-//! The bytes depend on the event and the endpoint alone, never on the time or the attempt: each attempt of a delivery
+//! The bytes depend only on the event and the endpoint, not on the time or the attempt: each attempt of a delivery
 //! sends the same bytes.
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::domain::{
     EndpointUrl, Event, EventId, EventType, Format, RawJson, ServiceName, Trust, Uaid, iso_millis,
 };
 
-/// A request, but for its signature.
+/// Request without its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// HTTP method.
@@ -28,7 +28,7 @@ pub struct Rendered {
     pub body: Bytes,
 }
 
-/// An event that a `remauth` endpoint cannot be told of, because RemAuth has no parameter for it.
+/// Error about an event that the format `remauth` cannot express, because RemAuth has no parameter for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("RemAuth has no callback for {0}, so a `remauth` endpoint cannot be told of it")]
 pub struct UnsupportedEvent(pub EventType);
@@ -68,7 +68,7 @@ struct Data<'a> {
 
 impl<'a> From<&'a Event> for Data<'a> {
     fn from(event: &'a Event) -> Self {
-        // Every field by name, so that a new one has to be thought of here.
+        // Every field by name, so that a new field does not compile until it is decided here.
         let Event {
             id,
             cursor: _,
@@ -159,7 +159,7 @@ fn post(to: &EndpointUrl, content_type: &'static str, body: &impl Serialize) -> 
     }
 }
 
-/// The GET that RemAuth itself would send, with its parameter after those that the URL has already.
+/// Returns RemAuth's own GET request, with its parameter after those of the URL.
 fn remauth(event: &Event, to: &EndpointUrl) -> Option<Rendered> {
     let parameter = event.event_type.callback()?;
     let uaid = event.uaid?;

@@ -1,7 +1,7 @@
 //! The HTTP client of deliveries, configured once.
 //!
-//! It follows no redirect and believes no proxy of the environment, either of which would lead around the guard; it
-//! unpacks nothing, or a small answer could become a large one.
+//! It follows no redirect and ignores proxies of the environment, either of which would bypass the guard. It decompresses
+//! nothing, so a small answer cannot become a large one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ pub const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
 /// Sends requests, each over an idle connection or a new one.
 pub(super) type DeliveryClient = legacy::Client<Connector, Full<Bytes>>;
 
-/// Idle connections kept for one receiver: as many as it gets requests at once by default.
+/// Maximum number of idle connections to one receiver: the default number of concurrent attempts.
 const IDLE_PER_HOST: usize = 16;
 
-/// Shorter than most servers keep an idle connection, so that the first request after a pause seldom meets a closed one.
+/// Time after which an idle connection is closed: shorter than on most servers, so that a request seldom uses a closed one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The most that the head of an HTTP/1 answer may hold, and that is read ahead of what is asked for.
+/// Maximum size of the head of an HTTP/1 answer, and of data that is read ahead, in bytes.
 const READ_AHEAD: usize = 64 * 1024;
 
 /// Window of one HTTP/2 stream in bytes. At most 16 KiB of an answer are read.
@@ -42,13 +42,13 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Window of an HTTP/2 connection in bytes, for all its streams.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// The most that the head of an HTTP/2 answer may hold.
+/// Maximum size of the head of an HTTP/2 answer in bytes.
 const MAX_HEAD: u32 = 32 * 1024;
 
 /// Time after which a silent HTTP/2 connection in use gets a ping, and time for its answer.
 const PING: Duration = Duration::from_secs(10);
 
-/// A client whose every connection is judged by the guard.
+/// Returns a client whose connections are all checked by the guard.
 pub(super) fn build(
     guard: Arc<Guard>,
     connect_timeout: Duration,
@@ -64,7 +64,7 @@ pub(super) fn build(
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .http1_max_buf_size(READ_AHEAD)
-        // The status decides: a receiver that writes its headers carelessly has received the event all the same.
+        // The status decides: a receiver with malformed header lines has received the event all the same.
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
@@ -75,10 +75,10 @@ pub(super) fn build(
         .build(connector))
 }
 
-/// TLS that believes the machine's certificate authorities and those of a file.
+/// Returns a TLS configuration with the machine's certificate authorities and those of a file.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
     let mut roots = RootCertStore::empty();
-    // A machine may hold some that cannot be used; what is signed by them is then not believed.
+    // A machine may have unusable certificates, which are left out.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         add_authorities(&mut roots, path)?;
@@ -93,7 +93,7 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Adds the authorities that stand in a PEM file.
+/// Adds the authorities of a PEM file.
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), EgressError> {
     let failed = |reason: String| EgressError::CaFile { path: path.to_owned(), reason };
     let pem = std::fs::read(path).map_err(|e| failed(e.to_string()))?;

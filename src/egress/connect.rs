@@ -41,13 +41,13 @@ pub(super) enum ConnectError {
     /// No address accepted the connection.
     #[error("tcp connect error: {0}")]
     Tcp(io::Error),
-    /// The proxy does not let us through.
+    /// The proxy failed or refused.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    /// The connection ended during the handshake, or the certificate is not to be believed.
+    /// The TLS handshake failed, or the certificate is not trusted.
     #[error("{0}")]
     Tls(io::Error),
-    /// All that together took too long.
+    /// The whole connection attempt timed out.
     #[error("no connection in time")]
     Timeout,
 }
@@ -73,7 +73,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Maximum number of addresses of a name that are tried: its owner chooses them.
 const MAX_ADDRESSES: usize = 16;
 
-/// Makes connections for the HTTP client. Cheap to clone.
+/// Opens connections for the HTTP client. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<ConnectorParts>);
 
@@ -82,7 +82,7 @@ pub(super) struct ConnectorParts {
     pub(super) guard: Arc<Guard>,
     pub(super) proxy: Option<Proxy>,
     pub(super) tls: TlsConnector,
-    /// For everything up to the first byte of a request.
+    /// Time limit for everything before the first byte of a request.
     pub(super) timeout: Duration,
 }
 
@@ -114,7 +114,7 @@ impl ConnectorParts {
         Ok(ReceiverConnection::new(Transport::Tls(Box::new(stream))))
     }
 
-    /// The addresses that a host has now and that are let through.
+    /// Returns the present addresses of a host that the guard admits.
     async fn targets(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             self.guard.check_target(ip, port)?;
@@ -148,7 +148,7 @@ impl ConnectorParts {
         }
         let away = |place| async move { connected(place).await.map_err(|e| ProxyError::Away(e).into()) };
         let stream = first_of(places, away).await?;
-        // Without what means something on this machine alone.
+        // Without scope ids, which have a meaning on this machine only.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         Ok(proxy.tunnel(stream, address).await?)
     }
@@ -156,12 +156,12 @@ impl ConnectorParts {
 
 async fn connected(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // What is sent is sent whole, and waits for an answer: nothing is gained by waiting for more.
+    // A request is written at once and waits for its answer: Nagle's algorithm would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// The first connection that comes about. An address that keeps silent does not hold up the ones after it.
+/// Returns the first connection that succeeds. A silent address does not delay the ones after it.
 async fn first_of<F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
@@ -188,7 +188,7 @@ where
     }
 }
 
-/// Both families in turns, beginning with the one that the system prefers.
+/// Interleaves both address families, beginning with the one that the system prefers.
 fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (preferred, other): (VecDeque<_>, VecDeque<_>) =

@@ -19,17 +19,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 
-/// So much may come at once ...
+/// Bytes of one portion that may be read at once.
 const PORTION: usize = 256 * 1024;
 
-/// ... and the next portion not earlier than so long after the first byte of this one: 4 MiB a second.
+/// Minimum time from the first byte of a portion to the next portion: 4 MiB a second.
 const PORTION_TIME: Duration = Duration::from_millis(64);
 
-/// The most that may be read of one HTTP/1 answer: interim answers, its head, what of its body we want, and what the
+/// Maximum number of bytes of one HTTP/1 answer: interim answers, head, the stored part of the body, and what the
 /// HTTP library reads ahead.
 const MAX_EXCHANGE: usize = 128 * 1024;
 
-/// A stream that is read no faster than a receiver could mean well.
+/// Stream with a limited read rate.
 pub(super) struct ThrottledRead<S> {
     inner: S,
     left: usize,
@@ -93,7 +93,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Both sides agreed on HTTP/2.
+    /// True if both sides agreed on HTTP/2.
     fn is_h2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -102,7 +102,7 @@ impl Transport {
     }
 }
 
-/// Calls a method of whichever stream it is.
+/// Calls a method of the present stream.
 macro_rules! on_the_wire {
     ($self:ident, $method:ident($($argument:expr),*)) => {
         match &mut $self.wire {
@@ -115,7 +115,7 @@ macro_rules! on_the_wire {
 /// A connection, ready for requests.
 pub(super) struct ReceiverConnection {
     wire: Transport,
-    /// Over HTTP/1, where one request follows the other, what came since the last one was sent.
+    /// Over HTTP/1: bytes received since the last request was sent.
     exchange: Option<Exchange>,
 }
 
@@ -125,8 +125,8 @@ struct Exchange {
     seen: StatusSniffer,
 }
 
-/// The status that an HTTP/1 answer begins with, as far as it could be seen from here; for when the HTTP library finds
-/// that the rest of the head makes no sense.
+/// Status at the beginning of an HTTP/1 answer, as far as it was seen here. Used when the HTTP library rejects the rest of the
+/// head.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StatusSniffer(Arc<AtomicU16>);
 
@@ -134,7 +134,7 @@ pub(super) struct StatusSniffer(Arc<AtomicU16>);
 const WHOLE: u16 = 1 << 15;
 
 impl StatusSniffer {
-    /// The status; nothing when there was none to be seen, or only an interim one.
+    /// Returns the status; `None` without one, or after interim answers only.
     pub(super) fn status(&self) -> Option<StatusCode> {
         let status = StatusCode::from_u16(self.0.load(Ordering::Relaxed) & !WHOLE).ok()?;
         (!status.is_informational()).then_some(status)
@@ -172,7 +172,7 @@ impl Connection for ReceiverConnection {
     }
 }
 
-/// A receiver had more to say than an answer can be.
+/// Error of an answer beyond the maximum size.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer's head does not end within {} KiB", MAX_EXCHANGE / 1024)]
 struct ResponseTooLarge;
@@ -200,7 +200,7 @@ impl AsyncRead for ReceiverConnection {
 }
 
 impl ReceiverConnection {
-    /// Notes that bytes were sent: they begin a new exchange, because HTTP/1 sends nothing in response to the
+    /// Records that bytes were sent: they begin a new exchange, because HTTP/1 sends nothing in response to the
     /// receiver.
     fn sent(&mut self, result: &Poll<io::Result<usize>>) {
         if let (Poll::Ready(Ok(1..)), Some(exchange)) = (result, &mut self.exchange) {

@@ -13,7 +13,7 @@ pub enum EgressError {
         /// Reason.
         reason: String,
     },
-    /// Without any authority no certificate can be checked; then it is better not to start than to fail at each https
+    /// Without any authority no certificate can be verified; then it is better not to start than to fail at each https
     /// endpoint.
     #[error(
         "no certificate authorities found on this machine; install them (Debian: the package ca-certificates) \

@@ -32,7 +32,7 @@ pub enum GuardRefusal {
     /// The address is not public.
     #[error("{} not a public address ({what}); delivery.allow_private_networks can let it through", subject(.host.as_deref(), *.ip))]
     NotPublic {
-        /// The name that resolved to it, if it was not written as an address.
+        /// Name that resolved to the address; `None` for a literal address.
         host: Option<String>,
         /// The address.
         ip: IpAddr,
@@ -42,7 +42,7 @@ pub enum GuardRefusal {
     /// remgate itself listens there.
     #[error("{} one of remgate's own listeners on that port, which nothing lets through", subject(.host.as_deref(), *.ip))]
     OwnDoor {
-        /// The name that resolved to it, if it was not written as an address.
+        /// Name that resolved to the address; `None` for a literal address.
         host: Option<String>,
         /// The address.
         ip: IpAddr,
@@ -56,7 +56,7 @@ fn subject(host: Option<&str>, ip: IpAddr) -> String {
 /// Maximum time for a look-up. A slower name counts as unresolved.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Decides what may be connected to: what is public or listed, but never remgate itself.
+/// Decides whether an address may be connected to: public and listed ones, but never remgate's own listeners.
 #[derive(Clone)]
 pub struct Guard {
     nets: Vec<IpNet>,
@@ -66,7 +66,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that lets through what is public and what is listed. It resolves names as the system does.
+    /// Returns a guard that admits public and listed addresses, with the system's resolver.
     #[must_use]
     pub fn new(allowed: Vec<Allowed>) -> Self {
         let mut nets = Vec::new();
@@ -83,9 +83,9 @@ impl Guard {
         Self { nets, hosts, listeners: Vec::new(), resolver: Arc::new(SystemResolver::default()) }
     }
 
-    /// Refuses remgate's own listeners, listed or not: deliveries to itself would go in circles, with its own rights.
+    /// Refuses remgate's own listeners, listed or not: a delivery to them would come from loopback, with its permissions.
     ///
-    /// One that listens everywhere is refused on loopback.
+    /// A listener on all addresses is refused on loopback.
     #[must_use]
     pub fn forbid(mut self, listeners: Vec<SocketAddr>) -> Self {
         self.listeners = listeners;
@@ -107,7 +107,7 @@ impl Guard {
         self.judge(None, ip, false)
     }
 
-    /// Judges a URL that holds an address instead of a name, in whatever notation; a name passes here.
+    /// Checks a URL with a literal address, in whatever notation. A URL with a name passes.
     pub fn check_url(&self, url: &EndpointUrl) -> Result<(), GuardRefusal> {
         let ip = match url.as_url().host() {
             Some(Host::Ipv4(ip)) => IpAddr::from(ip),
@@ -117,7 +117,7 @@ impl Guard {
         self.check_target(ip, port(url))
     }
 
-    /// Judges an address that is to be connected to.
+    /// Checks an address before a connection.
     pub(super) fn check_target(&self, ip: IpAddr, port: u16) -> Result<(), GuardRefusal> {
         self.judge(None, ip, self.is_own_port(port))
     }
@@ -152,7 +152,7 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// The refusal of the first address, if none is admitted.
+    /// The error is the refusal of the first address.
     pub(super) fn admit(
         &self,
         host: &str,
@@ -175,7 +175,7 @@ impl Guard {
         }
     }
 
-    /// `own_port`: the connection leads to a port that one of our listeners has.
+    /// `own_port` is true if the port is that of a listener of remgate.
     fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), GuardRefusal> {
         let ip = ip.to_canonical();
         let named = || host.map(str::to_owned);
@@ -225,7 +225,7 @@ fn port(url: &EndpointUrl) -> u16 {
     url.as_url().port_or_known_default().expect("http and https have ports")
 }
 
-/// The address that stands where a name was expected.
+/// Returns the literal address of a host.
 fn address(name: &str) -> Option<IpAddr> {
     let parsed = Host::parse(name).ok().and_then(|host| match host {
         Host::Ipv4(ip) => Some(IpAddr::from(ip)),
@@ -235,12 +235,12 @@ fn address(name: &str) -> Option<IpAddr> {
     parsed.or_else(|| name.parse().ok())
 }
 
-/// A listed name as a URL would spell it: a name in another script has a form of its own there.
+/// Returns a listed name in the form of URLs: names in other scripts are encoded there.
 fn spelled(name: &str) -> String {
     Host::parse(name).map_or_else(|_| plain(name), |host| plain(&host.to_string()))
 }
 
-/// A name as names are compared: lower case, without the full stop at its end.
+/// Returns a name in the form for comparison: lower case, without a final full stop.
 fn plain(name: &str) -> String {
     let mut name = name.to_ascii_lowercase();
     if name.ends_with('.') {

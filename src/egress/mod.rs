@@ -1,8 +1,7 @@
 //! Outgoing requests to receivers: address guard, HTTP client, and one signed attempt.
 //!
-//! The module decides whether an address may be connected to and reports the result of an attempt. Consequences are
-//! the caller's. It keeps nothing between two attempts but idle connections. Every request to an address that a
-//! caller chose goes through it.
+//! The module decides whether an address may be connected to and reports the result of an attempt; the caller decides what
+//! follows. It keeps only idle connections between attempts. Every request to an address that a caller chose goes through it.
 
 mod answer;
 mod body;

@@ -1,7 +1,8 @@
-//! The way out through a proxy: it is asked for an address that the guard has let through, never for a name.
+//! Connections through a proxy, which is asked for an address that the guard admitted, never for a name.
 //!
-//! It forwards bytes and no more; TLS goes through it to the receiver. What it says is read in bounds, and the time for
-//! the connection holds for it as well. Nothing of what lets us in appears in an error.
+//! The proxy forwards bytes; TLS goes through it to the receiver. Its answers are bounded in size, and the time limit of the
+//! connection includes it. No credentials appear in an error. Written by hand: hyper-util's
+//! `Tunnel` reports a refusal without its status, which operators need.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +27,7 @@ pub(super) struct Proxy {
 
 #[derive(Debug)]
 enum ProxyKind {
-    /// By `CONNECT`, with what stands behind `Proxy-Authorization:`.
+    /// `CONNECT`, with the value of `Proxy-Authorization`.
     Http { authorization: Option<SecretString> },
     /// RFC 1928, with the message of RFC 1929 that carries name and password.
     Socks5 { login: Option<SecretBox<[u8]>> },
@@ -39,17 +40,17 @@ pub(super) enum ProxyError {
     Away(io::Error),
     #[error("delivery.proxy: the connection to the proxy broke: {0}")]
     Broke(#[from] io::Error),
-    #[error("delivery.proxy: the proxy lets nobody in with these credentials, or without any")]
+    #[error("delivery.proxy: the proxy refuses these credentials, or requires some")]
     Credentials,
     #[error("delivery.proxy: the proxy did not connect: status {0}")]
     Status(u16),
     #[error("delivery.proxy: the proxy did not connect: {0}")]
     Socks(&'static str),
-    #[error("delivery.proxy: what answers is no proxy of the kind that its url names")]
+    #[error("delivery.proxy: the answer is not that of a proxy of this kind")]
     Garbage,
 }
 
-/// The most that a proxy may answer to `CONNECT`.
+/// Maximum size of a proxy's answer to `CONNECT` in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
 impl Proxy {
@@ -64,7 +65,7 @@ impl Proxy {
         };
         let host = match url.host().ok_or(EgressError::Proxy)? {
             Host::Domain("") => return Err(EgressError::Proxy),
-            // The scheme is not one of those for which the library knows addresses.
+            // The URL library parses no addresses in URLs of this scheme.
             Host::Domain(name) => Host::parse(name).unwrap_or_else(|_| Host::Domain(name.to_owned())),
             Host::Ipv4(ip) => Host::Ipv4(ip),
             Host::Ipv6(ip) => Host::Ipv6(ip),
@@ -79,12 +80,12 @@ impl Proxy {
         Ok(Self { host, port, kind })
     }
 
-    /// The proxy's own name or address, and its port. They are not the guard's business: the operator chose them.
+    /// Returns host and port of the proxy. The guard does not check them: the operator chose them.
     pub(super) fn place(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// Asks the proxy, at the other end of `stream`, for a connection to an address.
+    /// Asks the proxy at the other end of `stream` for a connection to an address.
     pub(super) async fn tunnel(
         &self,
         mut stream: TcpStream,
@@ -143,7 +144,7 @@ async fn connect(
     }
 }
 
-/// The head of the proxy's answer. A receiver waits for our first byte, so nothing may follow it yet.
+/// Reads the head of the proxy's answer. A receiver waits for the first byte of the client, so nothing may follow the head.
 async fn head(stream: &mut TcpStream) -> Result<Vec<u8>, ProxyError> {
     let mut head = Vec::with_capacity(1024);
     while head.len() < MAX_HEAD {
@@ -194,7 +195,7 @@ async fn socks5(
     if reply != 0 {
         return Err(ProxyError::Socks(meaning(reply)));
     }
-    // Where the proxy connects from, which says nothing to us.
+    // The address that the proxy connects from is not used.
     match kind {
         1 => drop(read::<{ 4 + 2 }>(stream).await?),
         4 => drop(read::<{ 16 + 2 }>(stream).await?),
@@ -207,7 +208,7 @@ async fn socks5(
     Ok(())
 }
 
-/// "Connect to this address"; there is a form for names too, which is not for us.
+/// Returns the SOCKS request for an address. Its form for names is not used.
 fn wanted(to: SocketAddr) -> Vec<u8> {
     let mut message = vec![SOCKS, 1, 0];
     match to.ip() {

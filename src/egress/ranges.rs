@@ -85,7 +85,7 @@ pub(super) fn special(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 addresses that an IPv6 address stands for, or whose owners it is handed to.
+/// Returns the IPv4 addresses embedded in an IPv6 address.
 pub(super) fn embedded(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let bits = ip.to_bits();
     let at =
@@ -97,7 +97,7 @@ pub(super) fn embedded(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     } else if SIX_TO_FOUR.contains(&ip) {
         [Some(at(80)), None]
     } else if TEREDO.contains(&ip) {
-        // First its server, then its client with every bit turned over.
+        // The server's address, then the client's with inverted bits.
         [Some(at(64)), Some(Ipv4Addr::from_bits(!at(0).to_bits()))]
     } else {
         [None, None]

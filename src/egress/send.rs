@@ -1,7 +1,7 @@
-//! One signed send: one HTTP try, and what it saw.
+//! One attempt: a signed HTTP request and its report.
 //!
-//! It never tries twice what a receiver may have begun with, and never fails: whatever a receiver does becomes a report,
-//! in bounded time and memory.
+//! A request that a receiver may have begun to process is never repeated. Sending never fails: whatever a receiver does becomes
+//! a report, in bounded time and memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use crate::domain::{AttemptReport, AttemptTimeout, Clock, Endpoint, Event, Event
 /// Settings of all attempts.
 #[derive(Debug, Clone)]
 pub struct SenderSettings {
-    /// For the connection alone: resolving, connecting, what a proxy takes for it, the TLS handshake.
+    /// Maximum time for a connection: resolution, connect, proxy, TLS handshake.
     pub connect_timeout: Duration,
-    /// For a whole attempt, where the endpoint has no time of its own.
+    /// Maximum time for an attempt at an endpoint without its own timeout.
     pub timeout: Duration,
     /// `http://` or `socks5://`; may hold a password.
     pub proxy: Option<SecretString>,
@@ -37,7 +37,7 @@ pub struct SenderSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Sends signed requests to receivers. Cheap to share behind an `Arc`, and of use only as one: it owns the connections.
+/// Sends signed requests to receivers. Owns the idle connections, so there is one of it.
 pub struct Sender {
     client: DeliveryClient,
     guard: Arc<Guard>,
@@ -52,7 +52,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 const REPLAY: HeaderName = HeaderName::from_static("remgate-replay");
 
 impl Sender {
-    /// Makes the client. It fails when certificates could not be checked, or the proxy not be used.
+    /// Builds the client.
     pub fn new(
         settings: SenderSettings,
         guard: Arc<Guard>,
@@ -68,7 +68,7 @@ impl Sender {
         self.send_event(endpoint, &lease.event, lease.replay, at).await
     }
 
-    /// Sends an event that need not be owed, such as a test.
+    /// Sends an event without a delivery, such as a test.
     pub async fn send_event(
         &self,
         to: &Endpoint,
@@ -108,8 +108,8 @@ impl Sender {
         Ok(ReceivedResponse::read(response, patience, self.clock.now()).await)
     }
 
-    /// The head of an answer. A receiver that says that it has not begun with the request gets it once more, over
-    /// another connection: that is how HTTP/2 servers close a connection that is in use.
+    /// Returns the head of an answer. A request that the receiver says it has not processed is sent once more over
+    /// another connection: HTTP/2 servers close connections in use that way.
     async fn response(
         &self,
         request: impl Fn() -> Request<Full<Bytes>>,
@@ -121,7 +121,7 @@ impl Sender {
     }
 }
 
-/// The request. Our own headers come first, and those of the endpoint cannot replace them.
+/// Returns the request. The headers of remgate come first, and those of the endpoint cannot replace them.
 fn signed(
     rendered: &Rendered,
     uri: &Uri,

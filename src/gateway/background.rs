@@ -5,7 +5,7 @@ use crate::lifecycle::Lifecycle;
 use crate::provisioning::Provisioner;
 use crate::retention::Retention;
 
-/// Everything that watches the store or the time.
+/// Tasks that watch the store or the time.
 pub(super) struct BackgroundTasks {
     pub(super) expiry: Expiry,
     pub(super) follower: Follower,
@@ -14,7 +14,7 @@ pub(super) struct BackgroundTasks {
 }
 
 impl BackgroundTasks {
-    /// Each in a task of its own, until the soft stop.
+    /// Starts each task, until the soft stop.
     pub(super) fn begin(self, lifecycle: &Lifecycle) {
         lifecycle.spawn(self.expiry.run());
         lifecycle.spawn(self.follower.run());

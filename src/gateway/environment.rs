@@ -1,4 +1,4 @@
-//! What a gateway gets from outside besides its configuration, and the location of its store.
+//! Environment of a gateway besides its configuration, and the location of its store.
 
 use std::sync::Arc;
 

@@ -51,8 +51,8 @@ pub(super) async fn stored_admin_keys(
     Ok(stored)
 }
 
-/// Checks the access rule: whether the listeners may be opened. The store is looked at, and left as it is, only when everything hangs
-/// on an admin key in it.
+/// Checks the access rule: whether the listeners may be opened. The store is read, without a change, only when the decision depends on
+/// an admin key in it.
 pub async fn check_access(config: &Config) -> anyhow::Result<()> {
     let Err(unlocked) = config.check_access(false) else { return Ok(()) };
     if config.check_access(true).is_err() {

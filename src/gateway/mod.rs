@@ -38,8 +38,8 @@ use reseller::Reseller;
 pub use environment::Environment;
 pub use locks::{check_access, has_stored_admin_key};
 
-/// Time that work has to finish when remgate is told to stop; what then still runs is dropped. Together with the closing of
-/// connections and store that stays below the ten seconds that a container is given.
+/// Time for work to finish at a stop; then it is dropped. With the closing of connections and store the stop stays below the ten seconds
+/// that containers are given.
 const GRACE: Duration = Duration::from_secs(6);
 
 /// Maximum time for closing the store.
@@ -52,7 +52,7 @@ const BACKLOG: u32 = 4096;
 /// Time between two runs of the metrics' maintenance.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// A gateway that is built, bound and ready to run.
+/// Gateway that is built, bound and ready to run.
 pub struct Gateway {
     public: Bound,
     internal: Bound,
@@ -72,10 +72,10 @@ struct Bound {
 }
 
 impl Gateway {
-    /// Opens the store, brings its schema up to date, declares the endpoints and binds both listeners. `declared_in` says
-    /// to people where the configuration stands. The lock rule is the caller's to check.
+    /// Opens the store, brings its schema up to date, declares the endpoints and binds both listeners. `declared_in` is
+    /// the location of the configuration, for people. The caller has checked the access rule.
     pub async fn build(config: &Config, declared_in: &str, environment: Environment) -> anyhow::Result<Self> {
-        // Listeners first: where a port is taken, nothing else has happened yet.
+        // Listeners first: when a port is taken, nothing else has happened.
         let public = bind("public", config.public.listen).await?;
         let internal = bind("internal", config.internal.listen).await?;
         let store = store::open(&location(&config.database), &environment.rng).await?;
@@ -135,8 +135,8 @@ impl Gateway {
         self.stored != AdminKeys::None
     }
 
-    /// Serves both listeners until `stop` ends, then shuts down. Says whether everything had finished by
-    /// itself; what had not is tried again after the next start.
+    /// Serves both listeners until `stop` ends, then shuts down. Returns whether everything finished by itself; unfinished deliveries are
+    /// attempted again after the next start.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let Self { public, internal, driver, background, fast_leases, context, drain, .. } = self;
         let Context { store, notifier, clock, metrics, lifecycle, .. } = context;
@@ -192,7 +192,7 @@ async fn take_over(store: &dyn Store, declarations: &[Declaration], now: Timesta
     Ok(())
 }
 
-/// A warning for each declared endpoint whose address the egress guard refuses, for listeners at these addresses.
+/// Returns a warning for each declared endpoint whose address the egress guard refuses.
 #[must_use]
 pub fn unreachable_endpoints(config: &Config, listeners: [SocketAddr; 2]) -> Vec<String> {
     unreachable(&config.endpoints, &guard(config, listeners))
@@ -210,7 +210,7 @@ fn guard(config: &Config, listeners: [SocketAddr; 2]) -> Guard {
     Guard::new(allowed(&config.delivery.allow_private_networks)).forbid(listeners.to_vec())
 }
 
-/// A listening socket, and the address that it got.
+/// Listening socket with its address.
 struct Socket {
     listener: TcpListener,
     address: SocketAddr,
@@ -225,7 +225,7 @@ impl Socket {
 async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Socket> {
     let listening = async {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // As the usual way to bind does: a restart need not wait for the connections of before to be forgotten.
+        // So that a restart need not wait for old connections in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
@@ -247,7 +247,7 @@ async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<Socket> {
     })
 }
 
-/// Brings the store's schema up to date, and does nothing else. A running process that has an SQLite file has done so already.
+/// Brings the store's schema up to date. Succeeds when a running process has the SQLite file and its schema is current.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     let location = location(&config.database);
     match store::open(&location, &RandomSource::from_os()).await {

@@ -1,4 +1,4 @@
-//! Finds out who asks, and by which request.
+//! Extractor of the actor of a request.
 
 use std::convert::Infallible;
 

@@ -14,13 +14,13 @@ use crate::domain::{ServiceName, Trust};
 pub struct GateRule {
     /// Its name.
     pub service: ServiceName,
-    /// Any of these opens it.
+    /// Tokens, any of which authenticates a callback.
     pub tokens: Vec<SecretString>,
-    /// Only from these addresses; empty = from any.
+    /// Addresses that callbacks may come from; empty means any.
     pub allow_from: Vec<IpNet>,
 }
 
-/// Lets callbacks in, or not.
+/// Authenticates callbacks.
 #[derive(Debug)]
 pub struct CallbackAuth {
     services: Vec<ServiceRule>,
@@ -29,15 +29,15 @@ pub struct CallbackAuth {
 /// An admitted sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission<'a> {
-    /// Service that the sender speaks for.
+    /// Service of the callback.
     pub service: &'a ServiceName,
-    /// Trust that its events have.
+    /// Trust of its events.
     pub trust: Trust,
     /// First 6 hexadecimal digits of the SHA-256 of the token that was used.
     pub token: Option<&'a str>,
 }
 
-/// A token as it is kept: its digest, and what of that is shown.
+/// Digest of a token, with the part of it that is shown.
 #[derive(Debug)]
 struct Token {
     digest: [u8; 32],
@@ -62,7 +62,7 @@ struct ServiceRule {
 }
 
 impl CallbackAuth {
-    /// A gate with these rules. The gate keeps and compares digests.
+    /// Returns an authenticator with these rules. Only digests of the tokens are kept.
     #[must_use]
     pub fn new(rules: Vec<GateRule>) -> Self {
         let services = rules.into_iter().map(|rule| ServiceRule {
@@ -73,10 +73,10 @@ impl CallbackAuth {
         Self { services: services.collect() }
     }
 
-    /// Returns the service that a sender may speak for, and the trust of its callbacks; `None` for no service.
+    /// Returns the service of a callback and its trust; `None` when no service accepts it.
     ///
-    /// A token that was sent must be right, also where none is required. Without a token only the service `default`
-    /// can be meant. A client whose address is not certain is on no list.
+    /// A token that was sent must be valid, also where none is required. Without a token only the service `default`
+    /// accepts a callback. A client with an uncertain address is on no list.
     #[must_use]
     pub fn admit(&self, token: Option<&str>, client: Option<IpAddr>) -> Option<Admission<'_>> {
         let mut used = None;
@@ -94,7 +94,7 @@ impl CallbackAuth {
         allowed.then_some(Admission { service: &rule.service, trust, token: used })
     }
 
-    /// Finds a token of any service in a text. For masking what an admitted sender sent.
+    /// Returns whether a text is a token of any service. Used for masking.
     pub(super) fn token_in(&self, text: &str) -> Option<std::ops::Range<usize>> {
         let lengths = self.services.iter().flat_map(|rule| &rule.tokens).map(|token| token.length);
         let mut lengths: Vec<_> = lengths.filter(|length| *length <= text.len()).collect();
@@ -107,7 +107,7 @@ impl CallbackAuth {
         found.find(|range| text.get(range.clone()).is_some_and(|word| self.by_token(word).is_some()))
     }
 
-    /// Every service with what is shown of each of its tokens.
+    /// Returns every service with the shown part of each of its tokens.
     pub fn tokens(&self) -> impl Iterator<Item = (&ServiceName, &str)> {
         self.services
             .iter()

@@ -1,4 +1,4 @@
-//! An accepted connection: bounds how long its other side may be silent, and tells when that side has gone.
+//! Accepted connections: time limits for a silent client, and notice of a disconnect.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Time limit for a request's head, from its first byte, and for the first byte of a new connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A TCP connection that is shared by the HTTP connection on it and by requests that watch it.
+/// TCP connection, shared by its HTTP connection and by requests that watch it.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -27,19 +27,19 @@ pub(super) struct Connection {
     reader: Mutex<Option<Waker>>,
 }
 
-/// Event that a connection waits for.
+/// Present state of a connection, with its deadline.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// The first byte of a request: until then.
+    /// Waits for the first byte of a request until this time.
     Idle(Instant),
-    /// The rest of a request's head: until then.
+    /// Waits for the rest of a request's head until this time.
     Head(Instant),
-    /// A request is being served; it has limits of its own.
+    /// Serves a request, which has limits of its own.
     Busy,
 }
 
 impl Connection {
-    /// A new connection. `idle_timeout` is the time limit between two requests.
+    /// Returns a new connection. `idle_timeout` is the time limit between two requests.
     pub(super) fn new(stream: TcpStream, idle_timeout: Duration) -> Arc<Self> {
         let phase = Mutex::new(Phase::Idle(now() + HEAD_TIMEOUT));
         Arc::new(Self { stream, idle_timeout, phase, reader: Mutex::default() })
@@ -60,7 +60,7 @@ impl Connection {
             }
             match self.stream.peek(&mut [0]).await {
                 Ok(0) | Err(_) => return,
-                // A further request has been sent ahead; whether its sender stays cannot be seen.
+                // A pipelined request: a disconnect behind it cannot be seen.
                 Ok(_) => std::future::pending().await,
             }
         }
@@ -70,7 +70,7 @@ impl Connection {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// Notes that bytes have arrived.
+    /// Records that bytes have arrived.
     fn received(&self) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if let Phase::Idle(_) = *phase {
@@ -86,7 +86,7 @@ impl Connection {
     }
 }
 
-/// Marks a connection as busy. When it is dropped, the connection waits for the next request.
+/// Marks a connection as busy until it is dropped. Then the connection waits for the next request.
 #[derive(Debug)]
 pub(super) struct Serving(Arc<Connection>);
 
@@ -110,7 +110,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The bytes of a connection.
+/// Bytes of a connection.
 pub(super) struct ConnectionIo {
     connection: Arc<Connection>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -196,8 +196,8 @@ impl Connection {
     }
 }
 
-/// Lets a handler learn that the client has gone. Where hyper answers a client that has closed its half of the connection, it
-/// does not look for that itself.
+/// Notifies a handler of the client's disconnect. hyper does not notice it itself while it answers clients that have closed their half of
+/// the connection.
 #[derive(Debug, Clone)]
 pub(super) struct Disconnect(Arc<Connection>);
 
@@ -206,7 +206,7 @@ impl Disconnect {
         Self(Arc::clone(connection))
     }
 
-    /// Ends when the client has gone.
+    /// Ends when the client has disconnected.
     pub(super) async fn happened(&self) {
         self.0.closed().await;
     }

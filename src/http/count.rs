@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 use super::peer::Peer;
 use crate::telemetry::{LogLimiter, Metrics};
 
-/// Label of requests to paths at which nothing is served.
+/// Label of requests to paths without a route.
 const OTHER: &str = "other";
 
 /// Layer that counts requests as `remgate_requests_total`.
@@ -24,7 +24,7 @@ pub struct RequestCounter {
     pub metrics: Metrics,
     /// Limits the log lines about refused requests.
     pub refusals: LogLimiter,
-    /// True if refused requests are logged here. On the public listener its handlers do so, with what they know.
+    /// True if refused requests are logged here. The handlers of the public listener log them with more details.
     pub logs: bool,
 }
 
@@ -126,7 +126,7 @@ impl RequestCounter {
     }
 }
 
-/// Returns whether a status tells of a caller that may not ask this, or asked at the wrong place.
+/// Returns whether a status refuses a request for its caller, path or method.
 fn is_refusal(status: StatusCode, matched: bool) -> bool {
     match status {
         StatusCode::UNAUTHORIZED

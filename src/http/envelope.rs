@@ -1,4 +1,4 @@
-//! RemAuth's own envelope, in which the public listener answers everything.
+//! RemAuth's envelope, the form of every answer of the public listener.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -20,7 +20,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// 200, with the id of the event, or a list of them.
+    /// 200, with the id of the event, or a list of ids.
     pub(super) fn stored(mut ids: Vec<String>) -> Self {
         let data = if ids.len() == 1 { ids.remove(0).into() } else { ids.into() };
         Self { data: Some(data), ..Self::plain(StatusCode::OK, "OK") }
@@ -37,7 +37,7 @@ impl Envelope {
         Self::plain(StatusCode::BAD_REQUEST, "There are two Host lines")
     }
 
-    /// 403: a wrong, missing or revoked token, or an address that is not allowed. It does not say which.
+    /// 403: a wrong, missing or revoked token, or an address that is not allowed. The answer does not tell them apart.
     pub(super) fn forbidden() -> Self {
         Self::plain(StatusCode::FORBIDDEN, "Forbidden access")
     }
@@ -47,12 +47,12 @@ impl Envelope {
         Self::plain(StatusCode::NOT_FOUND, "Unknown endpoint")
     }
 
-    /// 405: none of the methods that are `allowed` here.
+    /// 405: the method is not one of `allowed`.
     pub(super) fn wrong_method(allowed: &'static str) -> Self {
         Self { allowed: Some(allowed), ..Self::plain(StatusCode::METHOD_NOT_ALLOWED, "Wrong HTTP method") }
     }
 
-    /// 408: the body did not come.
+    /// 408: the body did not arrive in time.
     pub(super) fn body_too_slow() -> Self {
         Self::plain(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time")
     }
@@ -77,13 +77,13 @@ impl Envelope {
         Self::plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
     }
 
-    /// 503: it is not stored; come back.
+    /// 503: the callback was not stored.
     pub(super) fn unavailable() -> Self {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Not stored, please try again later")
     }
 
-    /// 503: too many do the same.
-    pub(super) fn crowded() -> Self {
+    /// 503: too many requests of this kind.
+    pub(super) fn too_many() -> Self {
         Self::plain(StatusCode::SERVICE_UNAVAILABLE, "Too many wait, please try again later")
     }
 

@@ -1,11 +1,11 @@
 //! Parsers for the headers in which proxies name the client: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Both give the chain of hops, client first. A hop that names no address is [`None`]: what stands left of it cannot be
+//! Both give the chain of hops, client first. A hop without an address is [`None`]: hops left of it cannot be
 //! believed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The hops of a chain, client first.
+/// Hops of a chain, client first.
 pub(super) type Hops = Vec<Option<IpAddr>>;
 
 /// Parses the lines of `X-Forwarded-For`, in their order. Empty elements of the list are ignored (RFC 9110, section 5.6.1).
@@ -36,7 +36,7 @@ pub(super) fn forwarded<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option
     found.iter().any(|element| *element != For::Missing).then(|| found.iter().map(address).collect())
 }
 
-/// The `for` parameter of an element.
+/// Parameter `for` of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum For {
     Missing,
@@ -45,7 +45,7 @@ enum For {
     Address(IpAddr),
 }
 
-/// The elements of one line; nothing when the line does not follow the grammar.
+/// Parses the elements of a line. Returns `None` when the line does not follow the grammar.
 fn elements(line: &[u8]) -> Option<Vec<For>> {
     let mut rest = Scanner(line);
     let mut hops = Vec::new();
@@ -62,7 +62,7 @@ fn elements(line: &[u8]) -> Option<Vec<For>> {
     }
 }
 
-/// One element: pairs between semicolons, up to a comma or the end.
+/// Parses an element: pairs between semicolons, up to a comma or the end.
 fn element(rest: &mut Scanner<'_>) -> Option<For> {
     let mut client = For::Missing;
     let mut names = Vec::new();
@@ -90,7 +90,7 @@ fn element(rest: &mut Scanner<'_>) -> Option<For> {
     }
 }
 
-/// Bytes of a header's value that have not been read.
+/// Unread bytes of a header's value.
 struct Scanner<'a>(&'a [u8]);
 
 impl Scanner<'_> {
@@ -121,7 +121,7 @@ impl Scanner<'_> {
         (!token.is_empty()).then(|| token.to_vec())
     }
 
-    /// A token or a quoted string. Addresses with colons have to be quoted; some proxies leave the quotation marks out, so
+    /// Parses a token or a quoted string. Addresses with colons have to be quoted; some proxies leave the quotation marks out, so
     /// the characters of addresses count as parts of a token here.
     fn value(&mut self) -> Option<Vec<u8>> {
         if self.peek() == Some(b'"') {
@@ -152,7 +152,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The address of a node: `203.0.113.9`, `203.0.113.9:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711` and, as
+/// Parses the address of a node: `203.0.113.9`, `203.0.113.9:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711` and, as
 /// `X-Forwarded-For` has it, `2001:db8::1`. A port may be obfuscated (`:_name`). `unknown` and obfuscated names such as
 /// `_gateway` are no addresses.
 fn node(text: &str) -> Option<IpAddr> {

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent again is not done again, but answered as the first time.
+//! `Idempotency-Key`: a repeated POST is not executed again, but answered like the first.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, StoredResp
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// After so long without an answer the process that began is taken for dead, and the same request may begin again.
+/// Time without an answer after which the process that began the request counts as dead, and the request may begin again.
 const DEAD_AFTER: Duration = Duration::from_mins(1);
 
-/// Says that an answer was given before.
+/// Header of a repeated answer.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Remembers what was asked under a key, and how it was answered.
+/// Answers repeated requests with the stored answer.
 #[derive(Clone)]
 pub struct Idempotency {
     /// Shared handles.
@@ -36,14 +36,14 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Lets a request through, unless it is a POST with a key that was used before. `actor` is whose key that is.
+    /// Passes a request on, unless it is a POST with a key that was used before. `actor` owns the key.
     pub(super) async fn once(&self, actor: &str, request: Request, next: Next) -> Response {
         let key = match key(request.headers()) {
             Ok(Some(key)) if request.method() == Method::POST => key,
             Err(problem) if request.method() == Method::POST => return problem.into_response(),
             _ => return next.run(request).await,
         };
-        // Boxed, so that those who have no key, and may wait for long, do not carry it along.
+        // Boxed, so that requests without a key, which may wait for long, do not hold its state.
         match Box::pin(self.identified(actor, key, request, next)).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
@@ -96,12 +96,12 @@ impl Idempotency {
         if let Ok(response) = told.await {
             return response;
         }
-        // It panicked, or had to be dropped: like every other fault of ours that is no answer to keep.
+        // The handler panicked or was dropped: an internal error is not stored.
         self.forget(&ticket).await;
         Problem::internal().into_response()
     }
 
-    /// Keeps a final answer: one that the same request would get again, whenever it is sent.
+    /// Stores a final answer: one that the same request would get at any later time.
     async fn kept(&self, ticket: &IdempotencyLease, response: Response) -> Response {
         if !response.status().is_success() && response.status() != StatusCode::UNPROCESSABLE_ENTITY {
             self.forget(ticket).await;
@@ -120,19 +120,19 @@ impl Idempotency {
     /// Keeps an answer.
     pub(super) async fn keep(&self, ticket: &IdempotencyLease, answer: &StoredResponse) {
         if let Err(e) = self.context.store.finish(ticket, answer).await {
-            tracing::warn!(error = %e, "an answer could not be kept; repeated, its request may be done again");
+            tracing::warn!(error = %e, "failed to store an answer for its Idempotency-Key; a repetition of the request may be executed");
         }
     }
 
-    /// Makes as if a request had never begun.
+    /// Releases the key, so that the request may be made again.
     pub(super) async fn forget(&self, ticket: &IdempotencyLease) {
         if let Err(e) = self.context.store.forget(ticket).await {
-            tracing::warn!(error = %e, "a failed request could not be forgotten; repeated at once, it is refused");
+            tracing::warn!(error = %e, "failed to release an Idempotency-Key; a repetition of the request is refused for a while");
         }
     }
 }
 
-/// The key of a request, if it has one.
+/// Returns the key of a request, if it has one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut all = headers.get_all(&KEY).iter();
     let key = match (all.next(), all.next()) {

@@ -11,11 +11,11 @@ use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::{MakeSpan, TraceLayer};
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tracing::Span;
 use tracing::field::Empty;
 
 use super::count::RequestCounter;
-use super::reject::RejectLayer;
 use crate::domain::{Clock, RandomSource};
 
 /// Maximum length of path and query in bytes.
@@ -42,8 +42,9 @@ pub(super) struct Refusals {
     pub(super) panicked: fn() -> Response,
 }
 
-/// Puts the layers around a listener's routes; what is done with the request id that a caller brings comes first. They are one
-/// to the router, which makes a box for each: they are around those who wait, too.
+/// Adds the layers to the routes of a listener. `brought` handles the request id that a caller sends, and runs first. The layers are one
+/// tuple, because the router makes a box for each layer, and waiting requests hold them all.
+#[expect(clippy::result_large_err, reason = "the layer takes the answer itself")]
 pub(super) fn around(
     router: Router,
     name: &'static str,
@@ -61,35 +62,36 @@ pub(super) fn around(
         count,
         TraceLayer::new_for_http().make_span_with(Spans(name)).on_request(()).on_failure(()),
         catch,
-        RejectLayer(move |request: &Request| unfit(request, refusals)),
+        ValidateRequestHeaderLayer::custom(move |request: &mut Request| check(request, refusals)),
     ))
 }
 
-/// Two `Host` lines are two opinions about who is meant: RFC 9112 asks for 400.
-fn unfit(request: &Request, refusals: Refusals) -> Option<Response> {
+/// Refuses a request that no route may see. RFC 9112 asks for 400 when there are two `Host` lines.
+#[expect(clippy::result_large_err, reason = "the layer takes the answer itself")]
+fn check(request: &Request, refusals: Refusals) -> Result<(), Response> {
     let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let hosts = request.headers().get_all(http::header::HOST).iter().count();
     if hosts > 1 {
-        Some((refusals.two_hosts)(request))
+        Err((refusals.two_hosts)(request))
     } else if is_head_too_large(request, length) {
-        Some((refusals.head_too_large)(request))
+        Err((refusals.head_too_large)(request))
     } else if length > MAX_URI {
-        Some((refusals.uri_too_long)(request))
+        Err((refusals.uri_too_long)(request))
     } else {
-        None
+        Ok(())
     }
 }
 
 /// Returns whether a head is larger than 16 KiB or has more than 64 header lines. hyper reads a little more than that, so that
-/// the answer is in the words of the path.
+/// the answer has the form of the path.
 fn is_head_too_large(request: &Request, length: usize) -> bool {
     let lines = request.headers();
     let size: usize = lines.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     lines.len() > MAX_HEADERS || size + length > MAX_HEAD
 }
 
-/// Names requests by time and chance. A name that a caller brings is kept if it is short and plain, so that a request
-/// can be followed through several systems.
+/// Makes request ids of time and random bits. An id that a caller of the internal listener sends is kept if it is short and plain, so
+/// that a request can be followed through several systems.
 #[derive(Clone)]
 pub struct RequestIds {
     clock: Arc<dyn Clock>,
@@ -97,7 +99,7 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// From this clock and this chance.
+    /// Returns ids from this clock and this source of randomness.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, rng: RandomSource) -> Self {
         Self { clock, rng }
@@ -115,7 +117,7 @@ impl MakeRequestId for RequestIds {
     }
 }
 
-/// Drops a request id that a caller made unfit for a log, so that a fresh one is made.
+/// Removes a request id that is unfit for a log, so that a new one is made.
 pub(super) fn plain_request_id(mut request: Request) -> Request {
     let plain = |value: &HeaderValue| {
         let bytes = value.as_bytes();
@@ -128,7 +130,7 @@ pub(super) fn plain_request_id(mut request: Request) -> Request {
     request
 }
 
-/// Drops a request id that a stranger brought.
+/// Removes the request id of a client that is not authenticated.
 pub(super) fn own_request_id(mut request: Request) -> Request {
     request.headers_mut().remove("x-request-id");
     request

@@ -1,7 +1,7 @@
 //! Listener that slow, silent or numerous clients cannot block.
 //!
 //! hyper's HTTP/1 server is driven by hand because the ready-made accept loops give a connection no deadline for its
-//! first line. HTTP/2 is the business of the proxy that ends TLS.
+//! first line. HTTP/2 is left to the proxy that ends TLS.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -33,8 +33,8 @@ use super::write_timeout::WriteTimeout;
 use crate::domain::Clock;
 use crate::lifecycle::Lifecycle;
 
-/// Size of a request's head at which hyper itself refuses it, in bytes. The layers refuse smaller ones, and are able to say
-/// it in the words of the path.
+/// Size of a request's head at which hyper itself refuses it, in bytes. The layers refuse smaller ones in
+/// the form of the path.
 const HARD_MAX_HEAD: usize = 2 * MAX_HEAD;
 
 /// Number of header lines at which hyper itself refuses a request.
@@ -49,7 +49,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Handling of a request whose client disconnects before the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisconnectPolicy {
-    /// Does what was asked all the same: RemAuth says a thing but once.
+    /// The request is finished: RemAuth sends a callback only once.
     Finish,
     /// The request is dropped.
     Forget,
@@ -65,7 +65,7 @@ pub struct Listening {
     pub hung_up: DisconnectPolicy,
     /// Time limit between two requests on a connection.
     pub idle_timeout: Duration,
-    /// Time limit for a client to take any of an answer.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Lifecycle of the process.
     pub lifecycle: Lifecycle,
@@ -94,7 +94,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, name: &'static
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Answers are small and waited for; a refusal costs only some speed.
+                // Answers are small and a client waits for them; a failure costs only some speed.
                 let _ = stream.set_nodelay(true);
                 return (stream, Peer(peer), permit);
             }
@@ -152,7 +152,7 @@ impl Listening {
     }
 }
 
-/// The requests of one connection.
+/// Requests of one connection.
 #[derive(Clone)]
 struct Requests {
     router: Router,
@@ -182,7 +182,7 @@ impl Service<Request<Incoming>> for Requests {
         Box::pin(async move {
             let mut response = answering.await?;
             if soft.is_cancelled() {
-                // The client's next request has to go elsewhere.
+                // The client's next request needs another connection.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Body::new(Holding { body, _held: (serving, finishing) })))
@@ -191,7 +191,7 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 pin_project! {
-    /// A body that holds something until it has been sent, or given up.
+    /// Body that holds a value until it has been sent or dropped.
     struct Holding<T> {
         #[pin]
         body: Body,

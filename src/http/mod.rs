@@ -17,7 +17,6 @@ mod layers;
 mod listener;
 mod peer;
 mod problem;
-mod reject;
 mod respond;
 mod routes;
 mod sse;

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// An answer whose body is there already.
+/// Returns an answer with a complete body.
 pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -15,17 +15,17 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: im
     response
 }
 
-/// An answer in JSON, or in a kind of it.
+/// Returns an answer in JSON, or in a media type based on it.
 pub(super) fn with_json(status: StatusCode, content_type: &'static str, value: &impl Serialize) -> Response {
     with_body(status, content_type, serde_json::to_vec(value).expect("our own documents are JSON"))
 }
 
-/// 200 with a JSON document.
+/// Returns 200 with a JSON document.
 pub(super) fn json(value: &impl Serialize) -> Response {
     with_json(StatusCode::OK, "application/json", value)
 }
 
-/// An answer that is its status and nothing else.
+/// Returns an answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Server-sent events: how a stream looks on the wire.
+//! Server-sent events.
 
 use std::convert::Infallible;
 use std::fmt::{Display, Write};
@@ -27,11 +27,11 @@ pub(super) fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<
     })
 }
 
-/// Asks the proxies that know it not to collect a stream before they pass it on.
+/// Header that asks proxies not to buffer a stream.
 const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
-/// 200 with a stream, which is asked for more only when the reader has taken what came before.
+/// Returns 200 with a stream, which is polled only when the client has taken what came before.
 pub(super) fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
     let mut response = with_body(StatusCode::OK, "text/event-stream", body);
@@ -39,15 +39,15 @@ pub(super) fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Re
     response
 }
 
-/// A piece of a stream: whole blocks only.
+/// Chunk of a stream: whole blocks only.
 #[derive(Debug, Default)]
 pub(super) struct SseChunk(String);
 
 impl SseChunk {
-    /// Something that happened, and the place after it.
+    /// Adds an event with its id.
     #[must_use]
     pub(super) fn event(mut self, id: impl Display, name: &str, data: &impl Serialize) -> Self {
-        // JSON as it is written here has no line breaks.
+        // serde_json writes no line breaks.
         let data = serde_json::to_string(data).expect("our own documents are JSON");
         self.line("id", id);
         self.line("event", name);
@@ -55,7 +55,7 @@ impl SseChunk {
         self.end()
     }
 
-    /// Something that happened and leaves the reader where it was.
+    /// Adds an event without an id: the client's position stays.
     #[must_use]
     pub(super) fn message(mut self, name: &str, data: &impl Serialize) -> Self {
         let data = serde_json::to_string(data).expect("our own documents are JSON");
@@ -64,22 +64,22 @@ impl SseChunk {
         self.end()
     }
 
-    /// A position alone, as an event of its own. A block with an id and no data would do by the standard, but some clients hand
-    /// it to the app as an event with empty data.
+    /// Adds an event that only carries a position. By the standard a block with an id and no data is enough, but some clients
+    /// pass it to the app as an event with empty data.
     #[must_use]
     pub(super) fn place(self, id: impl Display) -> Self {
         let cursor = json!({"cursor": id.to_string()});
         self.event(id, "cursor", &cursor)
     }
 
-    /// Delay before the client connects again.
+    /// Adds the delay before the client connects again.
     #[must_use]
     pub(super) fn retry(mut self, wait: Duration) -> Self {
         self.line("retry", wait.as_millis());
         self.end()
     }
 
-    /// A comment: shows every machine on the way that the connection is in use.
+    /// Adds a comment, which keeps proxies from closing the connection.
     #[must_use]
     pub(super) fn comment(mut self, text: &str) -> Self {
         self.line("", text);

@@ -1,5 +1,4 @@
-//! A connection whose other side does not take what we say to it is given up: it holds a place, and what it does not
-//! take is kept for it.
+//! Time limit for writes: a client that takes nothing loses its connection, which holds a permit and buffered data.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +14,7 @@ use crate::domain::Clock;
 /// Connections on which no byte could be written for this long are closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection that breaks when the other side has taken nothing for [`WRITE_TIMEOUT`] although there was something to take.
+/// Connection that fails when the other side has taken no byte for [`WRITE_TIMEOUT`] while there was something to write.
 pub(super) struct WriteTimeout<S> {
     inner: S,
     clock: Arc<dyn Clock>,

@@ -1,6 +1,6 @@
 //! Durable storage of callbacks: many of them in one commit.
 //!
-//! Nothing here knows HTTP, and no call returns before the store's COMMIT has returned.
+//! The module does not depend on HTTP, and no call returns before the store's COMMIT has returned.
 
 mod recorder;
 

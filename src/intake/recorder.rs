@@ -1,4 +1,4 @@
-//! The recorder: turns concurrent callbacks into grouped commits.
+//! Recorder: turns concurrent callbacks into grouped commits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const MAX_EVENTS: usize = 2048;
 /// callback is then a duplicate.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes events and says when they are on disk.
+/// Stores events, and returns when they are on disk.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<QueuedCallback>,
@@ -36,10 +36,10 @@ pub struct Recorder {
 /// Reason why events were not recorded. The sender may repeat the callback in each case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// More wait than can be held.
+    /// The queue is full.
     #[error("failed to record: too many callbacks wait for the store")]
     Full,
-    /// The store did not take them.
+    /// The store failed.
     #[error("failed to record: {0}")]
     Store(Arc<StoreError>),
     /// The store did not answer in time.
@@ -58,7 +58,7 @@ struct QueuedCallback {
 }
 
 impl Recorder {
-    /// Starts the writer, with a queue of so many callbacks. It ends when the last recorder is gone.
+    /// Starts the writer with a queue of `capacity` callbacks. It ends when the last recorder is dropped.
     #[must_use]
     pub fn start(writer: Writer, lifecycle: &Lifecycle, capacity: usize) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
@@ -73,7 +73,7 @@ impl Recorder {
         !self.queue.is_closed()
     }
 
-    /// Stores events; ends when they are on disk. Says for each under which id it is known.
+    /// Stores events, and returns their ids when they are on disk.
     pub async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, RecordError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(QueuedCallback { events, answer }).map_err(|e| match e {
@@ -122,12 +122,12 @@ impl Writer {
             metrics: context.metrics.clone(),
         }
     }
-    /// Takes all that wait, commits, answers, and takes again. There is no timer: while one commit runs the next
+    /// Takes all waiting callbacks, commits, answers, and takes again. There is no timer: while one commit runs, the next
     /// group gathers.
     async fn run(self, mut queue: mpsc::Receiver<QueuedCallback>) {
         let mut group = Vec::new();
         while queue.recv_many(&mut group, MAX_BATCH).await > 0 {
-            // Also for those who no longer wait: RemAuth may hang up before it has heard us, and says a thing but once.
+            // Also callbacks whose client has left: RemAuth may disconnect early, and sends a callback only once.
             while !group.is_empty() {
                 let rest = group.split_off(fitting(&group));
                 self.commit(&mut group).await;
@@ -155,12 +155,12 @@ impl Writer {
                 }
                 let mut recorded = appended.events.into_iter();
                 for (waiting, size) in group.drain(..).zip(sizes) {
-                    // A receiver that has gone lost nothing: the events are stored.
+                    // A request that no longer waits loses nothing: its events are stored.
                     let _ = waiting.answer.send(Ok(recorded.by_ref().take(size).collect()));
                 }
             }
             Err(e) => {
-                tracing::error!(error = %e, callbacks = group.len(), "could not store callbacks; they were told to come back");
+                tracing::error!(error = %e, callbacks = group.len(), "failed to store callbacks; answered 503");
                 let e = Arc::new(e);
                 for waiting in group.drain(..) {
                     let _ = waiting.answer.send(Err(RecordError::Store(Arc::clone(&e))));

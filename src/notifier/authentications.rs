@@ -48,7 +48,7 @@ impl AuthenticationNotifier {
     }
 }
 
-/// Sees every wake-up for one authentication since it was made or last asked.
+/// Subscription to one authentication: every wake-up since it was made or last awaited counts.
 #[derive(Debug)]
 pub struct AuthenticationSubscriber {
     receiver: watch::Receiver<()>,
@@ -57,7 +57,7 @@ pub struct AuthenticationSubscriber {
 }
 
 impl AuthenticationSubscriber {
-    /// Ends at the next wake-up, or at once when one came since the last time.
+    /// Waits for a wake-up; ends at once when one came since the last call.
     pub async fn woken(&mut self) {
         // The signal exists as long as a request waits on it.
         let _ = self.receiver.changed().await;

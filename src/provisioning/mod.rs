@@ -72,7 +72,7 @@ impl Provisioner {
         while !soft.is_cancelled() {
             let Some(worked) = hard.run_until_cancelled(self.work()).await else { return };
             let then = worked.unwrap_or_else(|e| {
-                tracing::warn!(error = %e, "could not look whom to invite to RemotePC; will try again");
+                tracing::warn!(error = %e, "failed to read invitation requests; trying again");
                 Timestamp::MAX
             });
             tokio::select! {
@@ -81,12 +81,12 @@ impl Provisioner {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = soft.cancelled() => {}
             }
-            // However fast events come, they are looked at in pages.
+            // Limits the rate of reads, however fast events arrive.
             soft.run_until_cancelled(tokio::time::sleep(PACE)).await;
         }
     }
 
-    /// Keeps what new events ask for, and does all that is due. Says when the next is.
+    /// Stores the requests of new events, and acts on all due ones. Returns the time of the next due request.
     async fn work(&mut self) -> Result<Timestamp, StoreError> {
         self.read_events().await?;
         self.read_early_events().await?;
@@ -111,7 +111,7 @@ impl Provisioner {
             let page = self.context.store.events(&filter(self.cursor)).await?;
             let invitations: Vec<_> =
                 page.data.iter().filter_map(|event| self.parts.rule.invitation(event)).collect();
-            // What asked for nothing is passed for good, also when the rule is another after the next start.
+            // The cursor moves past events without a request, also for a rule that is changed later.
             if page.cursor > self.cursor {
                 self.context.store.invitation(&invitations, page.cursor, self.context.clock.now()).await?;
             }
@@ -122,7 +122,7 @@ impl Provisioner {
         }
     }
 
-    /// Keeps what events ask for that came before their expectation.
+    /// Stores the requests of events that came before their expectation.
     async fn read_early_events(&self) -> Result<(), StoreError> {
         loop {
             let events = self.context.store.provisioning_offers().await?;
@@ -150,13 +150,15 @@ impl Provisioner {
         }
         match (committed, end) {
             (None, _) => {
-                tracing::warn!("an invitation took longer than its lease; another process goes on with it");
+                tracing::warn!(
+                    "the lease of an invitation request expired during the attempt; another process continues"
+                );
             }
             (Some(_), ProvisioningEnd::Settled { outcome, .. }) => {
-                tracing::info!(outcome, event = %attempt.invitation.event, attempts = attempt.number, "the provisioning rule has acted");
+                tracing::info!(outcome, event = %attempt.invitation.event, attempts = attempt.number, "finished an invitation request");
             }
             (Some(_), ProvisioningEnd::Again { .. }) => {
-                tracing::info!(event = %attempt.invitation.event, attempts = attempt.number, "an invitation will be tried again");
+                tracing::info!(event = %attempt.invitation.event, attempts = attempt.number, "failed to invite a user; trying again later");
             }
         }
         Ok(())
@@ -200,7 +202,7 @@ impl Provisioner {
         let whom = std::slice::from_ref(&request.email);
         let call = self.parts.remotepc.client.invite(&users);
         let result = self.parts.remotepc.ask(&actor, Operation::Invite, whom, call).await;
-        // Beside this: who asks for the list at the moment may hold it for as long as upstream takes.
+        // In a task of its own: a request for the list may hold the cache's lock for as long as upstream takes.
         let directory = Arc::clone(&self.parts.directory);
         self.context.lifecycle.spawn(async move { directory.forget().await });
         judge(&result, attempt, self.context.clock.now())
@@ -265,7 +267,7 @@ impl Provisioner {
     }
 }
 
-/// The events after a place that may ask for something.
+/// Returns the filter of the events after a cursor that the rule may concern.
 fn filter(after: Cursor) -> EventFilter {
     EventFilter { types: InvitationRule::TYPES.to_vec(), ..EventFilter::new(Order::Ascending { after }) }
 }

@@ -19,7 +19,7 @@ type Facts = Map<String, Value>;
 pub(super) enum InvitationOutcome {
     /// A dry run wrote its audit entry.
     Said,
-    /// The user was invited, as far as is known by this attempt.
+    /// The user was invited.
     Invited(Facts),
     /// The user was invited before, or has an account.
     Exists(Facts),
@@ -42,13 +42,13 @@ impl InvitationOutcome {
         Self::Invited(facts("result", "LISTED"))
     }
 
-    /// Nothing was done, because it could not be written down.
+    /// Returns the outcome when the audit entry could not be written, so that nothing was sent.
     pub(super) fn unrecorded(e: &StoreError, in_doubt: bool) -> Self {
-        tracing::warn!(error = %e, "an invitation could not be written down, so it was not made");
+        tracing::warn!(error = %e, "failed to write the audit entry of an invitation; nothing was sent");
         Self::Again { in_doubt, hint: None, facts: facts("error", "UNAVAILABLE") }
     }
 
-    /// Outcome when upstream's list was not available: whether the invitation arrived is still unknown.
+    /// Returns the outcome when upstream's list was not available: whether the invitation arrived is still unknown.
     pub(super) fn still_in_doubt(result: &Result<UpstreamResponse, Failure>, now: Timestamp) -> Self {
         match result {
             Err(Failure::Unrecorded(e)) => Self::unrecorded(e, true),
@@ -58,7 +58,7 @@ impl InvitationOutcome {
     }
 }
 
-/// Judges the result of an invitation.
+/// Returns the outcome of an invitation.
 pub(super) fn judge(
     result: &Result<UpstreamResponse, Failure>,
     attempt: &ProvisioningAttempt,
@@ -68,7 +68,7 @@ pub(super) fn judge(
         Ok(answer) if answer.is_success() => done(answer, attempt),
         Ok(answer) if answer.is_final() => InvitationOutcome::Failed(refused(answer)),
         Ok(answer) => {
-            // Who answers with an error of their own may have done it before they failed.
+            // Upstream may have invited the user before it failed with an error of its own.
             let in_doubt = attempt.in_doubt || answer.status().is_server_error() || answer.code() >= 500;
             InvitationOutcome::Again { in_doubt, hint: hint(answer, now), facts: refused(answer) }
         }
@@ -91,7 +91,7 @@ fn done(answer: &UpstreamResponse, attempt: &ProvisioningAttempt) -> InvitationO
             _ => None,
         });
     let Some(result) = result else {
-        // It says that all is well and not what it did: the list will tell.
+        // A success without a result: the list has to be read.
         return InvitationOutcome::Again {
             in_doubt: true,
             hint: None,

@@ -7,8 +7,7 @@ use super::fields::Fields;
 use super::request::{EMAIL, USERNAME};
 use crate::domain::is_email_address;
 
-/// The addresses in a body, as they are written. What is no address is left out: it may be a password in the wrong place,
-/// where a user name is wanted, too.
+/// Returns the e-mail addresses in a body, as they are written. Other texts are left out: they may be a password in the wrong field.
 #[must_use]
 pub fn addressed_users(operation: Operation, body: &[u8]) -> Vec<String> {
     match operation {

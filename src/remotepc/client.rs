@@ -1,4 +1,4 @@
-//! Calls upstream: one connection policy, one deadline, bounded answers.
+//! Client of the API: one connection policy, one deadline, bounded answers.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,14 +34,14 @@ pub enum Operation {
     Add,
     /// Invite users.
     Invite,
-    /// Get a link that signs a user in.
+    /// Request a link that signs a user in.
     SignIn,
     /// List the users.
     List,
 }
 
 impl Operation {
-    /// The last segment of its path, and the label that logs and metrics count it under.
+    /// Returns the last segment of the path, which is also the label of logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Operation {
         }
     }
 
-    /// An answer to an invitation repeats each address that was asked for, so it grows with the request.
+    /// Returns the maximum size of an answer. An answer to an invitation repeats each address, so it grows with the request.
     fn answer_max(self, request: usize) -> usize {
         match self {
             Self::List => LIST_MAX,
@@ -62,7 +62,7 @@ impl Operation {
     }
 }
 
-/// The reseller API, as seen from here. Needs rustls' process-wide provider to be installed before it is made.
+/// Client of the reseller API. rustls' process-wide provider has to be installed before it is built.
 pub struct Client {
     http: reqwest::Client,
     base_url: Url,
@@ -78,7 +78,7 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Makes a client; reads the file of authorities, connects to nothing.
+    /// Builds a client. Reads the file of authorities and opens no connection.
     pub fn new(settings: RemotePcSettings) -> Result<Self, ClientError> {
         check_base(&settings.base_url)?;
         let authorization = settings.api_key.as_ref().map(bearer).transpose()?.flatten();
@@ -151,7 +151,7 @@ impl Client {
             .post(self.url(operation))
             .header(AUTHORIZATION, authorization.clone())
             .header(CONTENT_TYPE, JSON)
-            // Left out for an empty body otherwise, and some servers answer 411 to a POST without it.
+            // Would be left out for an empty body, and some servers answer 411 to a POST without it.
             .header(CONTENT_LENGTH, body.len())
             .header(ACCEPT, JSON)
             .body(body)
@@ -230,7 +230,7 @@ fn check_base(url: &Url) -> Result<(), ClientError> {
     Err(ClientError::BaseUrl(wrong))
 }
 
-/// The header with our key. It is marked as sensitive: the layers below log headers when they are told to trace.
+/// Returns the header with the API key, marked as sensitive: libraries log headers at the level trace.
 fn bearer(key: &SecretString) -> Result<Option<HeaderValue>, ClientError> {
     let key = key.expose_secret().trim();
     if key.is_empty() {

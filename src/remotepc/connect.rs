@@ -1,4 +1,4 @@
-//! The HTTP client of the calls: names, proxy, certificate authorities, no redirects.
+//! HTTP client of the calls: name resolution, proxy, certificate authorities, no redirects.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::settings::RemotePcSettings;
 use crate::resolver::Resolve;
 
 const USER_AGENT: &str = concat!("remgate/", env!("CARGO_PKG_VERSION"));
-/// A connection takes no longer than this, so that much of the deadline is left for the answer.
+/// Maximum time for a connection, so that most of the deadline is left for the answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// An idle connection is not used again after this. Servers close theirs after 5 s or more; a request on one that
-/// is just being closed is lost, and none of these may be sent twice.
+/// Time after which an idle connection is not used again. Servers close theirs after 5 s or more; a request on a closing
+/// connection is lost, and these requests must not be sent twice.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[expect(clippy::disallowed_methods, reason = "this is where the configured client is made")]
@@ -55,7 +55,7 @@ impl reqwest::dns::Resolve for Names {
 }
 
 fn proxy(url: &SecretString) -> Result<Proxy, ClientError> {
-    // `socks5` would look the name up here; where only the proxy gets out, only the proxy can.
+    // `socks5` would resolve the name here, which may be possible at the proxy only.
     let url = match url.expose_secret().strip_prefix("socks5://") {
         Some(rest) => Url::parse(&format!("socks5h://{rest}")),
         None => Url::parse(url.expose_secret()),

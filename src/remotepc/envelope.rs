@@ -1,4 +1,4 @@
-//! Upstream's envelope: what counts as one, and how ours are written.
+//! Upstream's envelope: parsing, and errors of remgate in the same form.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -26,13 +26,13 @@ struct EnvelopeJson<'a> {
     errors: Option<&'a RawValue>,
 }
 
-/// A field that is there counts, also when it says `null`.
+/// Returns `Some` for a present field, also for `null`.
 fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
 impl<'a> UpstreamEnvelope<'a> {
-    /// The envelope in `body`, if it is one.
+    /// Parses the envelope of a body.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let EnvelopeJson { code, message, errors, .. } = serde_json::from_slice(body).ok()?;
         (message.is_some() || errors.is_some()).then_some(Self { code, message, errors })
@@ -53,7 +53,7 @@ struct ErrorEntry<'a> {
     description: &'a str,
 }
 
-/// An error of ours, written as upstream writes its own: one entry for each description.
+/// Returns an error of remgate in upstream's form: one entry for each description.
 #[must_use]
 pub fn error_envelope(status: StatusCode, descriptions: &[&str]) -> Bytes {
     let errors: Vec<_> = descriptions.iter().map(|description| ErrorEntry { description }).collect();
@@ -66,7 +66,7 @@ pub fn error_envelope(status: StatusCode, descriptions: &[&str]) -> Bytes {
     serde_json::to_vec(&envelope).expect("strings and numbers can always be written").into()
 }
 
-/// Upstream shouts its status words, but for the one that it does not.
+/// Returns upstream's word for a status: upper case, with one exception.
 fn status_word(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) if status == StatusCode::FORBIDDEN => reason.to_owned(),

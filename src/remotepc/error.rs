@@ -1,41 +1,41 @@
-//! Every way in which a call fails, and why a client cannot be made.
+//! Errors of calls and of the client.
 
 use std::path::PathBuf;
 
 use http::StatusCode;
 
-/// Upstream gave no answer that can be passed on.
+/// Reason why there is no answer to pass on.
 ///
-/// What was sent and what came back is in none of these: their text may be logged.
+/// The texts contain nothing of request and answer, so they may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// No API key is configured; nothing was sent.
     #[error("no api key is configured")]
     NotConfigured,
-    /// No connection came about: upstream never saw the request.
+    /// The connection failed: upstream has not received the request.
     #[error("upstream was not reached: {0}")]
     NotConnected(String),
-    /// Its turn did not come in time; nothing was sent.
+    /// No permit was free in time; nothing was sent.
     #[error("too many calls to upstream are under way (remotepc.max_in_flight)")]
     Crowded,
     /// The connection ended before an answer began. Whether upstream acted is then unknown.
     #[error("upstream was not reached: {0}")]
     Unreachable(String),
-    /// The time for the whole call was over. Whether upstream acted is unknown.
+    /// The deadline of the call passed. Whether upstream acted is unknown.
     #[error("upstream did not answer in time")]
     Timeout,
-    /// Something came back that is not upstream's envelope. Whether upstream acted is unknown.
+    /// The answer is not upstream's envelope. Whether upstream acted is unknown.
     #[error("upstream's answer cannot be used: {reason}")]
     BadResponse {
-        /// The status it came with, if it came so far.
+        /// Status of the answer, if it had one.
         status: Option<StatusCode>,
         /// Reason.
         reason: BadResponse,
     },
-    /// Upstream does not take our key: nothing that the client of ours can mend.
+    /// Upstream rejects the API key, which the caller cannot change.
     #[error("upstream rejected our api key")]
     KeyRejected {
-        /// The status of that answer: 401, or another one around an envelope with the code 401.
+        /// Status of the answer: 401, or another one around an envelope with the code 401.
         status: StatusCode,
     },
 }
@@ -49,22 +49,22 @@ pub enum BadResponse {
     /// A redirect, which is not followed: neither key nor password may be sent to another server.
     #[error("a redirect")]
     Redirect,
-    /// Its body is longer than any honest one.
+    /// The body exceeds the maximum size.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
         /// Maximum size in bytes.
         limit: usize,
     },
-    /// Its body ended too early.
+    /// The body ended too early.
     #[error("the body broke off")]
     Truncated,
-    /// HTTP, but not from the reseller API: the page of a proxy, of an outage, or of another server.
+    /// HTTP, but not from the reseller API: a page of a proxy, of an outage, or of another server.
     #[error("not upstream's envelope")]
     NoEnvelope,
 }
 
 impl CallError {
-    /// The status that our own client gets.
+    /// Returns the status for the caller.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -77,7 +77,7 @@ impl CallError {
         }
     }
 
-    /// The description that our own client gets.
+    /// Returns the description for the caller.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl CallError {
         }
     }
 
-    /// The label that logs and metrics count it under.
+    /// Returns the label of logs and metrics.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl CallError {
         }
     }
 
-    /// The status that upstream answered with, where it did.
+    /// Returns the status of upstream's answer, if there was one.
     #[must_use]
     pub fn upstream_status(&self) -> Option<StatusCode> {
         match self {
@@ -141,16 +141,16 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
     std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
 }
 
-/// The error with all its causes: the outermost alone only says that sending failed.
+/// Returns an error with all its causes: the outermost only says that sending failed.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts.dedup();
     texts.join(": ")
 }
 
-/// The settings make no client.
+/// Reason why the client cannot be built.
 ///
-/// The texts name the key to look at and never a key's or a proxy's secret.
+/// The texts name the configuration key and no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The root of the API is not a usable URL.
@@ -173,7 +173,7 @@ pub enum ClientError {
     /// The file with further authorities holds none.
     #[error("remotepc.ca_file {path}: there is no certificate in PEM form in it", path = .0.display())]
     NoCertificate(PathBuf),
-    /// The client cannot be made. As a rule the machine has no certificate authorities at all.
+    /// The client cannot be built. Usually the machine has no certificate authorities.
     #[error(
         "the client for remotepc cannot be made: {0}; a machine without certificate authorities needs its \
          ca-certificates package, or remotepc.ca_file"

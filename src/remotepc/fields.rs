@@ -1,4 +1,4 @@
-//! Reads a client's JSON for judging it, without re-shaping it: what is forwarded are the client's own bytes.
+//! Validation of a client's JSON. The client's own bytes are forwarded.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// As it stands in the envelope.
+    /// Returns the code as it is in the envelope.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl ErrorCode {
     }
 }
 
-/// A request that is not worth a call: every fault it has, in the order of the document. Never empty.
+/// All faults of an invalid request, in the order of the document; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal(Vec<ErrorCode>);
 
@@ -62,7 +62,7 @@ impl From<ErrorCode> for Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A list of many bad entries has many faults: the first few say enough.
+        // A list with many bad entries has many faults: the first few are enough.
         let words: Vec<_> = self.0.iter().take(8).map(|word| word.as_str()).collect();
         write!(f, "refused with {} fault(s): {}", self.0.len(), words.join(", "))
     }
@@ -70,12 +70,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Gathers faults, so that a client learns of all of them at once.
+/// Collects faults, so that a client gets all of them at once.
 #[derive(Default)]
 pub(super) struct Faults(Vec<ErrorCode>);
 
 impl Faults {
-    /// The value, or its fault noted and the type's empty value to go on with.
+    /// Returns the value. Records a fault, and returns the default of the type.
     pub(super) fn take<T: Default>(&mut self, value: Result<T, ErrorCode>) -> T {
         value.unwrap_or_else(|word| {
             self.0.push(word);
@@ -83,15 +83,15 @@ impl Faults {
         })
     }
 
-    /// `value`, unless there were faults.
+    /// Returns `value`, unless there were faults.
     pub(super) fn or<T>(self, value: T) -> Result<T, Refusal> {
         if self.0.is_empty() { Ok(value) } else { Err(Refusal(self.0)) }
     }
 }
 
-/// One JSON object, its values still as they were written.
+/// JSON object whose values keep their original text.
 ///
-/// A name that stands there twice is refused: we might judge the one and upstream take the other.
+/// A repeated name is refused: the value that is validated might not be the one that upstream uses.
 pub(super) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
@@ -105,18 +105,18 @@ impl<'a> Fields<'a> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// A text that has to be there and not be blank.
+    /// Returns a required text that is not blank.
     pub(super) fn required(&self, name: &str, missing: ErrorCode) -> Result<String, ErrorCode> {
         let text: Option<String> = self.optional(name)?;
         text.filter(|text| !text.trim().is_empty()).ok_or(missing)
     }
 
-    /// A password that has to be there and not be blank.
+    /// Returns a required password that is not blank.
     pub(super) fn required_secret(&self, name: &str, missing: ErrorCode) -> Result<SecretString, ErrorCode> {
         self.required(name, missing).map(SecretString::from)
     }
 
-    /// A value that may be missing; `null` is missing.
+    /// Returns an optional value; `null` counts as missing.
     pub(super) fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ErrorCode> {
         match self.0.get(name) {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|_| ErrorCode::InvalidRequest),

@@ -17,7 +17,7 @@ use super::{AddUser, InviteUsers, UpstreamResponse};
 const DOCUMENTED: [&str; 5] = [FIRST_NAME, LAST_NAME, EMAIL, COMPUTERS, SEND_EMAIL];
 
 impl AddUser {
-    /// The same for the same request, whatever its password. No part of the password goes into it, wherever it stands.
+    /// Returns the fingerprint of a request, which does not depend on its password. No part of the password is hashed, in whatever field.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -49,7 +49,7 @@ impl AddUser {
 }
 
 impl InviteUsers {
-    /// The same for the same request.
+    /// Returns the fingerprint of a request.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let body = self.body().bytes();
@@ -76,10 +76,10 @@ fn count(hash: &mut Sha256, object: &[u8], password: Option<&SecretString>) {
     }
 }
 
-/// A field that the document does not know may hold the password once more, or another one.
+/// Returns whether a field is hashed. A field that the document does not have may hold a password.
 fn may_count(name: &str, value: &RawValue, password: Option<&SecretString>) -> bool {
     if DOCUMENTED.contains(&name) {
-        // Who has taken the password for a name has the wrong name, and leaves no trace of the password all the same.
+        // A password in the field of the user name must leave no trace either.
         let text: Result<String, _> = serde_json::from_str(value.get());
         return password.is_none_or(|password| text.as_deref().ok() != Some(password.expose_secret()));
     }

@@ -1,4 +1,4 @@
-//! Client of RemotePC's reseller API: four operations, typed requests and answers, and all their failures.
+//! Client of RemotePC's reseller API: four operations with typed requests, answers and errors.
 //!
 //! Requests and answers are passed on byte for byte. Only input that the upstream document calls invalid is refused,
 //! with upstream's own error code and without a call. The module keeps no state and writes no logs. Passwords,
@@ -30,7 +30,7 @@ pub use sign_in_links::{SignInLink, SignInLinks, WaitingLink};
 pub use user_list_cache::{Listing, SortBy, Totals, User, UserFilter, UserListCache, UserListError};
 pub use view::{InviteResult, InviteStatus, ResellerUser, Username, ViewError};
 
-/// JSON without the byte-order mark that some programs put before it.
+/// Returns JSON without the byte-order mark that some programs write before it.
 fn without_mark(body: bytes::Bytes) -> bytes::Bytes {
     if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body }
 }

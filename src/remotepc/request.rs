@@ -21,7 +21,7 @@ pub(super) const COMPUTERS: &str = "allotedComputers";
 pub(super) const SEND_EMAIL: &str = "sendEmailToUser";
 pub(super) const USERNAME: &str = "username";
 
-/// The JSON that goes upstream, as the client wrote it. It may hold a password.
+/// JSON for upstream, as the client wrote it. May hold a password.
 #[derive(Clone)]
 pub(super) struct Forwarded(Bytes);
 
@@ -35,7 +35,7 @@ impl Forwarded {
     }
 }
 
-/// Debug that names the type and shows nothing of it: everything in here is about a person.
+/// Implements a `Debug` that shows the name of the type alone: the content is personal data.
 macro_rules! hidden {
     ($($name:ident),+) => {$(
         impl fmt::Debug for $name {
@@ -55,13 +55,13 @@ pub struct NewUser {
     pub first_name: String,
     /// Their last name.
     pub last_name: String,
-    /// Their e-mail address, which is then their user name.
+    /// E-mail address, which becomes the user name.
     pub email: String,
-    /// Their first password. Whether it is good enough is upstream's judgement.
+    /// First password. Upstream decides whether it is strong enough.
     pub password: SecretString,
-    /// Number of computers that they may set up; upstream's default is 0.
+    /// Maximum number of computers; upstream's default is 0.
     pub computers: Option<u64>,
-    /// True if upstream tells them by e-mail.
+    /// True if upstream notifies the user by e-mail.
     pub send_email: Option<bool>,
 }
 
@@ -73,7 +73,7 @@ pub struct AddUser {
 }
 
 impl AddUser {
-    /// Reads and judges a client's body: one object, whose unknown fields are forwarded as they are.
+    /// Parses and validates a client's body: an object, whose unknown fields are forwarded.
     pub fn parse(body: Bytes) -> Result<Self, Refusal> {
         let fields = Fields::read(&body)?;
         let mut faults = Faults::default();
@@ -89,7 +89,7 @@ impl AddUser {
         Ok(Self { user, body: Forwarded(body) })
     }
 
-    /// Address of the user to be added.
+    /// Returns the address of the user.
     #[must_use]
     pub fn user(&self) -> &NewUser {
         &self.user
@@ -130,9 +130,9 @@ impl TryFrom<&NewUser> for AddUser {
 /// User to be invited.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
-    /// Their e-mail address, which is then their user name.
+    /// E-mail address, which becomes the user name.
     pub email: String,
-    /// Number of computers that they may set up; upstream's default is 0.
+    /// Maximum number of computers; upstream's default is 0.
     pub computers: Option<u64>,
 }
 
@@ -144,7 +144,7 @@ pub struct InviteUsers {
 }
 
 impl InviteUsers {
-    /// Reads and judges a client's body: a list with at least one entry; a bad entry refuses the whole list.
+    /// Parses and validates a client's body: a list of at least one entry. An invalid entry refuses the whole list.
     pub fn parse(body: Bytes) -> Result<Self, Refusal> {
         let entries: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|_| ErrorCode::InvalidRequest)?;
         if entries.is_empty() {
@@ -156,7 +156,7 @@ impl InviteUsers {
         Ok(Self { invitations, body: Forwarded(body) })
     }
 
-    /// Addresses of the users to be invited.
+    /// Returns the addresses of the users.
     #[must_use]
     pub fn invitations(&self) -> &[Invitation] {
         &self.invitations
@@ -188,7 +188,7 @@ impl<'a> TryFrom<&'a [Invitation]> for InviteUsers {
 }
 
 /// A whole number that is not negative, as clients write it: `1`, `1.0` or `"1"`. The document asks for an integer and forbids
-/// nothing else; what upstream makes of another notation is its business, and it gets the client's own bytes.
+/// nothing else. Upstream gets the client's own bytes and decides about other notations.
 struct Count(u64);
 
 impl<'de> Deserialize<'de> for Count {
@@ -204,7 +204,7 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Asks for a link that signs a user in.
+/// Requests a link that signs a user in.
 #[derive(Clone)]
 pub struct SignIn {
     username: String,
@@ -213,9 +213,9 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Reads and judges a client's body: one object, whose unknown fields are forwarded as they are.
+    /// Parses and validates a client's body: an object, whose unknown fields are forwarded.
     ///
-    /// Whether the user name is an e-mail address is upstream's business.
+    /// The user name need not be an e-mail address.
     pub fn parse(body: Bytes) -> Result<Self, Refusal> {
         let fields = Fields::read(&body)?;
         let mut faults = Faults::default();
@@ -225,7 +225,7 @@ impl SignIn {
         Ok(Self { username, password, body: Forwarded(body) })
     }
 
-    /// The request for a user and their password.
+    /// Builds the request for a user and their password.
     pub fn new(username: &str, password: &SecretString) -> Result<Self, Refusal> {
         #[derive(Serialize)]
         struct SignInJson<'a> {
@@ -235,7 +235,7 @@ impl SignIn {
         Self::parse(Forwarded::write(&SignInJson { username, password: password.expose_secret() }))
     }
 
-    /// Name of the user to be signed in.
+    /// Returns the name of the user.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::envelope::UpstreamEnvelope;
 use super::{BadResponse, CallError};
 
-/// An answer in upstream's envelope, success or not, to be passed on as it is. It may hold a link that signs in.
+/// Answer in upstream's envelope, success or not, which is passed on as it is. May hold a sign-in link.
 #[derive(Clone)]
 pub struct UpstreamResponse {
     status: StatusCode,
@@ -28,7 +28,7 @@ impl fmt::Debug for UpstreamResponse {
 }
 
 impl UpstreamResponse {
-    /// Takes an answer whose body has the envelope.
+    /// Parses an answer whose body has the envelope.
     ///
     /// The status and the envelope's `code` may disagree: both are passed on as they are. Only a 401 in either place
     /// is about our key, whichever the other one is.
@@ -41,13 +41,13 @@ impl UpstreamResponse {
         Ok(Self { status, code, retry_after: headers.get(RETRY_AFTER).cloned(), body })
     }
 
-    /// The status it came with.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The `code` in its envelope, as a rule the same number.
+    /// Returns the `code` of the envelope, usually the same number.
     #[must_use]
     pub fn code(&self) -> i64 {
         self.code
@@ -59,7 +59,7 @@ impl UpstreamResponse {
         self.retry_after.as_ref()
     }
 
-    /// The whole body, byte for byte.
+    /// Returns the body, byte for byte.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -84,7 +84,7 @@ impl UpstreamResponse {
         self.is_success() || !passing(status) && !passing(code)
     }
 
-    /// The envelope, for a typed view.
+    /// Returns the envelope, for typed views.
     pub(super) fn envelope(&self) -> UpstreamEnvelope<'_> {
         UpstreamEnvelope::read(&self.body).expect("it was read when the answer was taken")
     }

@@ -11,13 +11,13 @@ use crate::resolver::Resolve;
 
 /// Settings of a client.
 pub struct RemotePcSettings {
-    /// The root of the API, without `/user/...`.
+    /// Base URL of the API, without `/user/...`.
     pub base_url: Url,
-    /// Our key there; nothing = every call fails with [`CallError::NotConfigured`](super::CallError::NotConfigured).
+    /// API key. Without it every call fails with [`CallError::NotConfigured`](super::CallError::NotConfigured).
     pub api_key: Option<SecretString>,
-    /// For a whole call, from waiting for its turn to the last byte of the answer.
+    /// Maximum time for a call, from waiting for a permit to the last byte of the answer.
     pub timeout: Duration,
-    /// Calls at once.
+    /// Maximum number of concurrent calls.
     pub max_in_flight: usize,
     /// `http://` or `socks5://`, where the proxy looks names up; may hold a password. The environment's is
     /// ignored.

@@ -1,4 +1,4 @@
-//! Sign-in links, each kept for a minute behind a code that works once. They are kept in memory alone.
+//! Sign-in links, each stored in memory for a minute under a code that works once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,10 +18,10 @@ const LIFE: Duration = Duration::from_mins(1);
 /// Maximum number of unused links. A support team has a few.
 const CAPACITY: usize = 10_000;
 
-/// Links that wait to be followed. They are kept in this process's memory alone, which is wiped when they go.
+/// Unused links. They are in the memory of this process only, which is overwritten when they are dropped.
 #[derive(Default)]
 pub struct SignInLinks {
-    /// By a digest of the code: how long a look-up takes says nothing about any code.
+    /// Links by a digest of their code: the time of a look-up reveals nothing about a code.
     waiting: Mutex<HashMap<[u8; 32], WaitingLink>>,
 }
 
@@ -34,7 +34,7 @@ pub struct WaitingLink {
     until: Timestamp,
 }
 
-/// A link was put away.
+/// Code of a stored link.
 #[derive(Debug)]
 pub struct SignInLink {
     /// Code that returns the link once: 192 random bits.
@@ -50,7 +50,7 @@ impl SignInLinks {
         Self::default()
     }
 
-    /// Puts a link away; nothing when too many wait already.
+    /// Stores a link. Returns `None` when too many are unused.
     pub fn put(
         &self,
         link: SecretString,
@@ -69,14 +69,14 @@ impl SignInLinks {
         Some(SignInLink { code: code.into(), until })
     }
 
-    /// Takes a link out, if it still waits. The next who asks gets nothing.
+    /// Returns an unused link and removes it.
     pub fn take(&self, code: &str, now: Timestamp) -> Option<WaitingLink> {
         let mut waiting = self.lock();
         waiting.retain(|_, link| link.until > now);
         waiting.remove(&digest(code))
     }
 
-    /// Puts one back that could not be given out. It waits no longer for that.
+    /// Stores a link again that could not be delivered. Its expiry stays.
     pub fn put_back(&self, code: &str, waiting: WaitingLink) {
         self.lock().insert(digest(code), waiting);
     }

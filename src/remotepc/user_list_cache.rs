@@ -1,4 +1,4 @@
-//! The users of our reseller account as people want to see them: kept for a while, filtered, sorted, counted.
+//! Cached list of the users of the reseller account, with filters, orders and totals.
 
 use std::cmp;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use tokio::sync::Mutex;
 use super::{ResellerUser, UpstreamResponse};
 use crate::domain::Clock;
 
-/// Keeps upstream's list for a while. Those who ask at the same time share one call.
+/// Cache of upstream's list. Concurrent requests share one call.
+///
+/// Written by hand: a refresh may share only a call that began after it, which the usual caches cannot express.
 pub struct UserListCache {
     clock: Arc<dyn Clock>,
     keep: Duration,
@@ -22,7 +24,7 @@ pub struct UserListCache {
     last: Mutex<Option<Last>>,
 }
 
-/// The call that was made last.
+/// Number of the last call.
 #[derive(Debug)]
 struct Last {
     number: u64,
@@ -30,18 +32,18 @@ struct Last {
     listing: Option<Listing>,
 }
 
-/// One user, in our own spelling. `Debug` shows neither name nor anything else of theirs.
+/// User, in remgate's own JSON form. `Debug` shows no personal data.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct User {
-    /// Their name at `RemotePC`, as a rule their e-mail address.
+    /// User name at `RemotePC`, usually an e-mail address.
     pub username: String,
-    /// True if they may sign in.
+    /// True if the user may sign in.
     pub active: bool,
-    /// Number of computers that they may set up.
+    /// Maximum number of computers of the user.
     pub allotted_computers: u64,
-    /// Number of computers that they have set up.
+    /// Number of computers that the user has set up.
     pub used_computers: u64,
-    /// Since when they have been there, if upstream says so: a day, without a time zone.
+    /// Day of the creation, if upstream has it, without a time zone.
     pub created_on: Option<Date>,
 }
 
@@ -54,23 +56,23 @@ impl std::fmt::Debug for User {
 /// Filter of the list.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
-    /// Only those whose name holds this, in either case.
+    /// Only users whose name contains this text, ignoring case.
     pub name: Option<String>,
-    /// Only those who may sign in, or only the others.
+    /// Only users who may sign in, or only the others.
     pub active: Option<bool>,
 }
 
-/// By what a list is sorted; the name decides between equals.
+/// Sort key of a list. The name decides between equals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SortBy {
     /// By name.
     #[default]
     Username,
-    /// By how many computers they may set up.
+    /// Maximum number of computers.
     Allotted,
-    /// By how many they have set up.
+    /// Number of computers that were set up.
     Used,
-    /// By the day since when they have been there; those of unknown age first.
+    /// Day of the creation, unknown ones first.
     Created,
 }
 
@@ -81,16 +83,16 @@ pub struct Totals {
     pub users: u64,
     /// Number of users that may sign in.
     pub active: u64,
-    /// The computers that they may set up.
+    /// Sum of the maximum numbers of computers.
     pub allotted_computers: u64,
-    /// The computers that they have set up.
+    /// Sum of the numbers of computers that were set up.
     pub used_computers: u64,
 }
 
 /// Upstream's list at one time.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    /// Its users, in upstream's order.
+    /// Users, in upstream's order.
     pub users: Arc<[User]>,
     /// Time of the call.
     pub as_of: Timestamp,
@@ -99,10 +101,10 @@ pub struct Listing {
 /// Reason why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum UserListError {
-    /// Upstream refused, in these words.
+    /// Upstream refused with these error codes.
     #[error("upstream refused to list users: {}", .0.join(", "))]
     Refused(Vec<String>),
-    /// A call that others had begun has just failed.
+    /// A shared call failed.
     #[error("upstream could not list users a moment ago")]
     Failed,
     /// Upstream's list is not what its document shows.
@@ -111,7 +113,7 @@ pub enum UserListError {
 }
 
 impl UserListCache {
-    /// A directory that keeps a list for so long; no time at all = every look asks upstream.
+    /// Returns a cache that keeps a list for `fresh`; with zero every request calls upstream.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
         let begun = AtomicU64::new(0);
@@ -119,9 +121,8 @@ impl UserListCache {
         Self { clock, keep, begun, ended, last: Mutex::new(None) }
     }
 
-    /// The list: the kept one as long as it is fresh, and upstream's own when `refresh` asks for it: only then `ask` is
-    /// begun. Those who ask while a call is under way share what comes of it, also a failure: however many ask, upstream in
-    /// trouble is asked once. A refresh is content with a call that was begun after it was asked for.
+    /// Returns the cached list while it is fresh, or calls `ask` when it is not or `refresh` is true. Concurrent requests share the
+    /// result of one call, also a failure: a failing upstream is called once for all of them. A refresh may share a call that began after it.
     pub async fn list<E: From<UserListError>>(
         &self,
         refresh: bool,

@@ -1,4 +1,4 @@
-//! Typed views of what upstream answered, for our own use. What is passed on to clients does not depend on them.
+//! Typed views of upstream's answers, for remgate's own use. Answers that are passed on do not depend on them.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::UpstreamResponse;
 use crate::domain::sanitize_code;
 
-/// The answer is no success, or its `message` is not what the document shows. It never quotes what it found.
+/// The answer is no success, or its `message` does not have the documented form. The text does not quote the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("upstream's message does not have the documented shape")]
 pub struct ViewError;
 
-/// A user's name at `RemotePC`, as a rule their e-mail address: kept out of logs.
+/// User name at `RemotePC`, usually an e-mail address. Never logged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Username(String);
@@ -46,13 +46,13 @@ pub struct InviteResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum InviteStatus {
-    /// The invitation is on its way.
+    /// The invitation was sent.
     Invited,
-    /// An invitation was open already.
+    /// The user had been invited before.
     AlreadyInvited,
     /// An account exists already.
     Exists,
-    /// A word that the document does not know.
+    /// Status that the document does not have.
     Other(String),
 }
 
@@ -86,15 +86,15 @@ impl From<InviteStatus> for String {
     }
 }
 
-/// One user of ours at `RemotePC`, in the wire's own spelling.
+/// User at `RemotePC`, with upstream's field names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResellerUser {
     /// Their name.
     pub username: Username,
-    /// Number of computers that they may set up; 0 if upstream's value cannot be read.
+    /// Maximum number of computers; 0 if upstream's value cannot be parsed.
     #[serde(default, deserialize_with = "read_count")]
     pub alloted_computers: u64,
-    /// Number of computers that they have set up; 0 if upstream's value cannot be read.
+    /// Number of computers that were set up; 0 if upstream's value cannot be parsed.
     #[serde(default, deserialize_with = "read_count")]
     pub utilized_computers: u64,
     /// Since when they have been there, if upstream says so in a way that can be read; `MM-DD-YYYY` on the wire, without a time zone.
@@ -137,14 +137,14 @@ impl UpstreamResponse {
         self.message()
     }
 
-    /// The users of a list.
+    /// Returns the users of a list.
     pub fn users(&self) -> Result<Vec<ResellerUser>, ViewError> {
         #[derive(Deserialize)]
         struct UserListJson {
             #[serde(rename = "resellerUsersList")]
             users: Vec<serde_json::Value>,
         }
-        // One that cannot be read at all, such as one without a name, does not hide the others.
+        // A user that cannot be parsed, such as one without a name, does not hide the others.
         let UserListJson { users } = self.message()?;
         Ok(users.into_iter().filter_map(|user| serde_json::from_value(user).ok()).collect())
     }
@@ -158,7 +158,7 @@ impl UpstreamResponse {
         self.message().map(|LinkJson { rpc_redirect_link }| rpc_redirect_link)
     }
 
-    /// Error descriptions of upstream, without the space at the end of some; empty for a success.
+    /// Returns the error descriptions of upstream, without the space at the end of some; empty for a success.
     #[must_use]
     pub fn error_words(&self) -> Vec<String> {
         #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! The audit trail.
+//! Audit log.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,13 +17,13 @@ pub trait AuditLog: Send + Sync {
     /// Begins entries, all or none. They are on disk when this returns.
     async fn begin_entries(&self, entries: &[NewAuditEntry]) -> Result<(), StoreError>;
 
-    /// Says what came of them.
+    /// Completes entries with their outcomes.
     async fn end_entries(&self, ends: &[AuditEnd]) -> Result<(), StoreError>;
 
-    /// Forgets the oldest entries of those begun before, at most `most`. Says how many.
+    /// Deletes at most `most` entries begun before a time, the oldest first. Returns their number.
     async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError>;
 
-    /// One page. A reader that follows its cursors sees every entry once and in the order in which they began.
+    /// Returns a page. A reader that follows its cursors sees every entry once and in the order in which they began.
     async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError>;
 }
 
@@ -50,7 +50,7 @@ impl<B: Backend> AuditLog for SqlStore<B> {
     }
 
     async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError> {
-        with_deadline("forget old entries of the audit trail", async {
+        with_deadline("prune the audit log", async {
             let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_ENTRIES, before.as_millisecond(), most);
             let forgotten = B::run(writer.connection(), forget).await?;
@@ -61,7 +61,7 @@ impl<B: Backend> AuditLog for SqlStore<B> {
     }
 
     async fn audit(&self, filter: &AuditFilter) -> Result<Page<AuditEntry>, StoreError> {
-        with_deadline("read the audit trail", self.audit_page(filter)).await
+        with_deadline("read the audit log", self.audit_page(filter)).await
     }
 }
 

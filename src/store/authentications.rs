@@ -1,4 +1,4 @@
-//! Authentications: what is expected, whether it came, and who took it.
+//! Authentications: expectations, their completion, and claims.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,15 +35,15 @@ pub struct Expected {
 /// Conditions of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimTerms {
-    /// Maximum time since its completion.
+    /// Maximum time since the completion.
     pub within: Duration,
     /// Minimum trust of the event that completed it.
     pub min_trust: Trust,
-    /// True if it has to have been expected.
+    /// True if the authentication must have been expected.
     pub expected: bool,
 }
 
-/// The expectation of an event that came before it.
+/// Expectation that was stored after its event.
 #[derive(Debug, Clone)]
 pub(super) struct EarlyExpectation {
     subject: Option<String>,
@@ -51,7 +51,7 @@ pub(super) struct EarlyExpectation {
 }
 
 impl EarlyExpectation {
-    /// The event as it would be if the expectation had come first.
+    /// Returns the event as it would be if the expectation had come first.
     pub(super) fn applied_to(&self, event: Event) -> Event {
         let Self { subject, state } = self.clone();
         Event { expected: Some(true), subject, state, ..event }
@@ -77,11 +77,11 @@ pub enum Claimed {
     Unknown,
 }
 
-/// Authentications, and the secrets with which remgate vouches for them.
+/// Authentications, and the secrets that sign assertions and tickets.
 #[async_trait]
 pub trait AuthenticationStore: Send + Sync {
-    /// Says that an authentication is expected. One that is pending takes over what is said now; one that is over stays
-    /// as it is.
+    /// Stores an expectation. It replaces that of a pending authentication; a completed, expired or claimed one stays as
+    /// it is.
     async fn expect(
         &self,
         name: &AuthenticationName,
@@ -92,7 +92,7 @@ pub trait AuthenticationStore: Send + Sync {
     /// Returns an authentication that is expected or has a callback.
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError>;
 
-    /// Takes a completed authentication. Of all who ever try, on whatever replica, one wins.
+    /// Claims a completed authentication. Exactly one claim ever succeeds, on whatever replica.
     async fn claim_authentication(
         &self,
         name: &AuthenticationName,
@@ -107,7 +107,7 @@ pub trait AuthenticationStore: Send + Sync {
     /// authentication with a callback does not expire, and none expires twice.
     async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError>;
 
-    /// Returns the secret of that name; stores `made` if there is none.
+    /// Returns the secret with this name; stores `made` if there is none.
     async fn shared_secret(&self, name: &'static str, made: SecretString)
     -> Result<SecretString, StoreError>;
 }
@@ -150,7 +150,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
     }
 
     async fn authentication(&self, name: &AuthenticationName) -> Result<Option<Authentication>, StoreError> {
-        with_deadline("look at an authentication", async {
+        with_deadline("read an authentication", async {
             let rows = self.read(|| query::<B>(name)).await?;
             rows.first().map_or(Ok(None), |row| authentication::<B>(row, name))
         })
@@ -199,7 +199,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
     }
 
     async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        with_deadline("look what runs out next", async {
+        with_deadline("read the next expiry", async {
             let rows = self.read_for_dispatch(|| statement!(B, NEXT_EXPIRY)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
@@ -209,10 +209,10 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
 
     async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError> {
         let until = |text: &'static str| statement!(B, text, now.as_millisecond(), limit);
-        with_deadline("end expectations", async {
+        with_deadline("expire authentications", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::rows(tx.connection(), statement!(B, B::DIALECT.authentications.pass_gate)).await?;
-            // Those that did run out first: the others would make room for more among the first of all.
+            // First those that expire. Otherwise closing the others would let more than `limit` expire at once.
             let rows = B::rows(tx.connection(), until(RUN_OUT)).await?;
             B::run(tx.connection(), until(CLOSE_WATCHED)).await?;
             let events = rows.iter().map(|row| Ok(NewEvent::expired(name_of::<B>(row)?, now, &self.rng)));
@@ -266,7 +266,7 @@ fn is_trusted(found: &Authentication, terms: ClaimTerms) -> bool {
 
 impl<B: Backend> SqlStore<B> {
     /// Offers the events of an authentication that were stored without its expectation. Returns the number of deliveries
-    /// that this made; nothing when there are no such events, or they were offered before.
+    /// that this created; `None` when there are no such events, or they were offered before.
     async fn offer_early_events(
         &self,
         name: &AuthenticationName,
@@ -344,7 +344,7 @@ fn authentication<B: Backend>(
     let late = event.is_some() && column::<B, bool>(row, "late")?;
     let status = match (&event, moment("expired_at")?) {
         (None, None) if expected_at.is_none() => return Ok(None),
-        // Final: an event that comes later is stored, and completes nothing.
+        // Final: a later event is stored and completes nothing.
         (_, Some(_)) => AuthenticationStatus::Expired,
         (Some(_), None) => AuthenticationStatus::Completed,
         (None, None) => AuthenticationStatus::Pending,

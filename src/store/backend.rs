@@ -11,9 +11,9 @@ use super::StoreError;
 use super::statements::Dialect;
 use crate::notifier::Notifier;
 
-/// A value that an engine takes as a parameter and gives in a row.
+/// Value that an engine takes as a parameter and returns in a row.
 ///
-/// A blanket trait: asked for as a supertrait of [`Backend`] it need not be repeated where a store is implemented,
+/// Blanket trait: as a supertrait of [`Backend`] it need not be repeated where a store is implemented,
 /// as bounds on sqlx's own traits would have to be.
 pub trait Scalar<T>: Database {
     /// Adds a parameter.
@@ -22,7 +22,7 @@ pub trait Scalar<T>: Database {
     fn get(row: &Self::Row, column: &'static str) -> Result<T, sqlx::Error>;
 }
 
-/// A statement with its parameters.
+/// Statement with its parameters.
 pub(super) type Statement<B> = Query<'static, B, <B as Database>::Arguments>;
 
 impl<DB, T> Scalar<T> for DB
@@ -40,7 +40,7 @@ where
     }
 }
 
-/// An engine. Everything that is not here is the same on all of them.
+/// Database engine: everything that differs between SQLite and PostgreSQL.
 pub trait Backend:
     Database
     + Scalar<i64>
@@ -52,11 +52,11 @@ pub trait Backend:
     + Scalar<Option<Vec<u8>>>
     + Sized
 {
-    /// The statements whose text differs.
+    /// Statements whose text differs.
     const DIALECT: Dialect;
-    /// Begin of a transaction that writes.
+    /// Statement that begins a writing transaction.
     const BEGIN: &'static str;
-    /// Begin of a transaction whose loss in a power cut only repeats work.
+    /// Statement that begins a transaction whose loss in a power cut only repeats work.
     const BEGIN_ASYNC_COMMIT: &'static str;
 
     /// True if a store belongs to one process at a time, so that leases found at its start are stale.
@@ -68,10 +68,10 @@ pub trait Backend:
     /// Runs a command that has no parameters and gives no rows.
     fn command<'c>(conn: &'c mut Self::Connection, text: &'static str) -> BoxFuture<'c, sqlx::Result<()>>;
 
-    /// Asks a connection whether it still is one.
+    /// Checks a connection with a round trip.
     fn ping(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// Makes a connection for writing.
+    /// Opens a connection for writing.
     fn connect(target: &Self::Target) -> BoxFuture<'_, sqlx::Result<Self::Connection>>;
 
     /// Returns whether a connection of this age may lead to a server that is no longer the one to use.
@@ -80,31 +80,31 @@ pub trait Backend:
     /// Ends when all connections become outdated.
     fn renewal(target: &Self::Target) -> BoxFuture<'_, ()>;
 
-    /// Makes a new connection fit for writing.
+    /// Prepares a new connection for writing.
     fn prepare_writer(conn: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 
-    /// Runs a statement and gives its rows.
+    /// Runs a statement and returns its rows.
     fn rows(
         conn: &mut Self::Connection,
         query: Statement<Self>,
     ) -> BoxFuture<'_, sqlx::Result<Vec<Self::Row>>>;
 
-    /// Runs a statement and says how many rows it changed.
+    /// Runs a statement and returns the number of rows that it changed.
     fn run(conn: &mut Self::Connection, query: Statement<Self>) -> BoxFuture<'_, sqlx::Result<u64>>;
 
-    /// Gives the database away, after its connections were closed.
+    /// Releases the database after its connections were closed.
     fn release(target: &Self::Target);
 
-    /// Refuses to write to a place that is no longer the one that was opened.
+    /// Fails when the database is no longer the one that was opened.
     fn check_place(target: &Self::Target) -> sqlx::Result<()>;
 
-    /// Looks at the error of a statement: it may show that the store is damaged.
+    /// Inspects the error of a statement, which may show that the store is damaged.
     fn notice(target: &Self::Target, error: &sqlx::Error);
 
-    /// Fails once damage was noticed.
+    /// Fails after damage was noticed.
     fn check_whole(target: &Self::Target) -> sqlx::Result<()>;
 
-    /// Passes on what other processes than `process` announce, until cancelled.
+    /// Passes on announcements of processes other than `process`, until cancelled.
     fn listen<'a>(
         target: &'a Self::Target,
         process: &'a str,
@@ -124,7 +124,7 @@ pub(super) fn late(patience: Duration) -> sqlx::Error {
     ))
 }
 
-/// Bounds an operation in time and says what it was when it fails.
+/// Runs an operation with the time limit, and names it in its error.
 pub(super) async fn with_deadline<T>(
     doing: &'static str,
     operation: impl Future<Output = Result<T, sqlx::Error>> + Send,

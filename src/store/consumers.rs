@@ -1,4 +1,4 @@
-//! Readers whose place is kept for them.
+//! Consumers: named cursors that the server keeps.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::domain::{
 /// Maximum number of consumers of one owner.
 pub const MAX_CONSUMERS: i64 = 1_000;
 
-/// By how much the clocks of replicas may differ where a place is looked for by its time.
+/// Maximum difference of the clocks of replicas, for finding a cursor by its time.
 const SKEW: Duration = Duration::from_mins(1);
 
 /// Reason why a consumer was not moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsumerError {
-    /// Its owner has [`MAX_CONSUMERS`] already.
+    /// The owner has [`MAX_CONSUMERS`] already.
     TooMany,
-    /// The cursor is beyond the newest event, which is this one.
+    /// The cursor is beyond this one, the newest.
     Beyond(Cursor),
 }
 
-/// Readers whose place is kept. They come to be when they are first used, before the oldest event.
+/// Consumers. The first use creates one, before the oldest event.
 #[async_trait]
 pub trait ConsumerStore: Send + Sync {
     /// Returns the cursor of a consumer.
@@ -41,7 +41,7 @@ pub trait ConsumerStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<Cursor, ConsumerError>, StoreError>;
 
-    /// Moves a consumer; gives it as it is then.
+    /// Moves a consumer and returns it.
     async fn move_consumer(
         &self,
         id: &ConsumerId,
@@ -49,10 +49,10 @@ pub trait ConsumerStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Result<Consumer, ConsumerError>, StoreError>;
 
-    /// A consumer, if it is there.
+    /// Returns a consumer, if it exists.
     async fn consumer(&self, id: &ConsumerId) -> Result<Option<Consumer>, StoreError>;
 
-    /// An owner's consumers by name, those after `after`, and whether there are more.
+    /// Returns an owner's consumers after the name `after`, sorted by name, and whether there are more.
     async fn consumers(
         &self,
         owner: Option<&ServiceName>,
@@ -60,7 +60,7 @@ pub trait ConsumerStore: Send + Sync {
         limit: Limit,
     ) -> Result<(Vec<Consumer>, bool), StoreError>;
 
-    /// Forgets a consumer; says whether it was there.
+    /// Deletes a consumer. Returns whether it existed.
     async fn remove_consumer(&self, id: &ConsumerId) -> Result<bool, StoreError>;
 }
 
@@ -164,7 +164,7 @@ impl<B: Backend> SqlStore<B> {
         let mut tx = self.db.rest.begin(B::BEGIN).await?;
         let rows = B::rows(tx.connection(), place::<B>(id)).await?;
         let stands: Option<i64> = rows.first().map(|row| column::<B, _>(row, "place")).transpose()?;
-        // What it has passed already is not beyond the end, also when all of it was pruned.
+        // A cursor that the consumer has passed is never beyond the end, also when all events were pruned.
         if target > newest && target.0 > stands.unwrap_or_default() {
             tx.commit().await?;
             return Ok(Err(ConsumerError::Beyond(newest)));
@@ -180,8 +180,8 @@ impl<B: Backend> SqlStore<B> {
         Ok(if there { Ok(()) } else { Err(ConsumerError::TooMany) })
     }
 
-    /// The place before the first event that was received at `since` or later. Events stand in the order of their times,
-    /// but for what the clocks of replicas differ by: so the neighbourhood is found by halving, and then read through.
+    /// Returns the cursor before the first event received at or after `since`. Events are in the order of their times,
+    /// except for differences of the replicas' clocks: a binary search finds the neighbourhood, which is then scanned.
     async fn before(&self, since: Timestamp, kept: RetainedRange) -> sqlx::Result<Cursor> {
         let early = since.checked_sub(SKEW).unwrap_or(Timestamp::MIN).as_millisecond();
         let mut low = kept.before_oldest().0;

@@ -23,7 +23,7 @@ use crate::domain::{
 #[async_trait]
 impl<B: Backend> DeliveryStore for SqlStore<B> {
     async fn due(&self) -> Result<Vec<Due>, StoreError> {
-        with_deadline("look for due deliveries", async {
+        with_deadline("read due deliveries", async {
             let rows = self.read_for_dispatch(|| statement!(B, DUE)).await?;
             let due = rows.iter().map(|row| {
                 let endpoint = endpoint::<B>(row)?;
@@ -171,7 +171,7 @@ fn count(verdict: Verdict, committed: &mut Committed) {
     match verdict {
         Verdict::Succeeded => committed.deliveries.succeeded += 1,
         Verdict::Exhausted => committed.deliveries.exhausted += 1,
-        // Perhaps sooner than any delivery that dispatch waits for.
+        // It may be due sooner than any delivery that dispatch waits for.
         Verdict::RetryAt(_) | Verdict::Gone(_) | Verdict::Released => committed.deliveries_due = true,
     }
 }
@@ -225,7 +225,7 @@ fn lost_rows(settlements: &[Settlement], kept: &HashSet<DeliveryId>) -> String {
     Value::Array(lost.map(settlement_row).collect()).to_string()
 }
 
-/// The columns that `settle` and `record_attempts` read, in their order.
+/// Columns that `settle` and `record_attempts` read, in their order.
 fn settlement_row(settlement: &Settlement) -> Value {
     let (state, due, settled) = match settlement.verdict {
         Verdict::Succeeded => (DeliveryState::Succeeded, None, Some(settlement.at)),

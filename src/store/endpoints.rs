@@ -1,4 +1,4 @@
-//! Endpoints: those that the configuration declares, and how a row becomes one.
+//! Endpoints: declarations of the configuration, and conversion of rows.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, read or written now.
+    /// The store cannot be reached, read or written at present.
     #[error("failed to {doing}: {source}")]
     Unavailable {
         /// Operation.
@@ -31,7 +31,7 @@ pub enum StoreError {
     Unopened {
         /// The operation.
         what: &'static str,
-        /// The file, or the servers.
+        /// Path of the file, or addresses of the servers.
         place: String,
         /// The reason.
         cause: String,
@@ -41,7 +41,7 @@ pub enum StoreError {
     /// The store holds a value that this program cannot have written.
     #[error("failed to read the store: {0}")]
     Corrupt(String),
-    /// Its schema was made by a newer program.
+    /// A newer program made the schema.
     #[error(
         "failed to open the store: its schema has version {found}, this program knows versions up to {known}; \
          run the newer remgate that made it, or restore a backup from before"
@@ -58,7 +58,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Something that the engine said while we were `doing` this.
+    /// Returns the error of an engine during an operation.
     pub(super) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| match source {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {

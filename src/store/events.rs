@@ -18,20 +18,20 @@ use crate::domain::{
     Order, Page, RetainedRange, ServiceName, Uaid,
 };
 
-/// Key by which two new events are the same.
+/// Key of an event. Two events with the same key are one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum EventKey {
-    /// About an authentication: said once.
-    Said(Uaid, EventType, ServiceName),
-    /// About anything else: each is one of its own.
-    Own(EventId),
+    /// Event about an authentication, which is stored once.
+    Authentication(Uaid, EventType, ServiceName),
+    /// Other event. Each is a separate one.
+    Other(EventId),
 }
 
 impl EventKey {
     fn new(uaid: Option<Uaid>, event_type: EventType, service: Option<ServiceName>, id: &EventId) -> Self {
         match (uaid, service) {
-            (Some(uaid), Some(service)) => Self::Said(uaid, event_type, service),
-            _ => Self::Own(id.clone()),
+            (Some(uaid), Some(service)) => Self::Authentication(uaid, event_type, service),
+            _ => Self::Other(id.clone()),
         }
     }
 }
@@ -70,7 +70,7 @@ impl<B: Backend> EventStore for SqlStore<B> {
     }
 
     async fn kept(&self) -> Result<RetainedRange, StoreError> {
-        with_deadline("look at what is kept", async {
+        with_deadline("read the range of events", async {
             let rows = self.read(|| statement!(B, B::DIALECT.events.kept)).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
             Ok(RetainedRange {
@@ -92,8 +92,8 @@ impl<B: Backend> EventStore for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
-    /// Stores events of our own and what they owe, as a part of a transaction. On PostgreSQL it holds up all who append
-    /// until that is over: it has to come last, and the transaction has to be durable.
+    /// Stores events of remgate itself with their deliveries, as a part of a transaction. On PostgreSQL other appends wait
+    /// until the transaction ends: this call has to come last, and the transaction has to be durable.
     pub(super) async fn append_within(
         &self,
         tx: &mut Transaction<'_, B>,
@@ -208,8 +208,8 @@ fn key(event: &NewEvent) -> EventKey {
     EventKey::new(event.uaid, event.event_type, event.service.clone(), &event.id)
 }
 
-/// Makes equal callbacks of one batch one row, the later ones its duplicates; says for each callback which row it is.
-/// The rows keep the order of the callbacks, and so do their cursors. Appends never run beside each other, so no two of them
+/// Merges equal events of a batch into one row with a count of duplicates. Returns the rows, and the key of each event.
+/// The rows, and therefore their cursors, keep the order of the events. Appends never run concurrently, so no two of them
 /// can lock the same rows in opposite order.
 fn fold(events: &[NewEvent]) -> (Vec<(&NewEvent, i64)>, Vec<EventKey>) {
     let keys: Vec<_> = events.iter().map(key).collect();
@@ -249,7 +249,7 @@ fn rows_json(rows: &[(&NewEvent, i64)]) -> String {
     serde_json::to_string(&rows).expect("plain fields are JSON")
 }
 
-/// An event as an append has left it.
+/// Row of an event after an append.
 struct Stored {
     seq: i64,
     id: EventId,
@@ -275,7 +275,7 @@ fn met<B: Backend>(row: &B::Row) -> Result<ExpectationMatch, sqlx::Error> {
     })
 }
 
-/// The leases among the deliveries that were just written down.
+/// Returns the leases among the new deliveries.
 fn leased<B: Backend>(
     owed: &[(DeliveryId, &B::Row)],
     distinct: &[(&NewEvent, i64)],
@@ -354,7 +354,7 @@ pub(super) fn event<B: Backend>(row: &B::Row) -> Result<Event, sqlx::Error> {
     })
 }
 
-/// Reads a column that holds JSON, or nothing.
+/// Reads a column that holds JSON or null.
 pub(super) fn document<B: Backend, T: DeserializeOwned>(
     row: &B::Row,
     name: &'static str,

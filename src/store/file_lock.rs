@@ -1,4 +1,4 @@
-//! Lock of an SQLite file: it belongs to one process.
+//! Lock of an SQLite file, which belongs to one process.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Time between two tries.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// An exclusive lock, held until it is dropped. The system releases it with the process, however that ends.
+/// Exclusive lock, released on drop. The system releases it when the process ends, however that happens.
 #[derive(Debug)]
 pub(super) struct FileLock(File);
 
@@ -35,9 +35,9 @@ pub(super) enum LockError {
 }
 
 impl FileLock {
-    /// Locks the database file at `path`, by a file beside it: closing a file that SQLite has open, too, would release SQLite's
-    /// own locks. Links to the same file share the lock.
-    /// Stores of one process share it, too.
+    /// Locks the database file at `path` by a lock file beside it. Locking the file itself would not do: closing it would also release
+    /// SQLite's own locks. Links to the same file share the lock.
+    /// Stores of one process share the lock.
     pub(super) async fn take(path: &Path) -> Result<Arc<Self>, LockError> {
         let path = lock_path(path);
         if let Some(held) = registry().get(&path).and_then(Weak::upgrade) {
@@ -61,7 +61,7 @@ impl FileLock {
         Err(LockError::Held { owner: owner(file) })
     }
 
-    /// Writes into the file which process has the lock.
+    /// Writes the name of this process into the lock file.
     fn signed(mut file: File) -> io::Result<Self> {
         let node = rustix::system::uname();
         let process = std::process::id();
@@ -78,7 +78,7 @@ impl Drop for FileLock {
     }
 }
 
-/// The locks that this process holds.
+/// Locks of this process.
 fn registry() -> MutexGuard<'static, HashMap<PathBuf, Weak<FileLock>>> {
     static HELD: LazyLock<Mutex<HashMap<PathBuf, Weak<FileLock>>>> = LazyLock::new(Mutex::default);
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ fn registry() -> MutexGuard<'static, HashMap<PathBuf, Weak<FileLock>>> {
     held
 }
 
-/// `PATH-lock`, where `PATH` is the file's own, without links.
+/// Returns `PATH-lock`, where `PATH` is the canonical path of the file.
 fn lock_path(path: &Path) -> PathBuf {
     let own = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = own.into_os_string();
@@ -98,7 +98,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The process that has the lock, as far as the file tells.
+/// Returns the process that has the lock, according to the lock file.
 fn owner(mut file: File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));

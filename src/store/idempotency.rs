@@ -1,4 +1,4 @@
-//! Requests that must not be done twice: who began one, and how it was answered.
+//! Idempotency keys: requests under way, and their stored answers.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use super::statements::idempotency::{
 /// Time for which an answer is stored.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
-/// A request that names itself, so that its repetition can be told.
+/// Request with an idempotency key.
 #[derive(Debug, Clone)]
 pub struct IdempotentRequest {
     /// Owner of the key. Two callers may use the same key.
     pub scope: String,
-    /// The name that the caller gave it.
+    /// Idempotency key.
     pub key: String,
     /// Fingerprint of the request, made of the parts that matter and may be stored.
     pub fingerprint: String,
-    /// After so long without an answer the process that began is taken for dead, and the same request may begin again.
+    /// Time without an answer after which the process that began the request counts as dead, and the request may begin again.
     pub dead_after: Duration,
 }
 
-/// The right to do what a request asks for, and to say how it was answered.
+/// Lease of an idempotency key: permission to make the request and to store its answer.
 #[derive(Debug, Clone)]
 pub struct IdempotencyLease {
     scope: String,
@@ -36,7 +36,7 @@ pub struct IdempotencyLease {
     begun: Timestamp,
 }
 
-/// An answer that is given again.
+/// Stored answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredResponse {
     /// Its status.
@@ -45,7 +45,7 @@ pub struct StoredResponse {
     pub body: String,
 }
 
-/// True if a request is to be done.
+/// Result of beginning a request.
 #[derive(Debug)]
 pub enum BeginOutcome {
     /// First request with the key.
@@ -54,23 +54,23 @@ pub enum BeginOutcome {
     Answered(StoredResponse),
     /// Under way.
     Running,
-    /// Its name belongs to another request.
+    /// The key was used with another request.
     Different,
 }
 
-/// Requests that must not be made twice. A key is remembered for 24 hours.
+/// Idempotency keys. A key is stored for 24 hours.
 ///
 /// A process that ends during a request leaves it without an answer. After a while the same request may begin again:
 /// its progress is unknown.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync {
-    /// Begins a request, unless there is one of that name.
+    /// Begins a request, unless its key is in use.
     async fn begin(&self, request: &IdempotentRequest, now: Timestamp) -> Result<BeginOutcome, StoreError>;
 
     /// Keeps the answer.
     async fn finish(&self, ticket: &IdempotencyLease, answer: &StoredResponse) -> Result<(), StoreError>;
 
-    /// Makes as if the request had never begun: its answer is none to be kept.
+    /// Releases the key without an answer, so that the request may be made again.
     async fn forget(&self, ticket: &IdempotencyLease) -> Result<(), StoreError>;
 }
 
@@ -97,7 +97,7 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
             }
             let rows = B::rows(tx.connection(), statement!(B, BEGUN_REQUEST, scope, key)).await?;
             tx.commit().await?;
-            // The row was pruned at this moment; a repetition begins anew.
+            // The row was pruned just now; a repetition begins anew.
             rows.first().map_or(Ok(BeginOutcome::Running), |row| begun::<B>(row, &fingerprint))
         })
         .await?;
@@ -134,12 +134,12 @@ fn begun<B: Backend>(row: &B::Row, fingerprint: &str) -> Result<BeginOutcome, sq
 }
 
 impl<B: Backend> SqlStore<B> {
-    /// Prunes a few rows whenever a request begins, which is as often as rows are added.
+    /// Prunes a few rows. Called whenever a request begins, which is as often as rows are added.
     async fn forget_old(&self, before: i64) {
         let forget = statement!(B, FORGET_OLD_REQUESTS, before);
         if let Err(e) = self.run_alone("forget old requests", forget).await {
-            // The next one that begins tries again.
-            tracing::debug!(error = %e, "old requests stay for now");
+            // The next request tries again.
+            tracing::debug!(error = %e, "failed to prune idempotency keys; trying again later");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! API keys: recognised by their digest, asked for with every request.
+//! API keys, recognised by their digest and looked up with every request.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -124,7 +124,7 @@ impl LastAdminKey {
     }
 }
 
-/// Looks for admin keys on a connection to a store that may be older than this program, and changes nothing.
+/// Reads the state of the admin keys on a connection to a store that may be older than this program. Changes nothing.
 pub(super) async fn admin_keys_on<B: Backend>(
     mut conn: B::Connection,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! Endpoints that requests make, change and remove.
+//! Endpoints that requests create, change and remove.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -34,10 +34,10 @@ pub struct Edited {
     pub committed: Committed,
 }
 
-/// Endpoints that requests make, change and remove. Two requests at once are done one after the other.
+/// Endpoints that requests create, change and remove. Concurrent requests are done one after the other.
 #[async_trait]
 pub trait EndpointManagement: Send + Sync {
-    /// Makes an endpoint.
+    /// Creates an endpoint.
     async fn create_endpoint(
         &self,
         id: &EndpointId,
@@ -128,8 +128,8 @@ impl<B: Backend> SqlStore<B> {
                 Err(unedited) => return Ok(Err(unedited)),
             }
         };
-        // An append that saw the endpoint and committed after it was gone has left something behind. Should this fail,
-        // the next start does the same.
+        // An append that read the endpoint and committed after its removal has left deliveries. If this fails, the next start
+        // cancels them.
         let swept = with_deadline("cancel what came late", async {
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::run(tx.connection(), statement!(B, B::DIALECT.endpoints.wait_for_appends)).await?;
@@ -188,7 +188,7 @@ pub(super) async fn lock_endpoint<B: Backend>(
     rows.first().map(endpoint::<B>).transpose()
 }
 
-/// The endpoint, held and edited, if it is there and allows it.
+/// Returns the endpoint, locked and changed, if it exists and allows the change.
 async fn permitted<B: Backend>(
     tx: &mut Transaction<'_, B>,
     id: &EndpointId,
@@ -233,7 +233,7 @@ async fn cancel<B: Backend>(
     B::run(tx.connection(), cancel).await
 }
 
-/// Returns whether a name was taken, which is the only thing that has to be unique here.
+/// Returns whether the name is taken. No other column has to be unique.
 fn is_taken(e: &sqlx::Error) -> bool {
     matches!(e, sqlx::Error::Database(e) if e.is_unique_violation())
 }

@@ -19,7 +19,7 @@ use super::traits::{DeliveryStore, EndpointStore, EventStore, KeyStore, Upkeep};
 use super::{keys, migrations, postgres, sqlite};
 use crate::domain::{AdminKeys, PostgresUrl, RandomSource};
 
-/// All that is at rest.
+/// The whole store.
 pub trait Store:
     EventStore
     + ConsumerStore
@@ -57,7 +57,7 @@ impl<T> Store for T where
 /// Location of a store.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// One file, made when it is not there.
+    /// File, created if it is missing.
     Sqlite(PathBuf),
     /// One server or several.
     Postgres(PostgresUrl),
@@ -76,7 +76,7 @@ pub async fn open(location: &Location, rng: &RandomSource) -> Result<Arc<dyn Sto
     })
 }
 
-/// Returns whether a store's schema is the one that this program makes, and leaves it as it is.
+/// Returns whether the schema of a store is that of this program. Changes nothing.
 pub async fn is_current(location: &Location) -> Result<bool, StoreError> {
     match location {
         Location::Sqlite(path) => match sqlite::connect_read_only(path).await? {
@@ -89,8 +89,8 @@ pub async fn is_current(location: &Location) -> Result<bool, StoreError> {
     }
 }
 
-/// Looks whether a store holds admin keys, and leaves it as it is: without making a file, without migrating. A store that
-/// is not there yet holds none.
+/// Returns the state of the admin keys in a store. Creates no file and migrates nothing; a store that does not exist holds
+/// none.
 pub async fn admin_keys(location: &Location, now: Timestamp) -> Result<AdminKeys, StoreError> {
     match location {
         Location::Sqlite(path) => match sqlite::connect_read_only(path).await? {

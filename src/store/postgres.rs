@@ -1,4 +1,4 @@
-//! PostgreSQL: a server that several replicas may share.
+//! PostgreSQL, which several replicas may share.
 
 mod primary;
 
@@ -124,12 +124,12 @@ async fn listen_until_lost(primary: &Primary, process: &str, notifier: &Notifier
     loop {
         // `try_recv` says that the connection broke, where `recv` would hide it and what was missed with it.
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
-            // Those who wait here were woken when the commit was done.
+            // Requests of this process were woken after the commit.
             Ok(Ok(Some(announced))) if announced.payload() == process => {}
             Ok(Ok(Some(announced))) if announced.payload() == ENDPOINTS => notifier.endpoints_changed(),
             Ok(Ok(Some(_))) => notifier.others_stored(),
             Ok(Ok(None) | Err(_)) => return,
-            // Quiet: a connection that was lost without a word looks the same.
+            // No announcement: a connection that was lost silently looks the same.
             Err(_) => match tokio::time::timeout(CHECK_TIMEOUT, is_primary(&mut listener)).await {
                 Ok(Ok(true)) => {}
                 Ok(_) | Err(_) => return,
@@ -208,7 +208,7 @@ async fn require_version(conn: &mut PgConnection, target: &str) -> Result<(), St
 /// PostgreSQL 13, as `server_version_num` says it.
 const OLDEST_VERSION: u32 = 130_000;
 
-/// One connection for a look at a database, which is not changed.
+/// Opens a connection for reading a database.
 pub(super) async fn connect_read_only(url: &PostgresUrl) -> Result<PgConnection, StoreError> {
     let primary = Primary::new(url).map_err(unopened::postgres("database.url"))?;
     primary.connect().await.map_err(unopened::postgres(&primary.target()))

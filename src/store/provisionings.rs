@@ -27,7 +27,7 @@ pub trait ProvisioningStore: Send + Sync {
     /// ones do not concern the rule.
     async fn begin_provisioning(&self) -> Result<Cursor, StoreError>;
 
-    /// Forgets where the rule stood, so that it begins anew at the newest event.
+    /// Deletes the cursor of the rule, so that it begins anew at the newest event.
     async fn end_provisioning(&self) -> Result<(), StoreError>;
 
     /// Stores the invitation requests of the events up to a cursor. An existing one stays as it is.
@@ -41,7 +41,7 @@ pub trait ProvisioningStore: Send + Sync {
     /// Returns events that came before their expectation, as they would be if it had come first; at most 100.
     async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError>;
 
-    /// Keeps what such events have asked for, and removes them from the offers.
+    /// Stores the requests of such events, and removes the events from the offers.
     async fn wish_offered(
         &self,
         invitations: &[InvitationRequest],
@@ -71,7 +71,7 @@ pub trait ProvisioningStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Committed>, StoreError>;
 
-    /// Forgets what was settled before. Says how many.
+    /// Deletes requests that ended before a time. Returns their number.
     async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
@@ -210,7 +210,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 }
 
-/// Statement about the invitation request of an authentication, which is its first two parameters.
+/// Returns a statement whose first two parameters are the authentication.
 fn of<B: Backend>(text: &'static str, name: &AuthenticationName) -> Statement<B> {
     statement!(B, text, name.uaid.as_bytes().to_vec(), name.service.to_string())
 }

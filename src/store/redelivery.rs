@@ -1,4 +1,4 @@
-//! Deliveries as people see them, and what people do about them.
+//! Deliveries as people see them: pages, retry, cancel, replay, recovery.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -24,10 +24,10 @@ pub struct Window {
     pub until: Timestamp,
 }
 
-/// A part of all events, by their places: after the first, up to the last.
+/// Range of events by their cursors: after the first, up to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// The place before the first.
+    /// Cursor before the first event.
     pub after: Cursor,
     /// The last.
     pub last: Cursor,
@@ -49,7 +49,7 @@ pub trait Redelivery: Send + Sync {
     async fn deliveries(&self, filter: &DeliveryFilter, now: Timestamp)
     -> Result<Page<Delivery>, StoreError>;
 
-    /// One delivery with its last attempts, in their order.
+    /// Returns a delivery with its last attempts, in their order.
     async fn delivery(
         &self,
         id: DeliveryId,
@@ -63,7 +63,7 @@ pub trait Redelivery: Send + Sync {
     /// Cancels a delivery. Returns `None` when it was not open.
     async fn cancel(&self, id: DeliveryId, now: Timestamp) -> Result<Option<Committed>, StoreError>;
 
-    /// Returns the endpoints that cannot get the event at all.
+    /// Returns the endpoints that can never receive the event.
     async fn cannot_have(
         &self,
         event: &EventId,
@@ -79,10 +79,10 @@ pub trait Redelivery: Send + Sync {
         now: Timestamp,
     ) -> Result<Replayed, StoreError>;
 
-    /// Range of the events in a window.
+    /// Returns the range of the events in a window.
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError>;
 
-    /// Number of the endpoint's events in a window that are missing or exhausted.
+    /// Returns the number of the endpoint's events in a window whose deliveries are missing or exhausted.
     async fn count_lost(
         &self,
         endpoint: &EndpointId,
@@ -172,7 +172,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         event: &EventId,
         endpoints: &[EndpointId],
     ) -> Result<Vec<EndpointId>, StoreError> {
-        with_deadline("look whom an event can be sent to", async {
+        with_deadline("read endpoints of an event", async {
             let list = json!(endpoints).to_string();
             let query = || statement!(B, B::DIALECT.redelivery.cannot_have, event.to_string(), list.clone());
             let rows = self.read(query).await?;
@@ -207,7 +207,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     }
 
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError> {
-        with_deadline("look where a window begins and ends", async {
+        with_deadline("read the range of a window", async {
             let since = window.since.as_millisecond();
             let until = window.until.as_millisecond();
             let rows = self.read(|| statement!(B, BOUNDS, since, until)).await?;
@@ -224,7 +224,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         window: Window,
         stretch: Stretch,
     ) -> Result<u64, StoreError> {
-        with_deadline("count what is missing", async {
+        with_deadline("count missing deliveries", async {
             let query = || {
                 let text = B::DIALECT.redelivery.missing_or_given_up;
                 let Window { since, until } = window;
@@ -256,7 +256,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let until = until.as_millisecond();
             statement!(B, text, endpoint.to_string(), after, last, since, until, now.as_millisecond())
         };
-        with_deadline("make deliveries that are missing", async {
+        with_deadline("create missing deliveries", async {
             let dialect = &B::DIALECT.redelivery;
             let mut tx = self.db.rest.begin(B::BEGIN).await?;
             B::rows(tx.connection(), statement!(B, dialect.wait_for_recoveries)).await?;
@@ -270,7 +270,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
-    /// Runs one statement that is a transaction by itself, and says whether it changed a row.
+    /// Runs a statement that is a transaction by itself. Returns whether it changed a row.
     async fn change_one(&self, change: super::backend::Statement<B>) -> Result<bool, sqlx::Error> {
         let mut writer = self.db.rest.autocommit().await?;
         let changed = B::run(writer.connection(), change).await?;
@@ -279,7 +279,7 @@ impl<B: Backend> SqlStore<B> {
     }
 }
 
-/// The statement that has the least to look through, and where it begins.
+/// Returns the statement that scans the fewest rows, with its start.
 fn page_text(filter: &DeliveryFilter) -> (&'static str, i64) {
     let among = match (&filter.event, filter.state) {
         (Some(_), _) => [OF_EVENT_AFTER, OF_EVENT_BEFORE],

@@ -18,17 +18,17 @@ pub const MAX_REJECTED: i64 = 1_000;
 /// Rejected callbacks, at most [`MAX_REJECTED`].
 #[async_trait]
 pub trait RejectedStore: Send + Sync {
-    /// Stores one, and deletes the oldest ones beyond the maximum.
+    /// Stores a rejected callback, and deletes the oldest beyond the maximum.
     async fn keep_rejected(&self, rejected: &RejectedCallback) -> Result<(), StoreError>;
 
     /// Returns a page.
     async fn rejected_callbacks(&self, filter: &RejectedFilter) -> Result<Page<ListedRejected>, StoreError>;
 
-    /// Returns one, if it is there.
+    /// Returns a rejected callback, if it exists.
     async fn rejected_callback(&self, id: &RejectedId) -> Result<Option<RejectedCallback>, StoreError>;
 
-    /// Stores the event that one meant and deletes it, in one transaction. Returns nothing when it is no longer there: of
-    /// several calls at the same moment one finds it.
+    /// Stores the event of a rejected callback and deletes the callback, in one transaction. Returns `None` when it does not exist: of
+    /// several concurrent calls one finds it.
     async fn accept_rejected(
         &self,
         id: &RejectedId,
@@ -36,7 +36,7 @@ pub trait RejectedStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Appended>, StoreError>;
 
-    /// Deletes one. Returns whether it was there.
+    /// Deletes a rejected callback. Returns whether it existed.
     async fn remove_rejected(&self, id: &RejectedId) -> Result<bool, StoreError>;
 }
 

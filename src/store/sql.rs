@@ -1,4 +1,4 @@
-//! The one implementation for both engines: how it is put together, and its upkeep.
+//! The implementation of the store for both engines: reads and maintenance.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use super::{StoreError, Upkeep};
 use crate::domain::RandomSource;
 use crate::notifier::Notifier;
 
-/// A store on an SQL engine.
+/// Store on an SQL engine.
 pub struct SqlStore<B: Backend> {
     pub(super) db: Connections<B>,
     /// Name of this process, by which it recognises its own announcements.
     pub(super) process: String,
     /// Makes the ids of events that the store adds by itself.
     pub(super) rng: RandomSource,
-    /// As many as there are connections for those who ask from outside.
+    /// Permits for reads of requests, as many as connections.
     turns: Semaphore,
 }
 
@@ -35,12 +35,12 @@ impl<B: Backend> SqlStore<B> {
         Self { db, process, rng: rng.clone(), turns: Semaphore::new(turns as usize) }
     }
 
-    /// Runs one statement that reads, for those who ask from outside.
+    /// Runs a reading statement for a request.
     pub(super) async fn read(
         &self,
         query: impl Fn() -> Statement<B> + Send,
     ) -> Result<Vec<B::Row>, sqlx::Error> {
-        // Thousands may come at once. While they wait for a connection they carry no more along than this turn.
+        // Thousands may wait for a connection at once. Until then each holds no more than this permit.
         let _turn = self.turns.acquire().await.expect("nobody closes this semaphore");
         Box::pin(read_from(&self.db.readers, &self.db.target, query)).await
     }
@@ -59,7 +59,7 @@ impl<B: Backend> SqlStore<B> {
         Ok((newest(&first)?, rows))
     }
 
-    /// Runs one statement that reads, for dispatch: however many ask from outside, it does not stand in their queue.
+    /// Runs a reading statement for dispatch, which does not wait behind requests.
     pub(super) async fn read_for_dispatch(
         &self,
         query: impl Fn() -> Statement<B> + Send,
@@ -79,12 +79,12 @@ impl<B: Backend> SqlStore<B> {
     }
 }
 
-/// Maximum time for one statement that reads.
+/// Maximum time for a reading statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Connections are not tested before they are used, which would double the way; one that the server closed while it lay
-/// idle shows now, and since reading changes nothing the next one is tried. One that does not answer at all is dropped:
-/// the pool would wait for it.
+/// Runs one or two reading statements. Connections are not tested before their use, which would cost a round trip. One that the
+/// server has closed fails here, and the next one is tried. One that does not answer is dropped, because the pool would wait
+/// for it.
 ///
 /// The second statement, if there is one, is made from the rows of the first, and runs on the same connection.
 async fn read_both<B: Backend>(
@@ -146,11 +146,11 @@ pub fn statements<B: Backend>() -> Vec<(&'static str, &'static str)> {
     B::DIALECT.all()
 }
 
-/// Returns whether a connection is no longer one.
+/// Returns whether the connection was lost.
 fn is_gone(e: &sqlx::Error) -> bool {
     match e {
         sqlx::Error::Io(_) => true,
-        // PostgreSQL's last words on a connection that an administrator ends.
+        // PostgreSQL's codes for a connection that an administrator ends.
         sqlx::Error::Database(e) => e.code().is_some_and(|code| code.starts_with("57P")),
         _ => false,
     }
@@ -160,7 +160,7 @@ fn is_gone(e: &sqlx::Error) -> bool {
 impl<B: Backend> Upkeep for SqlStore<B> {
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
         with_deadline("write to the store", async {
-            // One statement that is a transaction by itself: given up half-way it holds nothing.
+            // A statement that is a transaction by itself holds no lock when it is given up.
             B::check_whole(&self.db.target)?;
             let mut writer = self.db.rest.autocommit().await?;
             B::run(writer.connection(), statement!(B, PROBE, now.as_millisecond())).await?;
@@ -206,7 +206,7 @@ where
     B::get(row, name)
 }
 
-/// Turns a stored text into what it stands for; what this program cannot have written is an error.
+/// Parses a stored text. A text that this program cannot have written is an error.
 pub(super) fn parsed<T>(column: &'static str, text: String) -> Result<T, sqlx::Error>
 where
     T: TryFrom<String>,
@@ -215,7 +215,7 @@ where
     T::try_from(text).map_err(|e| undecodable(column, e))
 }
 
-/// Says that a column holds what this program cannot have written.
+/// Returns the error for a column that this program cannot have written.
 pub(super) fn undecodable(
     column: &'static str,
     e: impl std::error::Error + Send + Sync + 'static,

@@ -102,7 +102,7 @@ impl Backend for Sqlite {
 }
 
 impl SqlStore<Sqlite> {
-    /// Opens the file, or makes it, and brings its schema up to date.
+    /// Opens or creates the file, and brings its schema up to date.
     pub async fn open(path: &Path, rng: &RandomSource) -> Result<Self, StoreError> {
         let opening = unopened::sqlite(path);
         let identity = make_file(path).map_err(|e| unopened::file(path, &e))?;
@@ -140,7 +140,7 @@ impl SqlStore<Sqlite> {
     }
 }
 
-/// A connection for a look at a file; none when there is no file. It must not change anything.
+/// Opens a connection that cannot write; `None` when the file does not exist.
 pub(super) async fn connect_read_only(path: &Path) -> Result<Option<SqliteConnection>, StoreError> {
     if !path.exists() {
         return Ok(None);

@@ -47,9 +47,9 @@ pub struct Recorded {
 /// Events: append, and read in order without gaps.
 #[async_trait]
 pub trait EventStore: Send + Sync {
-    /// Stores events and what they owe to the enabled endpoints that want them, in one transaction that is on disk
-    /// when this returns. One that was seen before (same service, type and uaid) is counted and owes nothing. With a
-    /// `lease` the deliveries are not due but leased from the start.
+    /// Stores events with their deliveries to enabled endpoints, in one transaction that is on disk when this returns. A repeated
+    /// event (same service, type and uaid) is counted and gets no deliveries. With a `lease` the deliveries are leased from the
+    /// start instead of due.
     async fn append(
         &self,
         events: &[NewEvent],
@@ -57,20 +57,20 @@ pub trait EventStore: Send + Sync {
         lease: Option<&InitialLease>,
     ) -> Result<Appended, StoreError>;
 
-    /// One page. A reader that follows its cursors sees every event once and in order.
+    /// Returns a page. A reader that follows its cursors sees every event once and in order.
     async fn events(&self, filter: &EventFilter) -> Result<Page<Event>, StoreError>;
 
-    /// Range of the stored events.
+    /// Returns the range of the stored events.
     async fn kept(&self) -> Result<RetainedRange, StoreError>;
 
-    /// One event, if it is there.
+    /// Returns an event, if it exists.
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
 }
 
-/// An endpoint as the configuration declares it. It is recognised by its name.
+/// Endpoint as the configuration declares it, recognised by its name.
 #[derive(Debug, Clone)]
 pub struct Declaration {
-    /// The id it gets when its name is new.
+    /// Id for a new name.
     pub id: EndpointId,
     /// Settings in the configuration.
     pub settings: EndpointSettings,
@@ -79,7 +79,7 @@ pub struct Declaration {
 /// Endpoints.
 #[async_trait]
 pub trait EndpointStore: Send + Sync {
-    /// Makes the declared endpoints what the configuration says, and disables those that it no longer names.
+    /// Stores the declared endpoints, and disables those that are no longer declared.
     async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError>;
 
     /// All endpoints, by name.
@@ -89,8 +89,7 @@ pub trait EndpointStore: Send + Sync {
     async fn endpoints_named(&self, ids: &[EndpointId]) -> Result<Vec<Endpoint>, StoreError>;
 }
 
-/// An enabled endpoint with open deliveries, and when the first of them may be sent: when it is due, and the endpoint
-/// may be probed if its deliveries are held back.
+/// Enabled endpoint with open deliveries, and the time from which the first may be sent, with regard to probes.
 #[derive(Debug, Clone)]
 pub struct Due {
     /// Endpoint.
@@ -126,10 +125,10 @@ pub struct Settled {
 /// Deliveries: what is due, leases, and results.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// The enabled endpoints that have open deliveries.
+    /// Returns the enabled endpoints that have open deliveries.
     async fn due(&self) -> Result<Vec<Due>, StoreError>;
 
-    /// Leases what is due at `now`, the longest due first. What another replica is claiming is passed over.
+    /// Leases deliveries due at `now`, the longest due first. Skips those that another replica is leasing.
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
     /// Stores the results of attempts, the health of their endpoints, and the events about both, in one transaction. The
@@ -149,9 +148,9 @@ pub trait DeliveryStore: Send + Sync {
 /// Stored key that a request presents.
 #[derive(Debug, Clone)]
 pub struct PresentedKey {
-    /// True if there are admin keys, good or expired: then a key is required.
+    /// True if there are admin keys, valid or expired: then a key is required.
     pub locked: bool,
-    /// The key, if there is such a one. It may have expired.
+    /// The key, if it exists. It may have expired.
     pub key: Option<ApiKey>,
 }
 
@@ -176,7 +175,7 @@ pub enum Removal {
     },
     /// No key has the id.
     Unknown,
-    /// Not removed: only these admin keys would be left, and no caller could authenticate.
+    /// Not removed: only admin keys in this state would be left, and no caller could authenticate.
     LastAdminKey(AdminKeys),
 }
 
@@ -186,10 +185,10 @@ pub trait KeyStore: Send + Sync {
     /// Stores a new key, which is recognised by its digest.
     async fn add_key(&self, key: &ApiKey, digest: &KeyDigest) -> Result<(), StoreError>;
 
-    /// All keys, the oldest first.
+    /// Returns all keys, the oldest first.
     async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
 
-    /// One key, if it is there.
+    /// Returns a key, if it exists.
     async fn key(&self, id: &KeyId) -> Result<Option<ApiKey>, StoreError>;
 
     /// Returns the stored key of a request, or the state of the admin keys for a request without one.
@@ -202,7 +201,7 @@ pub trait KeyStore: Send + Sync {
     async fn remove_key(&self, id: &KeyId, now: Timestamp, last: LastAdminKey)
     -> Result<Removal, StoreError>;
 
-    /// Notes that a key was used.
+    /// Records the use of a key.
     async fn use_key(&self, id: &KeyId, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -212,12 +211,12 @@ pub trait Upkeep: Send + Sync {
     /// Proves that the store can be written, by writing.
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Releases the leases that an earlier process left behind, where no other process can hold any. Says how many.
+    /// Releases the leases of an earlier process, where no other process can hold any. Returns their number.
     async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Feeds the [`Notifier`] with what other replicas store, until cancelled.
+    /// Notifies the [`Notifier`] of commits of other replicas, until cancelled.
     async fn listen(&self, notifier: &Notifier, stop: &CancellationToken);
 
-    /// Ends all connections; the store is of no use afterwards.
+    /// Closes all connections. The store must not be used afterwards.
     async fn close(&self);
 }

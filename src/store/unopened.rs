@@ -8,7 +8,7 @@ use sqlx::migrate::MigrateError;
 use super::StoreError;
 use super::error::Engine;
 
-/// The failure to open the file of an SQLite database.
+/// Returns the error for an SQLite file that cannot be opened.
 pub(super) fn sqlite(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     move |error| StoreError::Unopened {
         what: "open the database file",
@@ -18,7 +18,7 @@ pub(super) fn sqlite(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     }
 }
 
-/// The damage of the file of an SQLite database.
+/// Returns the error for a damaged SQLite file.
 pub(super) fn damaged(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     move |error| StoreError::Unopened {
         what: "open the database file",
@@ -28,7 +28,7 @@ pub(super) fn damaged(path: &Path) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     }
 }
 
-/// The failure of a file system operation on the database file or beside it.
+/// Returns the error for a failed file system operation on the database file or beside it.
 pub(super) fn file(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unopened {
         what: "open the database file",
@@ -38,7 +38,7 @@ pub(super) fn file(path: &Path, error: &io::Error) -> StoreError {
     }
 }
 
-/// The failure to connect to PostgreSQL at `place`.
+/// Returns the error for a failed connection to PostgreSQL at `place`.
 pub(super) fn postgres(place: &str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     move |error| StoreError::Unopened {
         what: "connect to PostgreSQL at",
@@ -48,7 +48,7 @@ pub(super) fn postgres(place: &str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
     }
 }
 
-/// The cause and the remedy of a failed migration.
+/// Returns cause and remedy of a failed migration.
 pub(super) fn migration(error: &MigrateError) -> String {
     let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else {
         return error.to_string();
@@ -88,7 +88,7 @@ fn file_remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The thing to do, by the error's kind or the engine's code.
+/// Remedy by the kind of the error or the engine's code.
 fn remedy(error: &sqlx::Error) -> Option<&'static str> {
     match error {
         sqlx::Error::Io(error) => match error.kind() {
@@ -140,7 +140,7 @@ fn code_remedy(code: &str) -> Option<&'static str> {
     }
 }
 
-/// The thing to do about a damaged SQLite file.
+/// Remedy for a damaged SQLite file.
 pub(super) const DAMAGED: &str = "stop remgate, keep a copy of the file with its -wal and -shm, and put a backup in its place; without \
      one, `sqlite3 FILE .recover` saves the rows that can still be read";
 

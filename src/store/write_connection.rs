@@ -1,6 +1,6 @@
 //! Connections of a store: a pool for reads, and single connections for writes.
 //!
-//! A pool would test a connection with a round trip whenever it returns, which every callback would pay for. A write
+//! A pool would test a connection with a round trip whenever it returns, which would delay every callback. A write
 //! connection is kept as long as transactions end well. One that failed or was dropped half-way takes its connection
 //! with it, so that none of its state reaches the next.
 
@@ -12,15 +12,15 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::backend::{Backend, late};
 
-/// The connections of a store.
+/// Connections of a store.
 pub(super) struct Connections<B: Backend> {
     /// For reading.
     pub(super) readers: Pool<B>,
     /// For dispatch to read.
     pub(super) dispatch_readers: Pool<B>,
-    /// For appending events. On SQLite all three are one and the same.
+    /// Writer for appending events. On SQLite all three writers are the same.
     pub(super) append: WriteConnection<B>,
-    /// For leases and their ends.
+    /// Writer for leases and results.
     pub(super) dispatch: WriteConnection<B>,
     /// For everything else.
     pub(super) rest: WriteConnection<B>,
@@ -42,7 +42,7 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// One connection for writing. Clones share it.
+/// Connection for writing. Clones share it.
 pub(super) struct WriteConnection<B: Backend> {
     held: Arc<Mutex<Held<B>>>,
     target: Arc<B::Target>,
@@ -50,7 +50,7 @@ pub(super) struct WriteConnection<B: Backend> {
 
 struct Held<B: Backend> {
     connection: Option<B::Connection>,
-    /// True if a transaction was begun and has not been seen to end well.
+    /// True from the begin of a transaction to its successful end.
     open: bool,
     /// End of the last successful transaction.
     used: Instant,
@@ -58,14 +58,14 @@ struct Held<B: Backend> {
 }
 
 impl<B: Backend> WriteConnection<B> {
-    /// A connection that is made at its first use.
+    /// Returns a connection that is opened at its first use.
     pub(super) fn new(target: Arc<B::Target>) -> Self {
         let now = instant();
         let held = Held { connection: None, open: false, used: now, connected: now };
         Self { held: Arc::new(Mutex::new(held)), target }
     }
 
-    /// Begins a transaction when those before have ended.
+    /// Begins a transaction after earlier ones have ended.
     pub(super) async fn begin(&self, begin: &'static str) -> sqlx::Result<Transaction<'_, B>> {
         let mut transaction = self.autocommit().await?;
         B::command(transaction.connection(), begin).await?;
@@ -97,7 +97,7 @@ impl<B: Backend> WriteConnection<B> {
     /// Ends its connection, if it has one.
     pub(super) async fn close(&self) {
         if let Some(connection) = self.held.lock().await.connection.take() {
-            // It goes in any case; whether it could say goodbye changes nothing.
+            // The connection is dropped in any case.
             let _ = connection.close().await;
         }
     }
@@ -118,13 +118,13 @@ impl<B: Backend> Clone for WriteConnection<B> {
     }
 }
 
-/// A transaction. Dropped without [`Transaction::commit`] it comes to nothing.
+/// Transaction. Rolled back if it is dropped without [`Transaction::commit`].
 pub(super) struct Transaction<'l, B: Backend> {
     held: MutexGuard<'l, Held<B>>,
 }
 
 impl<B: Backend> Transaction<'_, B> {
-    /// The connection, to run statements on.
+    /// Returns the connection for statements.
     pub(super) fn connection(&mut self) -> &mut B::Connection {
         self.held.connection.as_mut().expect("a transaction begins with a connection")
     }
@@ -136,7 +136,7 @@ impl<B: Backend> Transaction<'_, B> {
         Ok(())
     }
 
-    /// Says that all went well, where the statement itself was the transaction.
+    /// Marks the end of a statement that was a transaction by itself.
     pub(super) fn finish(mut self) {
         self.held.open = false;
         self.held.used = instant();

@@ -1,4 +1,4 @@
-//! Limits how often a line is logged that an outsider can cause.
+//! Rate limit of log lines that an outsider can cause.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 /// Maximum number of lines a second.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("twenty is not zero");
 
-/// Lets through a number of log lines a second, and counts those that it suppressed.
+/// Limits log lines to a number a second, and counts the suppressed ones.
 #[derive(Debug, Clone)]
 pub struct LogLimiter(Arc<State>);
 
@@ -20,7 +20,7 @@ struct State {
 }
 
 impl LogLimiter {
-    /// A limiter that has let nothing through yet.
+    /// Returns a limiter.
     #[must_use]
     pub fn new() -> Self {
         let limiter = RateLimiter::direct(Quota::per_second(LINES_PER_SECOND));

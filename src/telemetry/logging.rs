@@ -1,4 +1,4 @@
-//! Logs: on stderr, for people or for machines.
+//! Logs on stderr, as text or JSON.
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -14,11 +14,11 @@ use tracing_subscriber::{Layer, Registry};
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStyle {
-    /// For people, with colours where stderr is a terminal.
+    /// Text, with colours on a terminal.
     Pretty,
     /// For people, without colours.
     Plain,
-    /// For machines: one JSON object a line.
+    /// One JSON object a line.
     Json,
 }
 
@@ -30,8 +30,8 @@ impl LogStyle {
     }
 }
 
-/// Libraries that write what passes through them into their own debug and trace logs: keys, passwords, links. They
-/// stay quiet below `info`, whatever is asked for.
+/// Libraries whose debug and trace logs contain the data that passes through them, such as keys, passwords and links. They never log
+/// below `info`.
 const TALKATIVE: [&str; 9] =
     ["h2", "hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower", "tower_http", "tokio_postgres"];
 
@@ -54,7 +54,7 @@ pub struct DroppedLines {
 }
 
 impl DroppedLines {
-    /// Looks at the counter. To be called now and then.
+    /// Reads the counter. Has to be called regularly.
     pub fn report(&mut self) {
         let dropped = dropped_lines();
         if dropped == self.seen && dropped > self.reported {
@@ -76,9 +76,9 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Writes text for people beside the log lines, in their order.
+    /// Writes text between the log lines, in their order.
     pub fn print(&mut self, text: &str) {
-        // What cannot be queued is dropped like a log line.
+        // Text that cannot be queued is dropped like a log line.
         let _ = self.writer.write_all(text.as_bytes());
     }
 }
@@ -86,7 +86,7 @@ impl Logs {
 /// Starts logging for the whole process. `directives` are those of `RUST_LOG`; without them, `info`. Panics are logged, too.
 ///
 /// # Errors
-/// When it was started before.
+/// Logging was started before.
 pub fn init(style: LogStyle, directives: Option<&str>) -> Result<Logs, TryInitError> {
     let builder =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).lossy(true).thread_name("log");
@@ -101,11 +101,11 @@ pub fn init(style: LogStyle, directives: Option<&str>) -> Result<Logs, TryInitEr
     Ok(Logs { writer, _guard: guard })
 }
 
-/// Checks a filter as `RUST_LOG` has it.
+/// Parses a filter in the form of `RUST_LOG`.
 ///
 /// # Errors
-/// Says why it is unusable, and what is allowed. A bare word that is no level counts as unusable, too: it would stand for a part of
-/// the program of that name, and silence everything else.
+/// The filter is unusable; the text says what is allowed. A bare word that is no level is unusable, too: it would stand for a module of
+/// that name, and silence everything else.
 pub fn check_filter(text: &str) -> Result<(), String> {
     let allowed = "allowed are error, warn, info, debug, trace, off, or TARGET=LEVEL such as remgate::dispatch=debug, separated by commas";
     EnvFilter::builder().parse(text).map_err(|e| format!("the log filter is unusable: {e}; {allowed}"))?;
@@ -122,7 +122,7 @@ pub fn check_filter(text: &str) -> Result<(), String> {
     }
 }
 
-/// The layer that writes logs.
+/// Returns the layer that writes logs.
 pub fn layer<W>(
     style: LogStyle,
     directives: Option<&str>,
@@ -152,6 +152,6 @@ where
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
-    // `log`'s records come under the target `log` until they are looked at; only libraries use it.
+    // Records of the crate `log`, which only libraries use, have the target `log` here.
     *metadata.level() <= Level::INFO || !(TALKATIVE.contains(&root) || root == "log")
 }

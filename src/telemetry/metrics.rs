@@ -1,4 +1,4 @@
-//! The figures, in Prometheus' text format.
+//! Metrics in Prometheus' text format.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::logging::dropped_lines;
 use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-/// The figures of one gateway. There is no global registry: two gateways in one process count apart.
+/// Metrics of one gateway. There is no global registry: two gateways in one process count separately.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
@@ -20,7 +20,7 @@ const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// Every figure: its name, its unit, what it counts. An operator finds the same text behind `# HELP`.
+/// Counters: name and description, which is the text of `# HELP`.
 const COUNTERS: [(&str, &str); 8] = [
     ("remgate_callbacks_total", "Callbacks answered, by service, type and outcome"),
     (
@@ -45,7 +45,7 @@ const HISTOGRAMS: [(&str, &str, Option<Unit>); 3] = [
 ];
 
 impl Metrics {
-    /// A registry in which nothing has happened yet.
+    /// Returns an empty registry.
     #[must_use]
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new()
@@ -75,7 +75,7 @@ impl Metrics {
         metrics
     }
 
-    /// One callback was answered.
+    /// Counts an answered callback.
     pub fn callback(&self, service: &str, callback_type: &'static str, outcome: &'static str) {
         let labels = vec![
             Label::new("service", service.to_owned()),
@@ -105,36 +105,36 @@ impl Metrics {
         self.count("remgate_requests_total", labels, 1);
     }
 
-    /// One event was stored.
+    /// Counts a stored event.
     pub fn event(&self, event_type: &'static str) {
         self.count("remgate_events_total", vec![Label::from_static_parts("type", event_type)], 1);
     }
 
-    /// So many callbacks shared a commit that took so long.
+    /// Records a commit: the number of its callbacks and its duration.
     pub fn batch(&self, size: usize, commit: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few hundred callbacks at the most")]
         self.observe("remgate_intake_batch_size", size as f64);
         self.observe("remgate_intake_commit_seconds", commit.as_secs_f64());
     }
 
-    /// So many deliveries reached a state.
+    /// Counts deliveries that reached a state.
     pub fn deliveries(&self, state: &'static str, count: u64) {
         self.count("remgate_deliveries_total", vec![Label::from_static_parts("state", state)], count);
     }
 
-    /// So many deliveries are open.
+    /// Sets the number of open deliveries.
     pub fn deliveries_pending(&self, count: i64) {
         #[expect(clippy::cast_precision_loss, reason = "a figure for graphs")]
         self.gauge("remgate_deliveries_pending").set(count as f64);
     }
 
-    /// One attempt ended.
+    /// Records an attempt: its outcome and duration.
     pub fn attempt(&self, outcome: &'static str, elapsed: Duration) {
         self.count("remgate_attempts_total", vec![Label::from_static_parts("outcome", outcome)], 1);
         self.observe("remgate_attempt_seconds", elapsed.as_secs_f64());
     }
 
-    /// One more request waits, until the guard is dropped.
+    /// Counts a waiting request until the guard is dropped.
     #[must_use]
     pub fn waiter(&self) -> WaiterGuard {
         let gauge = self.gauge("remgate_waiters");
@@ -142,7 +142,7 @@ impl Metrics {
         WaiterGuard(gauge)
     }
 
-    /// One request under `/admin/remotepc` was answered.
+    /// Counts an answered request under `/admin/remotepc`.
     pub fn remotepc(&self, operation: &'static str, outcome: &'static str) {
         let labels = vec![
             Label::from_static_parts("operation", operation),
@@ -151,7 +151,7 @@ impl Metrics {
         self.count("remgate_remotepc_requests_total", labels, 1);
     }
 
-    /// The text that Prometheus scrapes.
+    /// Returns the text that Prometheus scrapes.
     #[must_use]
     pub fn render(&self) -> String {
         self.upkeep();

@@ -133,6 +133,25 @@ fn the_index_of_the_documentation_names_each_page() {
     }
 }
 
+#[test]
+fn messages_of_the_log_reference_are_those_of_the_program() {
+    let joined = |path: PathBuf| {
+        let text = read(path);
+        text.split("\\\n").map(str::trim_start).collect::<String>()
+    };
+    let source: String =
+        crate::support::source::rust_files(&root().join("src")).into_iter().map(joined).collect();
+    let page = read(root().join("docs/reference/logs.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let messages = rows.filter_map(|row| row.split(" |").next()).flat_map(|cell| cell.split('`'));
+    let unknown: Vec<_> = messages
+        .flat_map(|message| message.split("..."))
+        .map(|part| part.trim_matches([' ', ';', ',']))
+        .filter(|part| part.contains(' ') && !part.contains("also") && !source.contains(part))
+        .collect();
+    assert!(unknown.is_empty(), "no source file has these messages: {unknown:?}");
+}
+
 /// Pages of Markdown that are directly in `folders`.
 fn pages(folders: &[&str]) -> Vec<PathBuf> {
     let files = folders.iter().flat_map(|folder| entries(&root().join(folder)));

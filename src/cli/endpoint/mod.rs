@@ -31,17 +31,17 @@ pub(super) enum Command {
     Show(OneEndpoint),
     /// Change an endpoint's settings
     Change(Alter),
-    /// Send a signed test and say what came back
+    /// Send a signed test request and print the answer
     Test(OneEndpoint),
-    /// Send events to it again, and forget its failures
+    /// Enable an endpoint and reset its failures
     Enable(OneEndpoint),
-    /// Send it nothing until it is enabled; what is owed to it waits
+    /// Disable an endpoint; its deliveries wait until it is enabled
     Disable(Disable),
-    /// Give it another secret; the present one signs beside it for 24 hours
+    /// Replace the secret; the present one also signs for 24 hours
     Rotate(Rotate),
-    /// Deliver what it has missed: what was given up, and what came while it was disabled or not there
+    /// Deliver missed events: exhausted deliveries, and events from while it was disabled or did not exist
     Recover(recover::Recover),
-    /// Remove it, and cancel what is owed to it
+    /// Remove an endpoint and cancel its deliveries
     Remove(OneEndpoint),
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Alter {
     url: Option<EndpointUrl>,
     #[command(flatten)]
     settings: Settings,
-    /// Put this setting back to its default, such as schedule or headers; may be given several times
+    /// Reset this setting to its default, such as schedule or headers; may be given several times
     #[arg(long, value_name = "SETTING")]
     reset: Vec<String>,
 }
@@ -188,20 +188,20 @@ async fn rotate(options: &Rotate, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks for one thing to be done with an endpoint.
+/// Sends a request about an endpoint.
 async fn done(one: &OneEndpoint, global: &Global, what: &str, body: &Json) -> anyhow::Result<Json> {
     let (client, path) = found(one, global).await?;
     Ok(client.send(Method::POST, &format!("{path}/{what}"), body, TIMEOUT).await?)
 }
 
-/// The text of a file that holds a secret.
+/// Reads a secret from a file.
 fn secret(path: Option<&Path>) -> anyhow::Result<Option<Json>> {
     let Some(path) = path else { return Ok(None) };
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     Ok(Some(json!(text.trim())))
 }
 
-/// An object on one line, or a field a line.
+/// Prints an object on one line, or a field a line.
 fn print(object: &Json, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(output::line(&object.to_string())?);
@@ -214,7 +214,7 @@ fn print(object: &Json, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An endpoint as one line of a table; its URL without the query, which may be a secret.
+/// Returns an endpoint as one line of a table, with its URL without the query, which may be a secret.
 fn listed(endpoint: &Json) -> String {
     let url = endpoint["url"].as_str().and_then(|url| Url::parse(url).ok()).map(|mut url| {
         url.set_query(None);

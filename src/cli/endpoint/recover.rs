@@ -1,4 +1,4 @@
-//! `endpoint recover`: makes up for what an endpoint has missed.
+//! `endpoint recover`: delivers events that an endpoint has missed.
 
 use anyhow::Context;
 use clap::Args;
@@ -29,10 +29,10 @@ pub(in crate::cli) struct Recover {
     dry_run: bool,
 }
 
-/// About how many deliveries one request makes.
+/// Approximate number of deliveries that one request creates.
 const BATCH_SIZE: u64 = 2000;
 
-/// A window may be long and almost all of it in one place, so it is cut into no more parts than this.
+/// Maximum number of parts of a window: the events of a long window may all be in a short part of it.
 const MOST_PARTS: u64 = 200;
 
 pub(super) async fn run(options: &Recover, global: &Global) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub(super) async fn run(options: &Recover, global: &Global) -> anyhow::Result<()
     say(options, count, false)
 }
 
-/// Cuts a window into parts of the same length, without a gap.
+/// Cuts a window into parts of equal length without gaps.
 fn parts(since: Timestamp, until: Timestamp, count: u64) -> Vec<(Timestamp, Timestamp)> {
     let length = until.duration_since(since);
     let count = i32::try_from(count).unwrap_or(1).max(1);
@@ -64,7 +64,7 @@ fn parts(since: Timestamp, until: Timestamp, count: u64) -> Vec<(Timestamp, Time
         _ => since.checked_add(step * number).unwrap_or(until),
     };
     let parts = (0..count).map(|number| (at(number), at(number + 1)));
-    // A window shorter than its parts are many has empty ones.
+    // A window with fewer nanoseconds than parts has empty ones.
     parts.filter(|(since, until)| until.duration_since(*since) > SignedDuration::ZERO).collect()
 }
 

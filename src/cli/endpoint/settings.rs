@@ -29,16 +29,16 @@ pub(super) struct Settings {
     /// Only events whose authentication was expected (or not only those: =false)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     expected_only: Option<bool>,
-    /// Further headers of its requests, one `Name: value` a line; they are never shown again
+    /// File with additional headers of each request, one `Name: value` a line; they are never shown again
     #[arg(long, value_name = "FILE")]
     header_file: Option<PathBuf>,
-    /// The waits after attempt 1, 2, ..., such as 5s,1m,1h
+    /// Waits after attempt 1, 2, ..., such as 5s,1m,1h
     #[arg(long, value_name = "WAITS", value_delimiter = ',')]
     schedule: Vec<HumanDuration>,
     /// Maximum time for an attempt
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     timeout: Option<AttemptTimeout>,
-    /// Maximum number of attempts at once
+    /// Maximum number of concurrent attempts
     #[arg(long, value_name = "NUMBER", value_parser = in_flight)]
     max_in_flight: Option<MaxInFlight>,
     /// Maximum rate of attempts, such as 50/s, 1000/m or 10/h
@@ -79,7 +79,7 @@ fn in_flight(text: &str) -> Result<MaxInFlight, Invalid> {
     text.parse::<u32>().unwrap_or_default().try_into()
 }
 
-/// The headers in a file. An error names the line and never repeats it.
+/// Reads headers from a file. An error names the line and does not repeat it.
 fn headers(path: &Path) -> anyhow::Result<Json> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let mut headers = Map::new();

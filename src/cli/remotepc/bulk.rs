@@ -1,4 +1,4 @@
-//! Adds or invites the people of a file, one after the other, so that it can be broken off and gone on with.
+//! Adds or invites the users of a CSV file, one after the other. An interrupted run can be continued.
 
 use std::path::{Path, PathBuf};
 
@@ -20,13 +20,13 @@ use crate::lifecycle::StopSignals;
 /// Rows of a file instead of one user on the command line.
 #[derive(Debug, Args)]
 pub(super) struct FileOptions {
-    /// Take people from this file, whose header has upstream's field names; a result file will do
+    /// Read users from this file, whose header has upstream's field names; a result file is accepted, too
     #[arg(long, value_name = "FILE")]
     pub(super) csv: Option<PathBuf>,
-    /// Write what became of each row into this file; if it is there already, go on where it ends
+    /// Write the outcome of each row into this file; if it exists, continue where it ends
     #[arg(long, value_name = "FILE", requires = "csv")]
     result: Option<PathBuf>,
-    /// Only check the file, and say what would be sent
+    /// Only check the file, and print what would be sent
     #[arg(long, requires = "csv")]
     dry_run: bool,
 }
@@ -83,7 +83,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one.canonicalize().ok() == other.canonicalize().ok()
 }
 
-/// Says what is wrong, and what would be sent.
+/// Prints faulty rows, and what would be sent.
 fn check(kind: UserOperation, sheet: &CsvFile, password: Option<&SecretString>) -> anyhow::Result<()> {
     let mut sent = 0;
     let mut faulty = 0;
@@ -105,7 +105,7 @@ fn check(kind: UserOperation, sheet: &CsvFile, password: Option<&SecretString>) 
     Ok(())
 }
 
-/// Sends what is not done yet. Gives the number of those that failed.
+/// Sends rows that are not done. Returns the number of failed ones.
 async fn send(
     kind: UserOperation,
     sheet: &mut CsvFile,

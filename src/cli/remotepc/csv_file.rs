@@ -1,4 +1,4 @@
-//! The files of bulk work: rows of people, and the outcome of each.
+//! CSV files of bulk operations: users, and the outcome of each.
 //!
 //! The result of an earlier run can be read as well: its rows go on where that run ended. Columns that a person added to
 //! it are kept. Passwords are read and never written.
@@ -29,9 +29,9 @@ pub(super) struct CsvFile {
     is_result: bool,
 }
 
-/// One person, and the outcome so far.
+/// Row of a user with its outcome.
 pub(super) struct Row {
-    /// As a spreadsheet counts: the header is row 1.
+    /// Number of the row as spreadsheets count: the header is row 1.
     pub(super) number: usize,
     pub(super) cells: Vec<String>,
     pub(super) extras: Vec<String>,
@@ -39,7 +39,7 @@ pub(super) struct Row {
     pub(super) outcome: RowOutcome,
 }
 
-/// The cells of the added columns.
+/// Cells of the added columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RowOutcome {
     pub(super) status: String,
@@ -58,7 +58,7 @@ impl RowOutcome {
 }
 
 impl Row {
-    /// The person; `password` is for rows that have none of their own.
+    /// Returns the user; `password` is for rows without one.
     pub(super) fn person(
         &self,
         kind: UserOperation,
@@ -74,7 +74,7 @@ impl Row {
         self.password.is_some()
     }
 
-    /// Makes one that failed pending again; its new turn is told from the one before by its time.
+    /// Makes a failed row pending again, with a new time, which makes its idempotency key a new one.
     fn begin(&mut self, now: &str) {
         if !self.outcome.is_done() {
             let at = if self.outcome.at.is_empty() { now } else { &self.outcome.at };
@@ -84,12 +84,12 @@ impl Row {
 }
 
 impl CsvFile {
-    /// The columns that people have, but for the password.
+    /// Returns the columns of a user without the password.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// Refuses to be written over: a file made by hand, with its passwords, would be lost.
+    /// Fails unless the file is a result file: overwriting a file made by hand would lose its passwords.
     pub(super) fn ensure_result(&self, path: &Path) -> anyhow::Result<()> {
         ensure!(
             self.is_result,
@@ -99,7 +99,7 @@ impl CsvFile {
         Ok(())
     }
 
-    /// Reads people, or the result of an earlier run.
+    /// Reads users, or the result of an earlier run.
     pub(super) fn read(path: &Path, kind: UserOperation) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
         decode(bytes)
@@ -133,7 +133,7 @@ impl CsvFile {
             if record.len() != headers.len() {
                 let error =
                     format!("row {number} has {} columns, the header has {}", record.len(), headers.len());
-                // The last row of a result, which a run was writing when it was killed.
+                // The last row of a result may be incomplete after a kill.
                 ensure!(is_result, error);
                 torn = Some(error);
                 continue;
@@ -174,7 +174,7 @@ impl CsvFile {
         }
     }
 
-    /// Adds a row; the outcome of one that was pending takes its place.
+    /// Adds a row, or replaces a pending one.
     fn take(&mut self, row: Row) {
         let same = |earlier: &&mut Row| earlier.outcome.status == PENDING && earlier.cells == row.cells;
         let pending = self.rows.iter_mut().find(same).filter(|_| row.outcome.status != PENDING);
@@ -225,13 +225,13 @@ impl CsvFile {
         Ok(())
     }
 
-    /// Makes every row that is not done pending, since its last outcome or since `now`.
+    /// Makes every row pending that is not done, since its last outcome or since `now`.
     pub(super) fn begin(&mut self, now: &str) {
         self.rows.iter_mut().for_each(|row| row.begin(now));
     }
 }
 
-/// The cells of a row in another order of columns; a column that was not there is empty.
+/// Returns the cells of a row in another order of columns. Missing columns are empty.
 fn aligned(to: &[String], from: &[String], cells: &[String]) -> Vec<String> {
     let cell = |name: &String| from.iter().position(|known| known == name).map(|at| cells[at].clone());
     to.iter().map(|name| cell(name).unwrap_or_default()).collect()

@@ -13,13 +13,13 @@ use crate::domain::Page;
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     pub(super) server: ServerOptions,
-    /// Only those whose name holds this
+    /// Only users whose name contains this text
     #[arg(long, value_name = "TEXT")]
     find: Option<String>,
-    /// Only those who may sign in, or only the others
+    /// Only users who may sign in, or only the others
     #[arg(long, value_name = "true|false")]
     active: Option<bool>,
-    /// Ask RemotePC now, also when remgate asked a little while ago
+    /// Ask RemotePC now instead of using a cached list
     #[arg(long)]
     refresh: bool,
     /// Print one JSON object a line
@@ -67,7 +67,7 @@ pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result
         }
         anyhow::ensure!(after != Some(page.cursor), "the server keeps answering with the same page");
         after = Some(page.cursor);
-        // The pages are to be of one list.
+        // All pages have to be of the same list.
         query.retain(|(name, _)| *name != "refresh");
     }
 }

@@ -1,4 +1,4 @@
-//! `remotepc`: the work of a support team, by the internal listener of a running remgate.
+//! `remotepc`: lists, adds, invites and signs in users, by the internal listener of a running remgate.
 //!
 //! Passwords come from a prompt, a file or a CSV column, since others on this machine can read a command line. None goes
 //! into a result file, an error or a progress bar.
@@ -32,7 +32,7 @@ pub(super) enum Command {
     Add(AddOptions),
     /// Invite a user, or the users of a CSV file
     Invite(Invite),
-    /// Make a link that signs a user in: it works once, for a minute
+    /// Create a sign-in link, which works once within a minute
     Signin(Signin),
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Command {
 pub(super) struct AddOptions {
     #[command(flatten)]
     server: ServerOptions,
-    /// Their e-mail address, which will be their user name
+    /// E-mail address, which becomes the user name
     #[arg(required_unless_present = "csv", conflicts_with = "csv", requires_all = ["first_name", "last_name"])]
     email: Option<String>,
     /// Their first name
@@ -49,10 +49,10 @@ pub(super) struct AddOptions {
     /// Their last name
     #[arg(long, value_name = "NAME", conflicts_with = "csv")]
     last_name: Option<String>,
-    /// Number of computers that they may set up
+    /// Maximum number of computers
     #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
     computers: Option<u64>,
-    /// Let RemotePC tell them by e-mail
+    /// Let RemotePC notify the user by e-mail
     #[arg(long, conflicts_with = "csv")]
     send_email: bool,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub(super) struct Invite {
     /// Their e-mail address
     #[arg(required_unless_present = "csv", conflicts_with = "csv")]
     email: Option<String>,
-    /// Number of computers that they may set up
+    /// Maximum number of computers
     #[arg(long, value_name = "NUMBER", conflicts_with = "csv")]
     computers: Option<u64>,
     #[command(flatten)]
@@ -79,11 +79,11 @@ pub(super) struct Invite {
 pub(super) struct Signin {
     #[command(flatten)]
     server: ServerOptions,
-    /// Their user name, as a rule their e-mail address
+    /// User name, usually the e-mail address
     username: String,
     #[command(flatten)]
     password: Password,
-    /// Print RemotePC's own link, which signs in as that user and is a secret
+    /// Print RemotePC's own link, a secret that signs in as the user
     #[arg(long)]
     direct: bool,
 }

@@ -16,7 +16,7 @@ use super::csv_file::{CsvFile, Row, RowOutcome};
 use super::table::ADDED;
 use crate::domain::defused;
 
-/// A result file that is being written.
+/// Result file that is being written.
 pub(super) struct Results<'a> {
     path: &'a Path,
     file: File,
@@ -32,7 +32,7 @@ impl<'a> Results<'a> {
         Ok(Self { path, file, separator: sheet.separator })
     }
 
-    /// Adds the outcome of one row; it is on disk when this returns.
+    /// Adds the outcome of a row, which is on disk when this returns.
     pub(super) fn add(&mut self, row: &Row) -> anyhow::Result<()> {
         let mut add = || {
             self.file.write_all(&record(row, self.separator)?)?;
@@ -41,7 +41,7 @@ impl<'a> Results<'a> {
         add().with_context(|| format!("failed to write {}", self.path.display()))
     }
 
-    /// Leaves one row for each person.
+    /// Replaces the file by one with a row for each user.
     pub(super) fn end(self, sheet: &CsvFile) -> anyhow::Result<()> {
         write(sheet, self.path)
     }
@@ -58,7 +58,7 @@ pub(super) fn table(sheet: &CsvFile) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// Puts the file in the place of an earlier one, whole or not at all.
+/// Replaces the file atomically.
 fn write(sheet: &CsvFile, path: &Path) -> anyhow::Result<()> {
     let beside = PathBuf::from(format!("{}.part", path.display()));
     let write = || {

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 
 use super::user_row::UserOperation;
 
-/// Text of a file in UTF-8, or in UTF-16 with a byte-order mark.
+/// Decodes a file in UTF-8, or in UTF-16 with a byte-order mark.
 pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
     let unit: fn([u8; 2]) -> u16 = match bytes.as_slice() {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -22,7 +22,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> anyhow::Result<String> {
     String::from_utf16(&units).context("it has the byte-order mark of UTF-16 and is not UTF-16")
 }
 
-/// The columns that a result file adds.
+/// Columns that a result file adds.
 pub(super) const ADDED: [&str; 3] = ["status", "description", "at"];
 
 /// Separator of a table, and the table without the line `sep=` that Excel reads.
@@ -51,7 +51,7 @@ pub(super) fn separator(text: &str, kind: UserOperation) -> anyhow::Result<(u8, 
     Ok((best.unwrap_or(b','), text))
 }
 
-/// The header in the documented spelling, without empty columns at its end.
+/// Returns the header in the documented spelling, without empty columns at its end.
 pub(super) fn canonical(headers: &csv::StringRecord, kind: UserOperation) -> csv::StringRecord {
     let known = kind.columns();
     let names = known.iter().copied().chain(ADDED);
@@ -71,9 +71,9 @@ pub(super) fn trim_empty_cells(record: &mut csv::StringRecord, width: usize) {
     }
 }
 
-/// The numbers of rows as a spreadsheet counts them: empty rows count, and a cell with line breaks is one row.
+/// Numbers of rows as spreadsheets count them: empty rows count, and a cell with line breaks is one row.
 pub(super) struct RowNumbers {
-    /// The byte at which each row begins.
+    /// Offset of each row in bytes.
     starts: Vec<u64>,
 }
 
@@ -106,7 +106,7 @@ impl RowNumbers {
         Self { starts }
     }
 
-    /// The number of the row that ends before this byte. The first row is 1.
+    /// Returns the number of the row that ends before this offset. The first row is 1.
     pub(super) fn at(&self, end: u64) -> usize {
         self.starts.partition_point(|start| *start < end)
     }

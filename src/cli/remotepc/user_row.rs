@@ -37,7 +37,7 @@ impl UserOperation {
         }
     }
 
-    /// Upstream's fields but for the password, and the word for one that has to be there and is not.
+    /// Upstream's fields without the password, each with the error code for a missing one.
     fn fields(self) -> &'static [(&'static str, Form, Option<&'static str>)] {
         match self {
             Self::Add => &[
@@ -53,19 +53,19 @@ impl UserOperation {
         }
     }
 
-    /// The columns that a file may have.
+    /// Returns the columns that a file may have.
     pub(super) fn columns(self) -> Vec<&'static str> {
         let password = (self == Self::Add).then_some(PASSWORD);
         self.fields().iter().map(|(name, ..)| *name).chain(password).collect()
     }
 
-    /// The columns that a file has to have.
+    /// Returns the columns that a file must have.
     pub(super) fn required(self) -> impl Iterator<Item = &'static str> {
         self.fields().iter().filter(|(.., missing)| missing.is_some()).map(|(name, ..)| *name)
     }
 }
 
-/// One person. `Debug` is left out: there is a password in it.
+/// User. Has no `Debug`, since it holds a password.
 pub(super) struct UserRow {
     kind: UserOperation,
     fields: Map<String, Json>,
@@ -78,9 +78,9 @@ pub(super) struct UserRow {
 pub(super) enum SendOutcome {
     /// Done, in upstream's word.
     Done(String),
-    /// Not done, in these words.
+    /// Failed with these error codes.
     Failed(String),
-    /// Not done, for a reason that concerns all other users too.
+    /// Failed for a reason that concerns all other users, too.
     Abort(String),
 }
 
@@ -110,7 +110,7 @@ impl UserRow {
     fn take(&mut self, name: &str, form: Form, text: &str) {
         let value = match form {
             Form::Text => Some(json!(text)),
-            // What is written as a number is passed on as it is written, `1.0` too.
+            // Numbers are passed on as they are written, also `1.0`.
             Form::Number => serde_json::from_str(text).ok().filter(is_count),
             Form::Flag => text.to_ascii_lowercase().parse::<bool>().ok().map(|flag| json!(flag)),
         };
@@ -133,24 +133,24 @@ impl UserRow {
         self.fields.get(EMAIL).and_then(Json::as_str).unwrap_or("-")
     }
 
-    /// Asks for it. With a `salt` the request has an `Idempotency-Key`, the same for the same person and salt.
+    /// Sends the request. With a `salt` it has an `Idempotency-Key`, the same for the same user and salt.
     pub(super) async fn send(&self, client: &ApiClient, salt: Option<&str>) -> Result<SendOutcome, ApiError> {
         if !self.faults.is_empty() {
             return Ok(SendOutcome::Failed(self.faults.join(" ")));
         }
         let key = salt.map(|salt| self.key(salt));
         let body = self.body();
-        // The same row may still be under way, from a run that was broken off.
+        // The same row may still be under way, from an interrupted run.
         for _ in 0..60 {
             let (status, told) =
                 client.exchange(self.kind.path(), &body, key.as_deref(), LONG_TIMEOUT).await?;
-            // Only we say that, and only of a key that we have sent: nothing else may be asked for again.
+            // Only remgate answers so, and only about the key of this request: nothing else may be sent again.
             if key.is_none() || words(status, &told) != IN_USE {
                 return Ok(self.told(status, &told));
             }
             SystemClock.sleep(Duration::from_secs(1)).await;
         }
-        // It has no outcome, so it keeps its key: with another one it could be done beside itself.
+        // The row has no outcome, so it keeps its key: with another key it could be executed twice at once.
         Ok(SendOutcome::Abort(IN_USE.to_owned()))
     }
 
@@ -165,7 +165,7 @@ impl UserRow {
         }
     }
 
-    /// No password goes into it.
+    /// The key does not depend on the password.
     fn key(&self, salt: &str) -> String {
         let text = json!([self.kind.path(), self.fields, salt]).to_string();
         let digest = Sha256::digest(text);

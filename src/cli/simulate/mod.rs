@@ -1,4 +1,4 @@
-//! `simulate`: the other sides, to practise with and to test against.
+//! `simulate`: a webhook receiver and a RemotePC account for tests.
 
 mod listener;
 mod receiver;
@@ -12,7 +12,7 @@ use super::options::Global;
 pub(super) enum Command {
     /// A RemotePC reseller account in memory
     Remotepc(remotepc::Options),
-    /// An endpoint: prints what it receives, says whether it is genuine, and misbehaves on demand
+    /// A webhook receiver: prints requests, verifies their signatures, and fails on demand
     Receiver(receiver::Options),
 }
 

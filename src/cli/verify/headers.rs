@@ -1,8 +1,8 @@
-//! The three headers, out of what receivers log: lines with a colon, or a JSON object.
+//! Parser of the three headers from logs of receivers: lines with a colon, or a JSON object.
 
 use serde_json::{Map, Value as Json};
 
-/// The three headers; empty where there is none.
+/// The three headers; a missing one is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ReceivedHeaders {
     pub(super) id: String,
@@ -11,7 +11,7 @@ pub(super) struct ReceivedHeaders {
 }
 
 impl ReceivedHeaders {
-    /// From lines, of which all others are passed over, or from JSON, where they may stand under `headers`.
+    /// Parses lines, of which others are ignored, or JSON, which may have them under `headers`.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut given = Self::default();
         if text.trim_start().starts_with('{') {

@@ -1,4 +1,4 @@
-//! Hints for a signature that does not fit: common mistakes of receivers, tried one by one.
+//! Hints for an invalid signature: common mistakes of receivers, tried one by one.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::cli::key_ring::Ring;
 use crate::domain::{Fault, Known, Signed, Unverified, Verifier};
 
-/// Returns hints, the likeliest first; none when the faults explain themselves.
+/// Returns hints, the most likely first; none when the faults explain themselves.
 pub(super) fn hints(faults: &Unverified, signed: &Signed<'_>, ring: &Ring, now: Timestamp) -> Vec<String> {
     if faults.0.contains(&Fault::NoSignature) && signed.signature.starts_with("whsec_") {
         return vec!["that is a secret, not a signature: keep it to yourself, and make a new one".to_owned()];
@@ -40,7 +40,7 @@ pub(super) fn hints(faults: &Unverified, signed: &Signed<'_>, ring: &Ring, now: 
     hints
 }
 
-/// Bodies that a common change may have turned into this one, with the name of the change.
+/// Returns bodies that a common change may have turned into this one, with the name of the change.
 fn variants(body: &[u8]) -> Vec<(Cow<'_, [u8]>, &'static str)> {
     let without_breaks = body.trim_ascii_end();
     let without_mark = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -64,7 +64,7 @@ fn variants(body: &[u8]) -> Vec<(Cow<'_, [u8]>, &'static str)> {
     ]
 }
 
-/// JSON without the white space between its parts. What is no JSON may come out as anything.
+/// Returns JSON without white space between tokens.
 fn compact(body: &[u8]) -> Vec<u8> {
     let mut in_text = false;
     let mut escaped = false;

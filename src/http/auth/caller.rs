@@ -22,9 +22,9 @@ pub struct Caller {
 /// Permission of the caller, as long as it is valid.
 #[derive(Clone)]
 enum Proof {
-    /// The configuration, which does not change.
+    /// Key of the configuration, which does not change.
     Configured,
-    /// The listener is open: no admin key exists.
+    /// The listener accepts requests without a key: no admin key exists.
     OpenDoor(Arc<Keys>),
     /// A stored key.
     Stored(KeyDigest, Arc<Keys>),
@@ -67,7 +67,7 @@ impl Caller {
         }
     }
 
-    /// Name for people: the name of the key, else the id. Not unique.
+    /// Returns the name of the key, or the id for callers without a stored key. Not unique.
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.who {
@@ -82,13 +82,13 @@ impl Caller {
         self.grant.scopes()
     }
 
-    /// The only service they see, if there is such a limit.
+    /// Returns the service that the caller is limited to.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceName> {
         self.grant.service()
     }
 
-    /// Refuses what needs a scope that they do not have.
+    /// Fails when the caller does not have a scope.
     pub(super) fn require(&self, scope: Scope) -> Result<(), Problem> {
         if self.grant.allows(scope) { Ok(()) } else { Err(Problem::missing_scope(scope)) }
     }
@@ -99,7 +99,7 @@ impl Caller {
         self.grant.sees(service)
     }
 
-    /// Narrows what they ask for to what they see.
+    /// Restricts a filter to the events that the caller may see.
     pub(in crate::http) fn narrow(&self, filter: &mut EventFilter) {
         self.grant.narrow(filter);
     }
@@ -110,7 +110,7 @@ impl Caller {
         (services.is_empty() || services.contains(own)).then(|| vec![own.clone()])
     }
 
-    /// For requests that were held for long, before they are answered: whether they would still be let in.
+    /// Checks that the caller would still be authenticated. Called before a long-held request is answered.
     pub(in crate::http) async fn still_good(&self) -> Result<(), Problem> {
         match &self.proof {
             Proof::Configured => Ok(()),

@@ -12,7 +12,7 @@ use super::{Caller, Keys, loopback_only};
 use crate::http::problem::Problem;
 use crate::http::routes::remotepc::problem::refusal;
 
-/// Lets a request in, or says why not. The one layer of the whole listener: a route cannot be put beside it.
+/// Authenticates and authorizes a request. The layer is around the whole listener: no route can bypass it.
 pub(in crate::http) async fn auth_layer(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
@@ -20,7 +20,7 @@ pub(in crate::http) async fn auth_layer(
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let asked = access(request.method(), route);
-    // Boxed, so that who is in does not carry it along: some wait for long.
+    // Boxed, so that waiting requests do not hold its state.
     match Box::pin(let_in(&keys, request.headers(), asked)).await {
         Ok(caller) => {
             if let Some(caller) = caller {
@@ -37,7 +37,7 @@ async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<
     if asked == Access::Anybody {
         return Ok(None);
     }
-    // While the listener is open it serves this machine alone.
+    // A listener without a required key serves this machine only.
     if let Err(foreign) = loopback_only::check(headers)
         && keys.is_open().await?
     {
@@ -50,7 +50,7 @@ async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<
     Ok(Some(caller))
 }
 
-/// As upstream, down to the envelope: the clients of these paths know no other.
+/// Returns whether a path belongs to upstream's API, whose clients expect upstream's envelope.
 pub(in crate::http) fn is_upstreams(path: &str) -> bool {
     path == "/admin/remotepc" || path.starts_with("/admin/remotepc/")
 }

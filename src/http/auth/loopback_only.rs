@@ -6,8 +6,8 @@ use http::{HeaderMap, header};
 
 use crate::http::problem::Problem;
 
-/// An open listener is on loopback, where other people's web pages can reach it through a browser: by a name of theirs
-/// that resolves to loopback, which shows in `Host`, or by a plain cross-site request, which shows in `Origin`.
+/// Refuses requests that web pages of other sites may have caused. A browser lets them reach a listener on loopback by a name that
+/// resolves to loopback, which shows in `Host`, or by a cross-site request, which shows in `Origin`.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_this_machine(host) {

@@ -29,10 +29,9 @@ pub(super) use layers::{auth_layer, is_upstreams};
 /// Resolution of the time of a key's last use.
 const NOTED_EVERY: Duration = Duration::from_mins(1);
 
-/// The keys of the internal listener: one of the configuration, and those in the store.
+/// Keys of the internal listener: the configured one and those in the store.
 ///
-/// The store is asked with every request that does not bring the configured key, so that a key that was revoked, or a
-/// listener that was closed, is so at once and on all replicas.
+/// The store is read with every request without the configured key, so that a revoked key is refused at once on all replicas.
 pub struct Keys {
     admin: Option<KeyDigest>,
     may_open: bool,
@@ -77,7 +76,7 @@ impl Keys {
         }
     }
 
-    /// Says who asks, or why they may not.
+    /// Returns the authenticated caller.
     pub async fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Result<Caller, Problem> {
         let presented = Presented::by(headers);
         if let (Some(admin), Presented::Key { digest, .. }) = (&self.admin, &presented)
@@ -87,7 +86,7 @@ impl Keys {
         }
         let digest = match &presented {
             Presented::Key { digest, .. } => Some(digest),
-            // Nothing that the store could say would let them in.
+            // No stored key could authenticate the request.
             refused if self.admin.is_some() || !self.may_open => return Err(refused.refusal()),
             _ => None,
         };
@@ -115,7 +114,7 @@ impl Keys {
         Ok(Caller::known(key, digest.clone(), Arc::clone(self)))
     }
 
-    /// Asks again about a key that was good.
+    /// Checks again whether a key is valid.
     async fn still_good(&self, digest: &KeyDigest) -> Result<(), Problem> {
         match self.store.presented_key(Some(digest)).await?.key {
             Some(key) if !key.is_expired(self.clock.now()) => Ok(()),
@@ -138,7 +137,7 @@ impl Keys {
         let id = key.id.clone();
         self.lifecycle.spawn(async move {
             if let Err(e) = store.use_key(&id, now).await {
-                tracing::debug!(key = %id, error = %e, "could not note that a key was used");
+                tracing::debug!(key = %id, error = %e, "failed to record the use of a key");
             }
         });
     }
@@ -155,7 +154,7 @@ impl Presented {
         }
     }
 
-    /// Returns whether the text has the form of an API key of ours. An open listener ignores other credentials, such
+    /// Returns whether the text has the form of an API key of remgate. An open listener ignores other credentials, such
     /// as the key of an upstream client.
     fn looks_like_ours(&self) -> bool {
         matches!(self, Self::Key { looks_like_ours: true, .. })

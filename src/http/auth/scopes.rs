@@ -9,13 +9,13 @@ use crate::domain::Scope;
 pub(super) enum Access {
     /// No key is required.
     Anybody,
-    /// No key. An open listener serves it to this machine alone, all the same.
+    /// No key. A listener that requires no key serves only this machine.
     NoKey,
     /// A key with this scope.
     Scope(Scope),
 }
 
-/// A path that is served, and the scopes for reading and for everything else.
+/// Path with its scopes for reading and for everything else.
 type ScopeRule = (&'static str, Scope, Scope);
 
 /// Routes of monitoring, which comes from other machines and has no key.
@@ -25,12 +25,12 @@ const HEALTH: &[&str] = &["/livez", "/readyz", "/metrics"];
 const NO_KEY: &[&str] =
     &["/openapi.json", "/docs", "/docs/", "/.well-known/jwks.json", "/admin/remotepc/sessions/{code}"];
 
-/// The first rule wins whose path is the route's, or ends in `/` and begins it.
+/// Rules. The first one counts whose path equals the route's, or is a prefix of it that ends in `/`.
 const RULES: &[ScopeRule] = &[
     ("/v1/events/{id}/replay", Scope::EndpointsWrite, Scope::EndpointsWrite),
     ("/v1/events", Scope::EventsRead, Scope::EventsRead),
     ("/v1/events/", Scope::EventsRead, Scope::EventsRead),
-    // A consumer's place is the reader's own: moving it changes nothing for others.
+    // A consumer belongs to its reader: moving it changes nothing for others.
     ("/v1/consumers", Scope::EventsRead, Scope::EventsRead),
     ("/v1/consumers/", Scope::EventsRead, Scope::EventsRead),
     ("/v1/authentications", Scope::AuthenticationsRead, Scope::AuthenticationsWrite),
@@ -40,7 +40,7 @@ const RULES: &[ScopeRule] = &[
     ("/v1/deliveries", Scope::EndpointsRead, Scope::EndpointsWrite),
     ("/v1/deliveries/", Scope::EndpointsRead, Scope::EndpointsWrite),
     ("/v1/remotepc/", Scope::RemotePcRead, Scope::RemotePcWrite),
-    // Accepting one makes an authentication.
+    // Accepting one may complete an authentication.
     ("/v1/rejected-callbacks", Scope::EventsRead, Scope::Admin),
     ("/v1/rejected-callbacks/", Scope::EventsRead, Scope::Admin),
     ("/v1/audit", Scope::AuditRead, Scope::AuditRead),
@@ -52,7 +52,7 @@ const RULES: &[ScopeRule] = &[
 
 /// Access of a request; `route` is its declared path, `None` without a route.
 pub(super) fn access(method: &Method, route: Option<&str>) -> Access {
-    // That there is nothing at a path is no secret.
+    // A path without a route is no secret.
     let Some(route) = route else { return Access::NoKey };
     let fits = |path: &str| route == path || (path.ends_with('/') && route.starts_with(path));
     if HEALTH.contains(&route) {

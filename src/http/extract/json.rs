@@ -17,9 +17,9 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Time limit for a body to arrive, however steadily it does.
 pub(in crate::http) const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A body of JSON. No body at all is taken for `{}`.
+/// JSON body. An empty body counts as `{}`.
 ///
-/// What is not JSON is 400, what is JSON and not what is wanted (an unknown field too) 422, another content type 415,
+/// A body that is not JSON is 400, one of another form (also with an unknown field) 422, another content type 415,
 /// more than 1 MiB 413. Messages name the field and never repeat a value, which may be a secret.
 #[derive(Debug)]
 pub(in crate::http) struct Json<T>(pub T);
@@ -49,7 +49,7 @@ where
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EmptyBody {}
 
-/// All of a body, up to 1 MiB, within [`BODY_TIMEOUT`].
+/// Reads a body of at most 1 MiB within [`BODY_TIMEOUT`].
 pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {
     let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await
     else {
@@ -62,7 +62,7 @@ pub(in crate::http) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> 
     }
 }
 
-/// A body without the byte-order mark that some editors and libraries put before JSON.
+/// Returns a body without the byte-order mark that some editors and libraries write before JSON.
 fn without_mark(body: bytes::Bytes) -> bytes::Bytes {
     if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body }
 }
@@ -87,7 +87,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Text of the parser without the value, which may be a secret in the wrong field.
+/// Returns the parser's error without the value, which may be a secret in the wrong field.
 fn said(e: &serde_json::Error) -> String {
     let text = e.to_string();
     match text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: ")) {

@@ -1,4 +1,4 @@
-//! Our own extractors: whatever they refuse becomes a problem document, and nothing is guessed.
+//! Extractors of the internal listener. Their refusals are problem documents.
 
 mod json;
 mod paging;
@@ -18,7 +18,7 @@ use crate::domain::{Invalid, parse_time};
 pub(super) use json::{BODY_TIMEOUT, EmptyBody, Json, whole};
 pub(super) use paging::{Direction, Paging};
 
-/// Longest time that a request is held, whatever it asks for. Many proxies and load balancers end a request after 60 s, and the
+/// Maximum time for which a request is held, whatever it asks for. Many proxies and load balancers end a request after 60 s, and the
 /// answer has to be there before.
 const MAX_HOLD: Duration = Duration::from_secs(55);
 
@@ -70,12 +70,12 @@ impl Params {
         Ok(self.given_wait()?.unwrap_or_default())
     }
 
-    /// The same, where it matters whether it was said.
+    /// Reads `wait`; `None` if it is absent.
     pub(super) fn given_wait(&mut self) -> Result<Option<Duration>, Problem> {
         Ok(self.one::<Wait>("wait")?.map(|wait| wait.0.min(MAX_HOLD)))
     }
 
-    /// A time, with those beyond the last that can be represented taken for that.
+    /// Reads a time. Times beyond the largest that can be represented are that one.
     pub(super) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
         Ok(self.one::<Time>(name)?.map(|time| time.0))
     }
@@ -147,7 +147,7 @@ impl<S: Sync> FromRequestParts<S> for NoParams {
     }
 }
 
-/// The one parameter of a path such as `/v1/events/{id}`. What is no id names nothing: 404.
+/// Parameter of a path such as `/v1/events/{id}`. A malformed id is 404.
 #[derive(Debug)]
 pub(super) struct Path<T>(pub T);
 

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 /// The store's error is logged. The client learns whether a repetition makes sense.
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Self {
-        tracing::error!(error = %e, "the store did not do what a request needed");
+        tracing::error!(error = %e, "failed to use the store for a request");
         match e {
             StoreError::Unavailable { .. } => Self::unavailable("the store cannot be reached now"),
             StoreError::Corrupt(_)
@@ -50,7 +50,7 @@ impl From<CallError> for Problem {
 
 impl From<UsersError> for Problem {
     fn from(e: UsersError) -> Self {
-        tracing::warn!(error = %e, "RemotePC's users could not be listed");
+        tracing::warn!(error = %e, "failed to list RemotePC's users");
         match e {
             UsersError::Failure(failure) => failure.into(),
             UsersError::Unusable(e) => Self::upstream(StatusCode::BAD_GATEWAY, e.to_string()),

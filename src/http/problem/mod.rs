@@ -12,7 +12,7 @@ use crate::domain::{Cursor, Scope};
 /// Challenge of a 401.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="remgate""#);
 
-/// An error that a program can tell by its `type` and a person can read.
+/// Problem document (RFC 9457): programs tell errors apart by `type`, people read `title` and `detail`.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -41,7 +41,7 @@ impl Problem {
         Self { status, kind, title, detail: detail.into(), headers: Vec::new(), scope: None, newest: None }
     }
 
-    /// 400: a parameter or a body that cannot be understood.
+    /// 400: a parameter or a body cannot be parsed.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail)
     }
@@ -52,12 +52,12 @@ impl Problem {
             .with(header::WWW_AUTHENTICATE, CHALLENGE)
     }
 
-    /// 403: known, but not allowed.
+    /// 403: the caller may not do this.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "This is not allowed", detail)
     }
 
-    /// 403: the key is good, and not for this.
+    /// 403: the key does not have the scope.
     pub fn missing_scope(scope: Scope) -> Self {
         let challenge = format!(r#"Bearer realm="remgate", error="insufficient_scope", scope="{scope}""#);
         let problem = Self::new(
@@ -75,7 +75,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
     }
 
-    /// 405: the thing is there, but not for this method.
+    /// 405: the path does not have this method.
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -85,27 +85,27 @@ impl Problem {
         )
     }
 
-    /// 409: the thing is not in a state that allows it.
+    /// 409: the present state does not allow the request.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The present state does not allow this", detail)
     }
 
-    /// 409: of all who claim an authentication one gets it, and it was another.
+    /// 409: another claim of the authentication has succeeded.
     pub fn already_claimed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "already-claimed", "It was claimed before", detail)
     }
 
-    /// 410: a claim long after the authentication.
+    /// 410: the claim came too long after the authentication.
     pub fn claim_too_late(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "claim-too-late", "It is too late to claim it", detail)
     }
 
-    /// 409 or 410: an authentication that did not come in time.
+    /// 409 or 410: the authentication has expired.
     pub fn authentication_expired(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::new(status, "authentication-expired", "The authentication did not come in time", detail)
     }
 
-    /// 409: a claim before the authentication has completed.
+    /// 409: the authentication has not completed.
     pub fn not_completed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "not-completed", "The authentication has not completed", detail)
     }
@@ -121,7 +121,7 @@ impl Problem {
         Self { newest: Some(newest), ..problem }
     }
 
-    /// 403: a claim that asks for more trust than the authentication has.
+    /// 403: the authentication has less trust than the claim requires.
     pub fn insufficient_trust(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -131,17 +131,17 @@ impl Problem {
         )
     }
 
-    /// 400: what stands in the place of a ticket is none.
+    /// 400: the ticket is malformed.
     pub fn ticket_malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ticket-malformed", "This is no ticket", detail)
     }
 
-    /// 410: a ticket that was good once.
+    /// 410: the ticket has expired.
     pub fn ticket_expired(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "ticket-expired", "The ticket has run out", detail)
     }
 
-    /// 429: too many at once.
+    /// 429: too many concurrent requests.
     pub fn too_many(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many at once", detail)
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
@@ -163,7 +163,7 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
 
-    /// 415: a body in a form that is not understood here.
+    /// 415: the content type of the body is not supported.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -173,7 +173,7 @@ impl Problem {
         )
     }
 
-    /// 422: understood, and not possible.
+    /// 422: the request is well-formed, but cannot be executed.
     pub fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -229,13 +229,13 @@ impl Problem {
             .with(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
-    /// The scope that was missing, if that was it.
+    /// Returns the missing scope of [`missing_scope`](Self::missing_scope).
     #[must_use]
     pub(super) fn scope(&self) -> Option<Scope> {
         self.scope
     }
 
-    /// 502, 503 or 504: another system did not do its part.
+    /// 502, 503 or 504: another system failed.
     pub fn upstream(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::new(status, "upstream", "Another system did not do its part", detail)
     }

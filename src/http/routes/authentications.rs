@@ -1,4 +1,4 @@
-//! `/v1/authentications`: for the app whose user sits before a login page, and the keys with which remgate vouches.
+//! `/v1/authentications`: expectations, waiting, claims and tickets; the key set of assertions.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::store::Claimed;
 pub struct AuthenticationsState {
     /// Authentications.
     pub authentications: Arc<Authentications>,
-    /// Every service that there is, the first one first.
+    /// All services, in the order of the configuration.
     pub services: Vec<ServiceName>,
     /// Configured public URL, as the prefix of `/wait/...`; empty if it is not set.
     pub public_url: String,
@@ -32,7 +32,7 @@ pub struct AuthenticationsState {
 
 type SharedAuthentications = State<Arc<AuthenticationsState>>;
 
-/// Verifiers may keep the key set for 5 minutes.
+/// Caching of the key set: 5 minutes.
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// `GET /.well-known/jwks.json`: the key set to verify assertions with.
@@ -168,8 +168,8 @@ pub(in crate::http) async fn ticket(
 }
 
 impl AuthenticationsState {
-    /// The authentication that the path and `?service=` name. One of a service that the caller does not see is as
-    /// unknown as one that is not there.
+    /// Returns the authentication of the path and `?service=`. For one of a service that the caller may not see the answer is that for
+    /// an unknown one.
     fn named(&self, uaid: Uaid, mut params: Params, caller: &Caller) -> Result<AuthenticationName, Problem> {
         let service = params.one("service")?;
         params.finish()?;
@@ -181,7 +181,7 @@ impl AuthenticationsState {
         }
     }
 
-    /// The service that is meant: the one that is named, the key's own, `default`, or the only one.
+    /// Returns the service: the named one, else the key's own, `default`, or the only one.
     fn service(&self, named: Option<ServiceName>, caller: &Caller) -> Result<ServiceName, Problem> {
         if let Some(named) = named {
             return if self.services.contains(&named) {

@@ -1,7 +1,7 @@
-//! `/remauth_callback`: the one request that RemAuth makes, and makes once.
+//! `/remauth_callback`: RemAuth's request, which it sends once.
 //!
-//! No strict parser is used: a callback that can be understood is never lost to one. A request of an admitted sender that
-//! cannot be understood is kept as a rejected callback. Every refusal has a log line and counts.
+//! No strict parser is used, so that a callback that can be understood is never lost. A request of an authenticated sender that
+//! cannot be understood is stored as a rejected callback. Every refusal is logged and counted.
 
 mod redact;
 mod request;
@@ -36,7 +36,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Time limit for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum size of a rejected callback's request as it is kept, in bytes.
+/// Maximum size of the stored request of a rejected callback in bytes.
 const MAX_KEPT: usize = 16 * 1024;
 
 /// State of the callback route.
@@ -45,7 +45,7 @@ pub struct CallbackState {
     pub context: Context,
     /// Authentication of senders.
     pub gate: CallbackAuth,
-    /// Proxies that are believed about the client's address.
+    /// Proxies whose headers about the client's address are used.
     pub proxies: TrustedProxies,
     /// Stores events.
     pub recorder: Recorder,
@@ -59,7 +59,7 @@ struct Source<'a> {
     ip: IpAddr,
 }
 
-/// A request while it is read.
+/// Request that is being read.
 struct Incoming<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -128,7 +128,7 @@ impl CallbackState {
         }
     }
 
-    /// Answers a request to a path at which nothing is served. One that has a good token is a callback gone astray.
+    /// Answers a request to a path without a route. With a valid token it is a misdirected callback.
     async fn not_found(
         &self,
         client: ClientAddress,
@@ -172,7 +172,7 @@ impl CallbackState {
         }
     }
 
-    /// Keeps a request that could not be understood.
+    /// Stores a request that could not be understood.
     async fn reject(&self, source: &Source<'_>, reason: &str, incoming: &mut Incoming<'_>) {
         // A body that is too large or did not arrive whole is left out; path and query are kept.
         let _ = incoming.read_body().await;
@@ -279,7 +279,7 @@ impl Incoming<'_> {
     }
 }
 
-/// The password of HTTP Basic; the user name is ignored.
+/// Returns the password of HTTP Basic; the user name is ignored.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -290,7 +290,7 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-/// A body of another kind, JSON for one, is not read.
+/// Reads a form body. A body of another type is not read.
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_none_or(|kind| {

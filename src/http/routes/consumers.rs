@@ -20,12 +20,12 @@ use crate::store::{ConsumerError, MAX_CONSUMERS};
 
 type SharedEvents = State<Arc<EventsState>>;
 
-/// A key that is for one service has consumers of its own.
+/// Returns the id of a consumer. A key that is limited to a service has its own consumers.
 fn id(caller: &Caller, name: ConsumerName) -> ConsumerId {
     ConsumerId { owner: caller.service().cloned(), name }
 }
 
-/// A consumer as it is shown.
+/// Consumer as it is shown.
 #[derive(Serialize)]
 struct ConsumerView {
     name: ConsumerName,
@@ -47,7 +47,7 @@ impl From<Consumer> for ConsumerView {
     }
 }
 
-/// A page of consumers. Its cursor is the last one's name.
+/// Page of consumers. Its cursor is the name of the last one.
 #[derive(Serialize)]
 struct Consumers {
     data: Vec<ConsumerView>,

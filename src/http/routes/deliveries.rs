@@ -1,4 +1,4 @@
-//! `/v1/deliveries`, replaying an event, recovering an endpoint: what became of forwarding, and mending it.
+//! `/v1/deliveries`, replay of an event, recovery of an endpoint.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub(in crate::http) async fn retry(
     let delivery = state.find(id).await?;
     match (committed, delivery.state) {
         (Some(committed), _) => state.context.announce(&committed),
-        // It is tried already, which is what was asked for.
+        // An attempt is under way, as requested.
         (None, DeliveryState::Sending) => {}
         (None, DeliveryState::Succeeded) => {
             return Err(Problem::conflict(format!("{id} has succeeded; replay its event to send it again")));
@@ -141,7 +141,7 @@ pub(in crate::http) struct RecoveryBody {
     dry_run: bool,
 }
 
-/// A time, with words of our own for what is none.
+/// Time, with an error text that does not repeat the value.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
 struct Moment(Timestamp);
@@ -205,7 +205,7 @@ impl DeliveriesState {
         }
     }
 
-    /// Goes through all events in small transactions.
+    /// Recovers all events of a window in small transactions.
     async fn recover(&self, endpoint: &EndpointId, window: Window, dry_run: bool) -> Result<u64, Problem> {
         let Stretch { mut after, last: newest } = self.context.store.events_within(window).await?;
         let mut count = 0;

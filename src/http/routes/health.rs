@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics`: how it goes.
+//! `/livez`, `/readyz`, `/metrics`: health and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     if !state.recorder.is_running() {
-        tracing::error!("not ready: nobody writes callbacks any more; restart");
+        tracing::error!("not ready: the writer of callbacks has ended; restart remgate");
         return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks cannot be recorded\n");
     }
     match tokio::time::timeout(CHECK_TIMEOUT, state.context.store.probe(state.context.clock.now())).await {
@@ -49,7 +49,7 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
     }
 }
 
-/// `GET /metrics`: Prometheus' text format. The open deliveries are counted when they are asked for.
+/// `GET /metrics`: Prometheus' text format. Open deliveries are counted at each request.
 pub(crate) async fn metrics(State(state): State<Arc<HealthState>>) -> Response {
     if let Ok(Ok(pending)) = tokio::time::timeout(CHECK_TIMEOUT, state.context.store.pending()).await {
         state.context.metrics.deliveries_pending(pending);

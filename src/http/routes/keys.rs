@@ -25,13 +25,13 @@ use crate::store::{LastAdminKey, Removal};
 pub struct KeysState {
     /// Shared handles.
     pub context: Context,
-    /// The services that a key may be limited to.
+    /// Services that a key may be limited to.
     pub services: Vec<ServiceName>,
     /// Effect of revoking the last stored admin key.
     pub last: LastAdminKey,
 }
 
-/// A key that is asked for.
+/// Body of a request for a new key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewKey {
@@ -43,14 +43,14 @@ pub(in crate::http) struct NewKey {
     expires_at: Option<Timestamp>,
 }
 
-/// A time, or words that do not repeat what was given instead of one.
+/// Reads a time or null. The error does not repeat the value.
 fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(value)?;
     let moment = text.map(|text| text.parse()).transpose();
     moment.map_err(|_| D::Error::custom("`expires_at` is a time such as 2027-01-31T12:00:00Z, or null"))
 }
 
-/// A key as it is shown.
+/// Key as it is shown.
 #[derive(Serialize)]
 struct KeyView<'a> {
     id: KeyId,
@@ -90,7 +90,7 @@ impl KeysState {
                 all.join(", ")
             )));
         }
-        // As it is stored: to the millisecond.
+        // Stored with milliseconds.
         let whole = |end: Timestamp| Timestamp::from_millisecond(end.as_millisecond()).unwrap_or(end);
         let expires_at = new.expires_at.map(whole);
         if expires_at.is_some_and(|end| end <= now) {

@@ -1,4 +1,4 @@
-//! `/v1/rejected-callbacks`: callbacks that were admitted and could not be understood.
+//! `/v1/rejected-callbacks`: callbacks of authenticated senders that could not be understood.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct RejectedCallbacksState {
     pub context: Context,
 }
 
-/// A rejected callback as it is shown.
+/// Rejected callback as it is shown.
 #[derive(Serialize)]
 struct RejectedView {
     id: RejectedId,

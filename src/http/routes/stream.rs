@@ -26,7 +26,7 @@ use crate::notifier::Subscriber;
 use crate::store::StoreError;
 use crate::telemetry::WaiterGuard;
 
-/// After so long without anything else there is a comment, and the place when it has moved.
+/// Interval of comments on a quiet stream. The cursor is sent with them when it has moved.
 const PING: Duration = Duration::from_secs(15);
 
 /// Time after which a stream reads again without a notification. A lost LISTEN connection wakes all streams; this is
@@ -55,15 +55,15 @@ pub(in crate::http) async fn stream(
 
 fn parse(headers: &HeaderMap, mut params: Params) -> Result<(Option<Cursor>, EventFilter), Problem> {
     let after = params.one::<Cursor>("after")?;
-    // Polyfills of `EventSource` bring the id back here, beside the parameters of the address that they were given.
+    // Polyfills of `EventSource` add the id as a parameter to the URL that they were given.
     let again = params.one::<LastEventId>("lastEventId")?.and_then(|id| id.0);
     let filter = reading::filter(Order::Ascending { after: Cursor::default() }, &mut params)?;
     params.finish()?;
-    // A reader that comes back asks for the address that it was given at first, and knows better by now.
+    // A returning client repeats the URL of its first request; the id that it has received since is newer.
     Ok((last_event_id(headers)?.or(again).or(after), filter))
 }
 
-/// The place that a reader brings back. An empty one is none: so it stands in the standard.
+/// Returns the id that a client sends back. By the standard an empty one means none.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     let mut all = headers.get_all(LAST_EVENT_ID).iter();
     let text = match (all.next(), all.next()) {
@@ -75,7 +75,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     parsed.map(|id| id.0).map_err(|e| Problem::bad_request(format!("the Last-Event-ID is wrong: {e}")))
 }
 
-/// The id of the last event; none when it is empty.
+/// Id of the last event; `None` when it is empty.
 struct LastEventId(Option<Cursor>);
 
 impl FromStr for LastEventId {
@@ -128,10 +128,10 @@ impl StreamReader {
         filter: EventFilter,
         permits: OwnedSemaphorePermit,
     ) -> Result<Self, Problem> {
-        // The watcher comes before the look: an event stored in between wakes it.
+        // The subscription comes before the read: an event stored in between wakes it.
         let watcher = state.context.notifier.watch_events();
         let counted = state.context.metrics.waiter();
-        // Read in any case: while the store is not available, a stream must not report success.
+        // Read in any case: a stream must not begin with 200 while the store is not available.
         let kept = state.context.store.kept().await?;
         let place = asked.unwrap_or(kept.newest);
         // Without its cursor, a client that came with none and was cut off before the first event would miss events
@@ -153,7 +153,7 @@ impl StreamReader {
         })
     }
 
-    /// Next block, as soon as there is one.
+    /// Returns the next chunk as soon as there is one.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting.into());
@@ -189,13 +189,13 @@ impl StreamReader {
         }
     }
 
-    /// The next page, if there is one.
+    /// Reads the next page.
     async fn look(&mut self) -> Result<Option<SseChunk>, StoreError> {
         let state = Arc::clone(&self.state);
         let _turn = state.streams.read().await;
         self.filter.order = Order::Ascending { after: self.place };
         let page = state.context.store.events(&self.filter).await?;
-        // Afterwards: what was pruned before the page was read shows now.
+        // Read after the page, so that events pruned before it are noticed.
         if self.catching_up {
             let kept = state.context.store.kept().await?;
             if let Some(reason) = self.lost(kept) {
@@ -233,7 +233,7 @@ impl StreamReader {
         }
     }
 
-    /// Says that the reader has to begin anew, and goes on from the oldest event.
+    /// Tells the client to begin anew, and continues from the oldest event.
     fn resync(&mut self, reason: &str, kept: RetainedRange) -> SseChunk {
         let asked = std::mem::replace(&mut self.place, kept.before_oldest());
         self.told = self.place;
@@ -243,7 +243,7 @@ impl StreamReader {
         SseChunk::default().event(self.place, "resync", &data)
     }
 
-    /// Says that we are there, and how far we have come when only what the filter leaves out has happened since.
+    /// Returns a comment, and the cursor if it has moved over events that the filter leaves out.
     fn ping(&mut self) -> Bytes {
         let ping = SseChunk::default().comment("ping");
         let moved = self.told < self.place;
@@ -251,7 +251,7 @@ impl StreamReader {
         if moved { ping.place(self.place).into() } else { ping.into() }
     }
 
-    /// Ends the stream. Those who were here together shall not come back together.
+    /// Ends the stream with a random delay, so that clients do not all connect again at once.
     fn farewell(&mut self) -> Bytes {
         self.next = Next::End;
         let mut farewell = SseChunk::default().comment("stopping");
@@ -263,7 +263,7 @@ impl StreamReader {
 
     fn complain(&mut self, e: &StoreError) {
         if std::mem::replace(&mut self.next, Next::Retry) != Next::Retry {
-            tracing::warn!(error = %e, "a stream could not read events; it stays open and tries again");
+            tracing::warn!(error = %e, "failed to read events for a stream; trying again");
         }
     }
 }

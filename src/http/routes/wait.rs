@@ -42,7 +42,7 @@ pub(crate) async fn wait(
         Err(BadTicket::Forged) => return Envelope::forbidden().into_response(),
     };
     if has_heard_the_end(&headers, uri.query()) {
-        // Whatever else a browser is told, it connects again; also long after the ticket's time is over.
+        // With any other answer a browser would connect again, also long after the ticket has expired.
         return empty(StatusCode::NO_CONTENT);
     }
     match authentications.has_run_out(&mut admitted).await {
@@ -58,21 +58,21 @@ pub(crate) async fn wait(
         Err(LimitExceeded::Ticket) => {
             return Problem::too_many(LimitExceeded::Ticket.to_string()).into_response();
         }
-        Err(LimitExceeded::Total) => return Envelope::crowded().into_response(),
+        Err(LimitExceeded::Total) => return Envelope::too_many().into_response(),
     };
     let watching = authentications.watch(admitted, permit);
     let watcher = TicketStream { watching, disconnect, told: None, over: false };
     sse::response(unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher))))
 }
 
-/// Only the last thing that is told has an id, which a browser says when it connects again.
+/// Only the last event has an id, which a browser sends when it connects again.
 fn has_heard_the_end(headers: &HeaderMap, query: Option<&str>) -> bool {
     let last = sse::last_event_id(headers, query);
     let status = last.and_then(|last| last.parse::<AuthenticationStatus>().ok());
     status.is_some_and(|status| status != AuthenticationStatus::Pending)
 }
 
-/// Tells how far an authentication has come, each time that this changes, until it is over.
+/// Streams the status of an authentication, each time that it changes, until it is final.
 struct TicketStream {
     watching: Watching,
     disconnect: Disconnect,
@@ -86,16 +86,16 @@ impl TicketStream {
             if self.over {
                 return None;
             }
-            // What cannot be known now is asked for again by the browser.
+            // The browser connects again.
             let found = self.watching.look().await.ok()?;
-            // Tickets are only made for what is expected: what is not there any more was pruned long after.
+            // Tickets are made for expectations only: a missing one was pruned after its end.
             let status = found.map_or(AuthenticationStatus::Expired, |found| found.status);
             if self.told != Some(status) {
                 return Some(self.tell(status).into());
             }
             let change = tokio::select! {
                 change = self.watching.changed(PING) => change,
-                // Its place is for the next visitor.
+                // The permit is free for the next browser.
                 () = self.disconnect.happened() => return None,
             };
             match change {

@@ -1,6 +1,6 @@
-//! The server that takes writes, among those of the configuration, and the age of the connections to it.
+//! The configured server that takes writes, and the age of the connections to it.
 //!
-//! After a failover, connections to the former primary may live on: at a server that answers and knows nothing new, or at one
+//! After a failover, connections to the former primary may stay open: to a server that answers without new data, or to one
 //! that no longer answers. Whenever the connection that listens was lost, or its server no longer takes writes, all
 //! connections made before are given up.
 
@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use super::super::backend::late;
 use crate::domain::{Clock, PostgresUrl, SystemClock};
 
-/// The time that a connection may take, unless the URL says another.
+/// Default of the maximum time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The servers, and the one that took writes last.
+/// Servers, with the one that took writes last.
 #[derive(Debug)]
 pub struct Primary {
     servers: Vec<PgConnectOptions>,
@@ -61,7 +61,7 @@ impl Primary {
         format!("{} (database {database}, user {})", servers.join(" or "), options.get_username())
     }
 
-    /// The options of the current server.
+    /// Returns the options of the current server.
     pub(super) fn options(&self) -> PgConnectOptions {
         self.servers[self.current.load(Ordering::Relaxed)].clone()
     }
@@ -70,7 +70,7 @@ impl Primary {
         self.connect_timeout
     }
 
-    /// Keeps a pool at the current server from now on.
+    /// Registers a pool, which then follows the current server.
     pub(super) fn guide(&self, pool: PgPool) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
     }
@@ -108,7 +108,7 @@ impl Primary {
         tracing::info!(
             server = index + 1,
             servers = self.servers.len(),
-            "another PostgreSQL server takes the writes"
+            "connected to another PostgreSQL server, which takes writes now"
         );
         for pool in &*self.pools.lock().unwrap_or_else(PoisonError::into_inner) {
             pool.set_connect_options(self.servers[index].clone());
@@ -116,7 +116,7 @@ impl Primary {
         self.renew();
     }
 
-    /// Gives up all connections that were made before now.
+    /// Marks all present connections as outdated.
     pub(super) fn renew(&self) {
         self.renewals.0.send_replace(SystemClock.instant());
     }
@@ -126,7 +126,7 @@ impl Primary {
     }
 }
 
-/// The time of the last renewal. Connections that were made before are not used again. Clones share it.
+/// Time of the last renewal. Connections from before are not used again. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Renewals(watch::Sender<Instant>);
 

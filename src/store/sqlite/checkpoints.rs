@@ -14,18 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{OpenedFile, options};
 
-/// The time between two looks.
+/// Interval of the checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// A log of this size is emptied also while it is written. SQLite itself moves pages at 16 MB.
+/// Size in bytes from which a log is emptied also while it is written. SQLite itself moves pages at 16 MB.
 const LARGE: u64 = 32 * 1024 * 1024;
-/// A log of this size is emptied when it has rested.
+/// Size in bytes from which a log is emptied when it was not written for one interval.
 const SMALL: u64 = 1024 * 1024;
-/// The longest time for which emptying waits for readers, while writers wait for it.
+/// Maximum time for which emptying waits for readers while writers wait for it.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
-/// Pages that may have been written since the others were moved.
+/// Maximum number of pages that may have been written since the others were moved.
 const LAG: i64 = 1_000;
 
-/// The size of the log, and the time of its last change.
+/// Size of the log and time of its last change.
 type Seen = Option<(u64, SystemTime)>;
 
 /// Runs until it is stopped.

@@ -25,7 +25,7 @@ pub(super) async fn check(path: &Path, connection: &mut SqliteConnection) -> sql
     Ok(())
 }
 
-/// Remembers damage, and logs it the first time.
+/// Records damage, and logs it the first time.
 pub(super) fn notice(target: &OpenedFile, error: &sqlx::Error) {
     if is_damage(error) && !target.is_damaged.swap(true, Ordering::Relaxed) {
         tracing::error!(file = %target.path.display(), %error, "the database file is damaged; {DAMAGED}");

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use super::super::file_lock::FileLock;
 
-/// The write-ahead log shrinks to this many bytes when it is begun anew: 16 MB.
+/// Size in bytes to which the write-ahead log shrinks when it is restarted: 16 MB.
 const JOURNAL_SIZE_LIMIT: &str = "16777216";
 
 /// Maximum time to wait for the writer, or for a reader.
@@ -53,8 +53,8 @@ impl OpenedFile {
     }
 }
 
-/// Makes the file if it is not there, readable by us alone, since it holds the secrets of endpoints; says which file it
-/// is. It is closed again before SQLite opens it: closing it later would take away SQLite's own locks.
+/// Creates the file if it is missing, readable by its owner alone, since it holds secrets. Returns device and inode. The file is
+/// closed before SQLite opens it: closing it later would release SQLite's own locks.
 pub(super) fn make_file(path: &Path) -> io::Result<(u64, u64)> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;

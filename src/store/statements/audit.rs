@@ -1,4 +1,4 @@
-//! Statements about the audit trail.
+//! Statements about the audit log.
 
 dialect! { record, end, entries_after, entries_before, entries_after_of_whom, entries_before_of_whom }
 
@@ -9,9 +9,9 @@ macro_rules! entry_columns {
 }
 
 common! {
-    /// The newest place. On PostgreSQL everything up to it is visible, since entries are begun under a lock.
+    /// The newest cursor. On PostgreSQL everything up to it is visible, since entries are begun under a lock.
     AUDIT_HEAD = "SELECT COALESCE(MAX(seq), 0) AS seq FROM audit";
-    /// At most $2 of those begun before $1.
+    /// Deletes at most $2 entries begun before $1.
     FORGET_ENTRIES =
         "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < $1 ORDER BY at LIMIT $2)";
 }

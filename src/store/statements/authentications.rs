@@ -39,17 +39,17 @@ common! {
     CLAIM_AUTHENTICATION = "INSERT INTO authentications (uaid, service, claimed_at) VALUES ($1, $2, $3) \
         ON CONFLICT (uaid, service) DO UPDATE SET claimed_at = excluded.claimed_at \
         WHERE authentications.claimed_at IS NULL";
-    /// Says that events which came before their expectation are offered, at $3. No row changed: that was done before.
+    /// Records at $3 that events which came before their expectation are offered. No row changed: they were offered before.
     TAKE_OFFER = "UPDATE authentications SET offered_at = $3 \
         WHERE uaid = $1 AND service = $2 AND offered_at IS NULL AND expired_at IS NULL";
-    /// Ends the watch of completed authentications, among the first $2 that were watched until $1.
+    /// Deletes expectations of completed authentications among the first $2 with an expiry up to $1.
     CLOSE_WATCHED = concat!(
         "UPDATE authentications SET watch_until = NULL WHERE (uaid, service) IN \
             (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
             ORDER BY w.watch_until LIMIT $2) \
         AND ", completing!("authentications.uaid", "authentications.service"), " IS NOT NULL"
     );
-    /// The others have run out.
+    /// Expires the others.
     RUN_OUT = concat!(
         "UPDATE authentications SET expired_at = $1, watch_until = NULL WHERE (uaid, service) IN \
             (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
@@ -101,7 +101,7 @@ macro_rules! keep_offers {
 }
 
 pub(in crate::store) const SQLITE: Texts = Texts {
-    // The one writer is behind the gate by itself.
+    // SQLite has one writer: no append runs beside this.
     pass_gate: "SELECT 1",
     unexpected_events: "SELECT e.seq FROM events e WHERE e.uaid = $1 AND e.service = $2 AND NOT e.expected AND NOT e.late \
         AND e.type IN ('remauth.authenticated', 'remauth.registricated', 'remauth.subscribed') ORDER BY e.seq",

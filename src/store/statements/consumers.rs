@@ -1,4 +1,4 @@
-//! Statements about readers whose place is kept.
+//! Statements about consumers.
 
 /// Consumers with what is behind them: $3 is how many events are counted at the most.
 macro_rules! standing_consumers {
@@ -17,7 +17,7 @@ common! {
     CONSUMER_PLACE = "SELECT place FROM consumers WHERE service = $1 AND name = $2";
     CONSUMER = standing_consumers!("= $2");
     CONSUMERS = standing_consumers!("> $2 ORDER BY name LIMIT $4");
-    /// Makes one at $3, or before the oldest event when there is no $3, unless the owner has $5 of them.
+    /// Creates a consumer at $3, or before the oldest event without $3, unless the owner has $5 consumers.
     CREATE_CONSUMER = "INSERT INTO consumers (service, name, place, created_at, updated_at) \
         SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), \
             COALESCE(CAST($3 AS BIGINT), (SELECT MIN(seq) - 1 FROM events), 0), CAST($4 AS BIGINT), CAST($4 AS BIGINT) \

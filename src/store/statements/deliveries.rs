@@ -1,4 +1,4 @@
-//! Statements about deliveries: what is due, leases, and how they end.
+//! Statements about deliveries: due ones, leases, results.
 
 use super::endpoints::endpoint_columns;
 
@@ -12,14 +12,14 @@ common! {
             FROM endpoints e WHERE e.enabled) AS open \
         WHERE due_at IS NOT NULL ORDER BY due_at, id"
     );
-    /// Probe of an endpoint that is held back: the process that moves its time sends the probe.
+    /// Moves the time of the next probe of an endpoint. The process that moves it sends the probe.
     PROBE_ENDPOINT = "UPDATE endpoints SET probe_at = $2 WHERE id = $1 AND probe_at <= $3 AND enabled";
     PENDING = "SELECT COUNT(*) AS open FROM deliveries WHERE due_at IS NOT NULL";
     RELEASE_ALL = "UPDATE deliveries SET due_at = $1, lease_token = NULL WHERE due_at IS NOT NULL AND lease_token IS NOT NULL";
 }
 
 /// Ends leases. Each row: delivery, token, state, whether it counts as an attempt, next due time, settled time, then
-/// what the attempt saw (when, status, error, milliseconds, response).
+/// the result of the attempt (begin, status, error, milliseconds, response).
 macro_rules! settle {
     ($rows:literal) => {
         concat!(
@@ -34,7 +34,7 @@ macro_rules! settle {
     };
 }
 
-/// Counts the attempts of leases that were lost: they were made, whatever has been decided since.
+/// Counts the attempts of lost leases: they were made, whatever was decided since.
 macro_rules! count_attempts {
     ($rows:literal) => {
         concat!(

@@ -21,8 +21,7 @@ macro_rules! endpoint_columns {
 pub(super) use endpoint_columns;
 
 common! {
-    /// Everything of an endpoint but when and whether it was declared before. One that a rule disabled gets another
-    /// chance when it has moved.
+    /// Declares an endpoint. One that a rule disabled is enabled again if its URL has changed.
     DECLARE = concat!(
         "INSERT INTO endpoints (id, ", settings_columns!(), ", enabled, declared, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, TRUE, TRUE, $15) \
@@ -36,16 +35,15 @@ common! {
             disabled_reason = CASE WHEN endpoints.disabled_reason = $16 OR endpoints.url <> excluded.url THEN NULL \
                 ELSE endpoints.disabled_reason END"
     );
-    /// One that a request makes. Its name may be taken.
+    /// Creates an endpoint by request. No row: the name is taken.
     CREATE = concat!(
         "INSERT INTO endpoints (id, ", settings_columns!(), ", enabled, declared, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, TRUE, FALSE, $15) \
         ON CONFLICT (name) DO NOTHING"
     );
-    /// Reads an endpoint and keeps it from all others until the transaction ends: writing is what every engine
-    /// understands by that.
+    /// Reads an endpoint and locks its row until the transaction ends. A write locks the row on every engine.
     LOCK_ENDPOINT = concat!("UPDATE endpoints SET id = id WHERE id = $1 RETURNING ", endpoint_columns!());
-    /// Everything of an endpoint that is held, but where it comes from.
+    /// Writes the whole row of a locked endpoint, but for its origin.
     UPDATE_ENDPOINT = "UPDATE endpoints SET name = $2, url = $3, secret = $4, types = $5, services = $6, format = $7, \
         expected_only = $8, headers = $9, schedule = $10, timeout = $11, max_in_flight = $12, rate_limit = $13, \
         signing_key = $14, previous_secret = $15, previous_secret_until = $16, failures = $17, failing_since = $18, \
@@ -91,7 +89,7 @@ macro_rules! cancel_open {
 
 pub(in crate::store) const SQLITE: Texts = Texts {
     cancel_open: cancel_open!(""),
-    // The one writer waits for all before it.
+    // SQLite has one writer, which waits for all before it.
     wait_for_appends: "SELECT 1",
     undeclare: undeclare!("SELECT value FROM json_each($1)"),
     endpoints_named: endpoints_named!("SELECT value FROM json_each($1)"),

@@ -1,4 +1,4 @@
-//! Statements about events, and what a new one owes.
+//! Statements about events and their deliveries.
 
 dialect! {
     append, append_within, events_after, events_before, events_after_of_uaid, events_before_of_uaid, events_by_seq,
@@ -46,7 +46,7 @@ macro_rules! wants {
 }
 pub(super) use wants;
 
-/// The same, leaving out whether it has to be expected.
+/// The same without `expected_only`.
 macro_rules! fits_filter {
     ($any_of_types:literal, $any_of_services:literal) => {
         concat!(

@@ -7,25 +7,25 @@ common! {
     BEGIN_RULE = "INSERT INTO places (name, place) SELECT $1, COALESCE(MAX(seq), 0) FROM events WHERE TRUE \
         ON CONFLICT (name) DO NOTHING";
     RULE_PLACE = "SELECT place FROM places WHERE name = $1";
-    /// The oldest events that came before their expectation, with what was expected.
+    /// Reads the oldest events that came before their expectation, with the expectation.
     OFFERS = "SELECT e.seq, e.id, e.type, e.service, e.uaid, e.trust, e.source_ip, e.received_at, e.duplicates, \
             a.subject, a.state, TRUE AS expected, e.late, e.detail \
         FROM provisioning_offers o JOIN events e ON e.seq = o.event_seq \
             JOIN authentications a ON a.uaid = e.uaid AND a.service = e.service \
         ORDER BY o.event_seq LIMIT 100";
-    /// Offers that the rule will not read any more.
+    /// Deletes offers that the rule will not read any more.
     DROP_OFFERS = "DELETE FROM provisioning_offers";
     END_RULE = "DELETE FROM places WHERE name = $1";
     MOVE_RULE = "UPDATE places SET place = $2 WHERE name = $1 AND place < $2";
     /// $1 uaid, $2 service, $3 event, $4 address, $5 computers, $6 whether dry, $7 now.
     INVITATION = "INSERT INTO provisionings (uaid, service, event_id, email, computers, dry_run, due_at, created_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (uaid, service) DO NOTHING";
-    /// $1: whether those count that are not dry.
+    /// $1: true to include requests that are no dry runs.
     NEXT_WISH = "SELECT MIN(due_at) AS next FROM provisionings WHERE due_at IS NOT NULL AND (dry_run OR $1)";
-    /// $3 until when, $4 by which token, $5 whether an attempt before may have reached upstream.
+    /// $3 lease expiry, $4 lease token, $5 whether an earlier attempt may have reached upstream.
     LEASE_WISH = "UPDATE provisionings SET attempt_count = attempt_count + 1, due_at = $3, lease_token = $4, in_doubt = $5 \
         WHERE uaid = $1 AND service = $2";
-    /// $3 by which token, $4 when next, $5 whether in doubt, $6 when settled, $7 with what outcome.
+    /// $3 lease token, $4 next attempt, $5 whether the outcome is unknown, $6 end, $7 outcome.
     END_WISH = "UPDATE provisionings SET lease_token = NULL, due_at = $4, in_doubt = $5, settled_at = $6, outcome = $7 \
         WHERE uaid = $1 AND service = $2 AND lease_token = $3";
     /// Requests of a process that has ended: their progress is unknown.
@@ -34,7 +34,7 @@ common! {
     FORGET_WISHES = "DELETE FROM provisionings WHERE settled_at < $1";
 }
 
-/// The longest due, at $1; $2: whether those count that are not dry. A lease that has run out leaves a doubt.
+/// The longest due, at $1; $2: whether those count that are not dry. After an expired lease the outcome is unknown.
 macro_rules! claimable {
     ($lock:literal) => {
         concat!(

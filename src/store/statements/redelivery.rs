@@ -1,4 +1,4 @@
-//! Statements that show deliveries and mend them.
+//! Statements that show, retry, cancel, replay and recover deliveries.
 
 use super::events::{fits_filter, wants};
 
@@ -61,8 +61,8 @@ common! {
                 (SELECT l.seq FROM attempts l WHERE l.delivery_seq = $1 ORDER BY l.seq DESC LIMIT $2) \
         WHERE d.seq = $1 ORDER BY a.seq"
     );
-    /// Makes a delivery due at $2. One that was over begins its schedule anew. One that is being sent is left alone, and
-    /// so is one whose endpoint is gone.
+    /// Makes a delivery due at $2. The schedule of a finished one begins anew. A delivery that is being sent, or whose endpoint was
+    /// removed, stays as it is.
     RETRY = "UPDATE deliveries SET \
             attempts_before = CASE WHEN due_at IS NULL THEN attempt_count ELSE attempts_before END, \
             state = 'pending', due_at = $2, settled_at = NULL, lease_token = NULL \
@@ -87,7 +87,7 @@ macro_rules! wanted_within {
     };
 }
 
-/// Reopens what was given up, where nothing else was made of it: one for each event, the first.
+/// Reopens exhausted deliveries, one for each event that has no other: the first.
 macro_rules! reopen {
     ($t:literal, $s:literal) => {
         concat!(
@@ -125,7 +125,7 @@ macro_rules! missing_or_given_up {
     };
 }
 
-/// Sends event $1 again, from $2 on.
+/// Creates deliveries of event $1, due at $2.
 macro_rules! replay {
     ($to:expr) => {
         concat!(
@@ -163,7 +163,7 @@ pub(in crate::store) const SQLITE: Texts = Texts {
         "e.type IN (SELECT t.value FROM json_each(p.types) AS t)",
         "e.service IN (SELECT s.value FROM json_each(p.services) AS s)"
     ),
-    // The one writer waits for all before it.
+    // SQLite has one writer, which waits for all before it.
     wait_for_recoveries: "SELECT 1",
     replay_to_all: replay!(wants!(
         "e.type IN (SELECT t.value FROM json_each(p.types) AS t)",

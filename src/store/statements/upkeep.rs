@@ -1,4 +1,4 @@
-//! Statements of the store's own well-being.
+//! Statements of maintenance.
 
 common! {
     PROBE = "UPDATE probe SET at = $1 WHERE id = 1";

@@ -99,7 +99,7 @@ both_engines! {
         let (log, figures) = (service.process.log(), client.get("/metrics").await.text().to_owned());
         let trail = client.get("/v1/audit?limit=1000").await.expect(200).text().to_owned();
         let store = dump(&engine).await;
-        assert!(log.contains("DEBUG") && log.contains("a request to RemotePC was answered"), "{log}");
+        assert!(log.contains("DEBUG") && log.contains("answered a request to RemotePC"), "{log}");
         assert!(figures.contains("remgate_remotepc_requests_total") && trail.contains("remotepc.session.use"));
         assert!(store.contains("jane@example.com") && store.contains("remotepc:open"), "the store was read");
         let token = |link: &str| link.rsplit('/').next().unwrap().to_owned();

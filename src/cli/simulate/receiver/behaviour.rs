@@ -28,7 +28,7 @@ pub(super) struct Behaviour {
     /// Fail only the first attempts of each webhook-id (with 500 unless another way is asked for), then accept
     #[arg(long, value_name = "NUMBER")]
     pub(super) fail_first: Option<u32>,
-    /// Take only so many requests in a time, such as 5/s, and answer the others with 429 and Retry-After
+    /// Accept at most this rate, such as 5/s, and answer further requests with 429 and Retry-After
     #[arg(long, value_name = "RATE")]
     pub(super) rate_limit: Option<RateLimit>,
     /// Send this Retry-After with 429 and 503
@@ -39,7 +39,7 @@ pub(super) struct Behaviour {
     pub(super) slow: Option<HumanDuration>,
 }
 
-/// Ways to fail that are no status.
+/// Failures without a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReceiverTrouble {
     /// Never answers
@@ -61,7 +61,7 @@ pub(super) enum ReceiverTrouble {
 /// Answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// A status, and how long to wait, where it says so.
+    /// Status, with the wait of `Retry-After`.
     Status(StatusCode, Option<Duration>),
     /// No proper answer.
     Trouble(ReceiverTrouble),
@@ -78,7 +78,7 @@ impl Reply {
 }
 
 impl Behaviour {
-    /// As its path asks: `/slow/5s/status/500` is both. What does not ask for anything is passed over.
+    /// Returns the behaviour that a path asks for: `/slow/5s/status/500` is both. Other segments are ignored.
     pub(super) fn at(&self, path: &str) -> Result<Self, String> {
         let mut asked = self.clone();
         let mut parts = path.split('/').filter(|part| !part.is_empty());

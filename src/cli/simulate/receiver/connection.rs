@@ -1,4 +1,4 @@
-//! One connection to the receiver. hyper is driven by hand, because some of the answers are none.
+//! Connections of the receiver. hyper is driven by hand, because some failures are no HTTP answer.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -32,7 +32,7 @@ enum NoAnswer {
 
 type Answered = Result<Response<Full<Bytes>>, NoAnswer>;
 
-/// Answers what is asked on one connection, or makes the trouble that was asked for.
+/// Answers the requests of a connection, or fails as requested.
 pub(super) async fn serve(stream: TcpStream, state: Arc<ReceiverState>) {
     let (told, trouble) = watch::channel(None);
     let service = service_fn(move |request| answer(request, Arc::clone(&state), told.clone()));

@@ -1,5 +1,5 @@
-//! `simulate receiver`: an endpoint to practise with. It prints what it receives, says whether it is genuine and whether
-//! it was there before, and misbehaves as real receivers do.
+//! `simulate receiver`: a webhook receiver. It prints each request, whether it is genuine and whether it was received before, and
+//! fails in the ways of real receivers.
 
 mod behaviour;
 mod connection;

@@ -33,7 +33,7 @@ pub(super) enum SignatureCheck {
     Not(Unverified),
 }
 
-/// A request, as far as it is told.
+/// Request as it is reported.
 #[derive(Debug)]
 pub(super) struct Report {
     at: Timestamp,
@@ -49,10 +49,10 @@ pub(super) struct Report {
     body: Bytes,
 }
 
-/// RemAuth's three parameters, which a `remauth` endpoint gets instead of a body.
+/// Returns RemAuth's three parameters, which the format `remauth` has instead of a body.
 const PARAMETERS: [&str; 3] = ["authenticated", "registricated", "subscribed"];
 
-/// The text of a header, if it is one.
+/// Returns a header, if it is text.
 pub(super) fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
@@ -103,7 +103,7 @@ impl Report {
         })
     }
 
-    /// For people: a line about it, and one with its body.
+    /// Returns a line about the request, and one with its body.
     pub(super) fn text(&self, decision: &Decision) -> String {
         let shown = |text: &Option<String>| field(&text.as_deref().unwrap_or("-").into());
         let target = match &self.query {
@@ -126,7 +126,7 @@ impl Report {
         text
     }
 
-    /// As JSON if it is some, else as text; nothing when it is empty.
+    /// Returns the body as JSON or text; `None` when it is empty.
     fn body(&self) -> Json {
         match serde_json::from_slice(&self.body) {
             Ok(json) => json,

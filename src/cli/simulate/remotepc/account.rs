@@ -19,14 +19,14 @@ pub(super) struct Account {
 
 #[derive(Debug)]
 struct SimulatedUser {
-    /// Nothing as long as an invitation was not accepted.
+    /// `None` until the invitation is accepted.
     password: Option<[u8; 32]>,
     computers: u64,
     /// `MM-DD-YYYY`, as upstream writes it.
     created: String,
 }
 
-/// The shortest password that the simulated account takes.
+/// Minimum length of a password.
 const SHORTEST_PASSWORD: usize = 6;
 
 /// Outcomes that an address selects by its name alone, whatever the account holds, so that every answer can be had.
@@ -55,9 +55,9 @@ enum Special {
 /// Ways in which upstream fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum AccountTrouble {
-    /// 401: our key is not known.
+    /// 401: the API key is unknown.
     KeyRejected,
-    /// 403: our address is not on the list.
+    /// 403: the address of the caller is not on the allow-list.
     Forbidden,
     /// 500.
     Error,
@@ -65,7 +65,7 @@ pub(super) enum AccountTrouble {
     Slow,
     /// Breaks the connection off.
     Down,
-    /// Answers something that is not the API's.
+    /// Answers with something that is not the API's.
     Garbage,
     /// Answers with a redirect.
     Redirect,
@@ -115,7 +115,7 @@ struct Listed {
 }
 
 impl Account {
-    /// An account with so many users already, named as in examples.
+    /// Returns an account with this number of users.
     pub(super) fn with_users(count: u32, now: &Zoned) -> Self {
         let mut account = Self::default();
         for number in 1..=count {

@@ -1,4 +1,4 @@
-//! One connection to the simulated server. hyper is driven by hand, because a broken connection is one of its answers.
+//! Connections of the simulated server. hyper is driven by hand, because one of the failures is a broken connection.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::wire::{Asked, Broken, SimulatedServer};
 use crate::cli::simulate::listener::{HEAD_TIMEOUT, MAX_BODY};
 
-/// Answers what is asked on one connection.
+/// Answers the requests of a connection.
 pub(super) async fn serve(stream: TcpStream, server: Arc<SimulatedServer>) {
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
@@ -24,11 +24,11 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<SimulatedServer>) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    // What a practising client breaks off is its own business.
+    // A connection that the client breaks off is no error here.
     let _ = connection.await;
 }
 
-/// An answer; an error breaks the connection off without one.
+/// Returns an answer; an error breaks the connection off.
 async fn answer(
     request: Request<Incoming>,
     server: &SimulatedServer,

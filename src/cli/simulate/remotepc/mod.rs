@@ -1,7 +1,7 @@
-//! `simulate remotepc`: a reseller account to practise with, which follows RemotePC's document to the letter.
+//! `simulate remotepc`: a reseller account that follows RemotePC's document to the letter.
 //!
-//! It keeps what it is told in memory, prints one line for each request, never a password, and can be told to fail in
-//! every way that upstream fails.
+//! Its state is in memory. It prints one line for each request, never a password, and fails on demand in every way that upstream
+//! does.
 
 mod account;
 mod body;
@@ -25,7 +25,7 @@ use crate::lifecycle::{Lifecycle, StopSignals};
 use account::{Account, AccountTrouble};
 use wire::{BASE, SimulatedServer};
 
-/// The key that the simulated account knows when no other is given. It opens nothing else.
+/// Default API key of the simulated account.
 const KEY: &str = "simulated-reseller-key";
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Options {
     /// Listen on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// The key that it knows, in a file, instead of `simulated-reseller-key`
+    /// File with the API key, instead of `simulated-reseller-key`
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Number of invited users at the start

@@ -12,7 +12,7 @@ const MASK: &str = "***";
 /// A path segment of fewer characters cannot be a token, which has at least 22.
 const TOKEN_LENGTH: usize = 22;
 
-/// A path for the log: segments that could be a token or an id are masked.
+/// Returns a path for the log: segments that could be a token or an id are masked.
 pub(super) fn path(path: &str) -> String {
     let plain = |segment: &str| {
         segment.len() < TOKEN_LENGTH
@@ -26,7 +26,7 @@ pub(super) fn path(path: &str) -> String {
     shown.join("/")
 }
 
-/// A request as text, at most `most` bytes: percent-decoded, with every token of the gate masked.
+/// Returns a request as text of at most `most` bytes: percent-decoded, with every configured token masked.
 pub(super) fn request(gate: &CallbackAuth, method: &Method, uri: &Uri, body: &str, most: usize) -> String {
     let mut text = format!("{method} {}", masked(gate, uri.path()));
     if let Some(query) = uri.query() {
@@ -35,7 +35,7 @@ pub(super) fn request(gate: &CallbackAuth, method: &Method, uri: &Uri, body: &st
     }
     if !body.is_empty() {
         text.push('\n');
-        // A word that is cut could be the beginning of a token.
+        // A word that is cut off could be the beginning of a token.
         let beginning = if body.len() > most { cut(body, most).trim_end_matches(is_word) } else { body };
         text.push_str(&masked(gate, beginning));
     }
@@ -43,7 +43,7 @@ pub(super) fn request(gate: &CallbackAuth, method: &Method, uri: &Uri, body: &st
     cut(&text.replace('\0', "\u{fffd}"), most).to_owned()
 }
 
-/// The beginning of a text, at most `most` bytes.
+/// Returns the beginning of a text, at most `most` bytes.
 fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most.min(text.len()))]
 }
@@ -52,7 +52,7 @@ fn is_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
 }
 
-/// Decodes as long as something is encoded, and masks every word that is a token.
+/// Decodes until nothing is encoded, and masks every word that is a token.
 fn masked(gate: &CallbackAuth, text: &str) -> String {
     let mut plain = text.to_owned();
     for _ in 0..4 {

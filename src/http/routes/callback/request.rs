@@ -21,12 +21,12 @@ const MAX_DECODINGS: u8 = 2;
 /// Characters that separate parameters. A `?` where a `&` belongs and a `;` come from naive joining.
 const SEPARATORS: [char; 3] = ['&', '?', ';'];
 
-/// A request to the public listener as text, before anything about it is believed.
+/// Request to the public listener as text, before authentication.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CallbackRequest {
     /// True if the path is the callback's, with at most one further segment.
     pub(super) is_callback: bool,
-    /// Texts that may be the token, the one that counts first.
+    /// Texts that may be the token, in the order of precedence.
     pub(super) tokens: Vec<String>,
     /// Names and values of all other parameters, in their order.
     pub(super) pairs: Vec<(String, String)>,
@@ -35,7 +35,7 @@ pub(super) struct CallbackRequest {
 impl CallbackRequest {
     /// Reads a path and a query.
     ///
-    /// Understood are, beside `/remauth_callback/TOKEN?authenticated=UAID`: repeated slashes, a trailing slash,
+    /// Besides `/remauth_callback/TOKEN?authenticated=UAID` these forms are understood: repeated slashes, a trailing slash,
     /// `/remauth_callback/TOKEN&authenticated=UAID`, `?token=TOKEN?authenticated=UAID`, `&amp;` for `&`, and separators
     /// that are percent-encoded.
     pub(super) fn read(path: &str, query: &str) -> Self {
@@ -65,10 +65,10 @@ impl CallbackRequest {
         self.pairs.extend(pairs);
     }
 
-    /// The events that the parameters name, each once, in their order.
+    /// Returns the events that the parameters name, each once, in their order.
     ///
     /// # Errors
-    /// The first parameter with a malformed value; `authenticated` when there is none of the three.
+    /// The name of the first parameter with a malformed value, or `authenticated` without any of the three.
     pub(super) fn events(&self) -> Result<Vec<(CallbackType, Uaid)>, &'static str> {
         let mut events = Vec::new();
         for (name, value) in &self.pairs {
@@ -91,7 +91,7 @@ fn collect(text: &str, decodings: u8, pairs: &mut Vec<(String, String)>) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decoded(name);
         let value = decoded(value);
-        // `token%3DT` and `token=T%26authenticated%3DU`: what was encoded has parameters in it.
+        // `token%3DT` and `token=T%26authenticated%3DU`: the encoded text contains parameters.
         let joined = name.contains('=') || name.contains(SEPARATORS);
         let nested = is_known(&name) && (value.contains(SEPARATORS) || value.contains('%'));
         if (joined || nested) && decodings < MAX_DECODINGS {
@@ -107,13 +107,13 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Returns whether a parameter means something here.
+/// Returns whether a parameter has a meaning.
 fn is_known(name: &str) -> bool {
     let name = trimmed(name);
     name == "token" || name.parse::<CallbackType>().is_ok()
 }
 
-/// A value without the white space, quotation marks and slashes around it, none of which can be a part of a token or uaid.
+/// Returns a value without surrounding white space, quotation marks and slashes, none of which can be part of a token or uaid.
 fn trimmed(text: &str) -> &str {
     text.trim_matches(|character: char| {
         character.is_whitespace()

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::http::problem::Problem;
 
-/// Every field of a request. One that is absent means something else than `null`.
+/// Fields of a request. An absent field and `null` have different meanings.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::http) struct EndpointFields {
@@ -31,7 +31,7 @@ pub(in crate::http) struct EndpointFields {
 }
 
 impl EndpointFields {
-    /// Settings of a new endpoint. Only the URL is required.
+    /// Returns the settings of a new endpoint. Only the URL is required.
     pub(super) fn settings(
         mut self,
         services: &[ServiceName],
@@ -118,7 +118,7 @@ fn known(named: Vec<ServiceName>, services: &[ServiceName]) -> Result<Vec<Servic
     )))
 }
 
-/// Each once, in the order given.
+/// Returns each value once, in the order given.
 fn distinct<T: PartialEq>(given: Vec<T>) -> Vec<T> {
     let mut kept = Vec::with_capacity(given.len());
     for item in given {

@@ -73,7 +73,7 @@ pub(in crate::http) async fn create(
     let id = EndpointId::new(now, &state.context.rng);
     let made = state.context.store.create_endpoint(&id, &settings, now).await?;
     let endpoint = made.map_err(|unedited| state.problem(&id, unedited))?;
-    tracing::info!(endpoint = %endpoint.settings.name, id = %endpoint.id, "an endpoint was made by request");
+    tracing::info!(endpoint = %endpoint.settings.name, id = %endpoint.id, "created an endpoint");
     let secret = endpoint.settings.secret.reveal();
     let view = EndpointView::new(&endpoint, &state.defaults);
     let made = CreatedView { view, secret: secret.expose_secret() };
@@ -88,14 +88,14 @@ pub(in crate::http) async fn change(
 ) -> Result<Response, Problem> {
     let change = fields.change(&state.services, &state.context.rng)?;
     if let Some(url) = &change.url {
-        // First whether there is anything to change: looking a name up can take a while.
+        // Checked first, because resolving a name can take a while.
         let mut endpoint = state.find(&id).await?;
         let permitted = endpoint.edit(&EndpointEdit::FieldPatch(Box::default()));
         permitted.map_err(|why| state.problem(&id, EditError::Refused(endpoint.settings.name, why)))?;
         state.check(url).await?;
     }
     let endpoint = state.edit(&id, EndpointEdit::FieldPatch(Box::new(change))).await?;
-    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was changed by request");
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "changed an endpoint");
     Ok(json(&EndpointView::new(&endpoint, &state.defaults)))
 }
 
@@ -107,7 +107,7 @@ pub(in crate::http) async fn remove(
     let endpoint = state.edit(&id, EndpointEdit::Remove).await?;
     tracing::info!(
         endpoint = %endpoint.settings.name, %id,
-        "an endpoint was removed by request, and what was open for it cancelled"
+        "removed an endpoint and cancelled its open deliveries"
     );
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -119,7 +119,7 @@ pub(in crate::http) async fn enable(
     Json(EmptyBody {}): Json<EmptyBody>,
 ) -> Result<Response, Problem> {
     let endpoint = state.edit(&id, EndpointEdit::Enable).await?;
-    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was enabled by request");
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "enabled an endpoint");
     Ok(json(&EndpointView::new(&endpoint, &state.defaults)))
 }
 
@@ -129,7 +129,7 @@ pub(in crate::http) struct Disabling {
     reason: Option<String>,
 }
 
-/// The longest reason, in characters.
+/// Maximum length of a reason in characters.
 const MAX_REASON: usize = 200;
 
 /// `POST /v1/endpoints/{id}/disable`
@@ -144,7 +144,7 @@ pub(in crate::http) async fn disable(
         return Err(Problem::unprocessable(format!("a reason is one line of 1 to {MAX_REASON} characters")));
     }
     let endpoint = state.edit(&id, EndpointEdit::Disable(reason)).await?;
-    tracing::info!(endpoint = %endpoint.settings.name, %id, "an endpoint was disabled by request");
+    tracing::info!(endpoint = %endpoint.settings.name, %id, "disabled an endpoint");
     Ok(json(&EndpointView::new(&endpoint, &state.defaults)))
 }
 
@@ -165,7 +165,7 @@ pub(in crate::http) async fn rotate(
     let endpoint = state.edit(&id, EndpointEdit::Rotate(secret, until)).await?;
     tracing::info!(
         endpoint = %endpoint.settings.name, %id,
-        "an endpoint's secret was changed by request; the one before signs beside it for 24 hours"
+        "replaced an endpoint's secret; the previous one also signs for 24 hours"
     );
     Ok(json(&json!({"secret": endpoint.settings.secret.reveal().expose_secret()})))
 }

@@ -19,7 +19,7 @@ pub struct EndpointsState {
     pub guard: Arc<Guard>,
     /// Sender of tests.
     pub sender: Arc<Sender>,
-    /// The services that an endpoint may name.
+    /// Services that an endpoint may name.
     pub services: Vec<ServiceName>,
     /// Location of the declared endpoints, for people.
     pub declared_in: String,
@@ -55,7 +55,7 @@ impl EndpointsState {
         Ok(endpoint)
     }
 
-    /// Says what the guard would say at the first attempt.
+    /// Fails when the egress guard would refuse the first attempt.
     pub(super) async fn check(&self, url: &EndpointUrl) -> Result<(), Problem> {
         self.guard
             .check_resolves(url)

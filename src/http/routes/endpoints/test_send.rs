@@ -30,7 +30,7 @@ impl From<AttemptReport> for TestResult {
 }
 
 /// Nothing is stored: neither an event nor an attempt, and the endpoint's health stays as it is. A disabled endpoint can be
-/// tested too: that is when one wants to know.
+/// tested too, before it is enabled.
 pub(in crate::http) async fn test(
     State(state): SharedEndpoints,
     Path(id): Path<EndpointId>,
@@ -63,7 +63,7 @@ pub(in crate::http) async fn test(
     let report = state.sender.send_event(&endpoint, &event, false, now).await;
     tracing::info!(
         endpoint = %endpoint.settings.name, %id, outcome = report.outcome(), status = report.status,
-        "an endpoint was tested by request"
+        "tested an endpoint"
     );
     Ok(respond::json(&TestResult::from(report)))
 }

@@ -82,7 +82,7 @@ impl<'a> EndpointView<'a> {
     }
 }
 
-/// A new endpoint, with its secret: the only time but for a rotation that it is shown.
+/// New endpoint with its secret, which is shown only here and after a rotation.
 pub(super) struct CreatedView<'a> {
     pub(super) view: EndpointView<'a>,
     pub(super) secret: &'a str,

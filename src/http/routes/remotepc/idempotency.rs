@@ -1,7 +1,6 @@
-//! `Idempotency-Key` on adding and inviting: what is sent again is answered as the first time, without a second call.
+//! `Idempotency-Key` on additions and invitations: a repeated request gets the stored answer, without a second call.
 //!
-//! No trace of a password is kept: it does not count for what makes two requests the same, and an answer that repeats it
-//! is forgotten.
+//! No trace of a password is stored: it is not part of the fingerprint, and an answer that repeats it is not stored.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::http::idempotency::{Idempotency, REPLAYED, key};
 use crate::remotepc::UpstreamResponse;
 use crate::store::{BeginOutcome, IdempotencyLease, IdempotentRequest, StoredResponse};
 
-/// Remembers what was asked for under a key.
+/// Idempotency keys of operations at RemotePC.
 #[derive(Clone)]
 pub(super) struct RemotePcIdempotency {
     idempotency: Idempotency,
@@ -25,20 +24,20 @@ pub(super) struct RemotePcIdempotency {
 pub(super) enum IdempotencyOutcome {
     /// The request is to be made; with a lease if it has a key.
     Ours(Option<IdempotencyLease>),
-    /// The request was answered before, in this way.
+    /// The request was answered before with this answer.
     Answered(Response),
     /// The request is refused.
     Refused(Response),
 }
 
 impl RemotePcIdempotency {
-    /// For calls that take no longer than this.
+    /// `timeout` is the maximum time of a call.
     pub(super) fn new(idempotency: Idempotency, timeout: Duration) -> Self {
         // A process that has not answered by then has ended. Includes time for writes to the store.
         Self { idempotency, dead_after: timeout + Duration::from_mins(1) }
     }
 
-    /// Asks whether a request is to be done that has this fingerprint, if repeating it does harm.
+    /// Begins a request under its key. Requests without a fingerprint may be repeated.
     pub(super) async fn turn(
         &self,
         headers: &HeaderMap,
@@ -71,13 +70,13 @@ impl RemotePcIdempotency {
                 "IDEMPOTENCY_KEY_REUSED",
             )),
             Err(e) => {
-                tracing::error!(error = %e, "the store did not do what a request needed");
+                tracing::error!(error = %e, "failed to use the store for a request");
                 IdempotencyOutcome::Refused(unavailable())
             }
         }
     }
 
-    /// Keeps an answer, or makes as if there had been no request.
+    /// Stores an answer, or releases the key without one.
     pub(super) async fn settle(&self, ticket: Option<&IdempotencyLease>, answer: Option<&UpstreamResponse>) {
         let Some(ticket) = ticket else { return };
         let Some(answer) = answer else {

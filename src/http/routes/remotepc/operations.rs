@@ -41,14 +41,14 @@ pub struct RemotePcParts {
 }
 
 impl RemotePcState {
-    /// The state for a gateway.
+    /// Returns the state of a gateway.
     #[must_use]
     pub fn new(parts: RemotePcParts) -> Self {
         let once = RemotePcIdempotency::new(parts.idempotency, parts.timeout);
         Self { remotepc: parts.remotepc, once, directory: parts.directory, clock: parts.clock }
     }
 
-    /// Runs one operation and tells about it: one entry in the trail, one line, one count, one answer.
+    /// Runs one operation: one audit entry, one log line, one count, one answer.
     async fn run(self, operation: Operation, actor: RequestActor, request: Request) -> Response {
         let started = self.clock.instant();
         let headers = request.headers().clone();
@@ -84,7 +84,7 @@ impl RemotePcState {
         refusal(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
     }
 
-    /// Asks upstream. What is kept of the answer is kept before the trail says that all is over.
+    /// Calls upstream. The answer is stored under its key before the audit entry is completed.
     async fn ask(
         &self,
         operation: Operation,
@@ -130,7 +130,7 @@ impl RemotePcState {
         tracing::info!(
             operation = operation.as_str(),
             outcome,
-            "a request to RemotePC was answered by its Idempotency-Key"
+            "answered a request to RemotePC by its Idempotency-Key"
         );
     }
 }
@@ -183,6 +183,6 @@ fn log(operation: Operation, result: &Result<UpstreamResponse, Failure>, elapsed
         upstream_status = upstream_status.map(|status| status.as_u16()),
         elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         reason = result.as_ref().err().map(tracing::field::display),
-        "a request to RemotePC was answered"
+        "answered a request to RemotePC"
     );
 }

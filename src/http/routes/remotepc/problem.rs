@@ -37,7 +37,7 @@ pub(super) fn failed(failure: &Failure) -> Response {
     let (status, words) = failure.told();
     match failure {
         Failure::Unrecorded(e) => {
-            tracing::error!(error = %e, "the store did not do what a request needed");
+            tracing::error!(error = %e, "failed to use the store for a request");
             unavailable()
         }
         Failure::RequestTimeout => {

@@ -1,4 +1,4 @@
-//! A request to RemotePC: read, judged, and made.
+//! Requests to RemotePC: parsing, validation, the call.
 
 use std::error::Error as _;
 
@@ -76,13 +76,13 @@ impl RemotePcRequest {
         }
     }
 
-    /// Returns whether an answer may be kept, to be given again.
+    /// Returns whether an answer may be stored.
     pub(super) fn is_kept(&self, answer: &UpstreamResponse) -> bool {
         let betrayed = matches!(self, Self::Add(user) if user.echoes_password(answer));
         answer.is_final() && !betrayed
     }
 
-    /// Returns whether it changes who there is.
+    /// Returns whether the request changes users.
     pub(super) fn changes_users(&self) -> bool {
         matches!(self, Self::Add(_) | Self::Invite(_))
     }
@@ -103,7 +103,7 @@ async fn json_body(request: Request) -> Result<Bytes, Failure> {
     })
 }
 
-/// A body that says nothing about itself is taken for JSON; one that says it is something else is not.
+/// Reads a JSON body. A body without a content type counts as JSON.
 fn may_be_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
     let essence = content_type.as_bytes().split(|b| *b == b';').next().unwrap_or_default().trim_ascii();

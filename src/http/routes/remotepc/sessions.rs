@@ -91,12 +91,12 @@ impl RemotePcSessionsState {
             self.put_away(link, sign_in.username()).inspect_err(|_| end.outcome = "crowded")
         });
         self.remotepc.context.metrics.remotepc("signin", end.outcome);
-        tracing::info!(outcome = end.outcome, "a one-time link to RemotePC was asked for");
+        tracing::info!(outcome = end.outcome, "requested a sign-in link");
         entries.end(&end).await;
         opened
     }
 
-    /// Puts a link behind a code, and says where it is.
+    /// Stores a link under a code, and returns its path.
     fn put_away(&self, link: SecretString, username: &str) -> Result<Response, Problem> {
         let ticket = self.sessions.put(link, username, self.context.clock.now(), &self.context.rng);
         let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
@@ -106,12 +106,12 @@ impl RemotePcSessionsState {
     }
 }
 
-/// A user name for the audit trail: what is no address may be a password in the wrong place.
+/// Returns a user name for the audit log. A text that is no address is left out: it may be a password in the wrong field.
 fn addresses(username: &str) -> Vec<String> {
     if is_email_address(username) { vec![username.to_owned()] } else { Vec::new() }
 }
 
-/// The link of an answer that holds one, and that can be followed.
+/// Returns the link of an answer, if it can be followed.
 fn link(answer: &UpstreamResponse) -> Result<SecretString, Problem> {
     if !answer.is_success() {
         let words = answer.error_words();
@@ -146,7 +146,7 @@ pub(crate) async fn follow(
     let entries = match state.remotepc.trail.begin(&actor, USE, &whom).await {
         Ok(entries) => entries,
         Err(e) => {
-            tracing::error!(error = %e, "the store did not do what a request needed");
+            tracing::error!(error = %e, "failed to use the store for a request");
             state.sessions.put_back(&code, waiting);
             return unavailable();
         }

@@ -1,4 +1,4 @@
-//! `/v1/remotepc/users`: the reseller's users for people: filtered, sorted, counted, and as a table for spreadsheets.
+//! `/v1/remotepc/users`: the reseller's users, filtered, sorted and counted, as JSON or CSV.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct RemotePcUsersState {
     pub remotepc: AuditedRemotePc,
 }
 
-/// A page of users. The totals are those of all that fit, on this page or not.
+/// Page of users. The totals count all users that match the filter.
 #[derive(Serialize)]
 struct UserPage<'a> {
     data: &'a [User],
@@ -70,7 +70,7 @@ pub(crate) async fn list(
 }
 
 impl RemotePcUsersState {
-    /// The list, which is upstream's own when the kept one is too old. Only what is asked of upstream is written down.
+    /// Returns the cached list, or calls upstream when it is too old. Only calls have audit entries.
     async fn listing(&self, actor: RequestActor, refresh: bool) -> Result<Listing, Problem> {
         let remotepc = self.remotepc.clone();
         let directory = Arc::clone(&self.directory);
@@ -170,7 +170,7 @@ impl FromStr for ListFormat {
     }
 }
 
-/// All that fit, on one page: a spreadsheet has no cursor.
+/// Returns all matching users on one page: a spreadsheet has no cursor.
 fn csv(users: &[User]) -> Result<Response, Problem> {
     let table = table(users).map_err(|_| Problem::internal())?;
     let mut response = with_body(StatusCode::OK, "text/csv; charset=utf-8", table);
