@@ -95,8 +95,7 @@ both_engines! {
         }
     }
 
-    async fn a_state_that_is_too_long_or_too_deep_is_refused(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_state_that_is_too_long_or_too_deep_is_refused(service: Service) {
         put(&service.internal, 1, &"1".repeat(4096)).await.expect(201);
         put(&service.internal, 2, &"1".repeat(4097)).await.expect(422);
         put(&service.internal, 3, &format!("{}{}", "[".repeat(127), "]".repeat(127))).await.expect(201);

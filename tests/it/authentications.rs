@@ -89,8 +89,7 @@ both_engines! {
         assert_eq!(event(&gateway, &id).await, stored);
     }
 
-    async fn the_order_of_saying_waiting_and_coming_does_not_matter(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn the_order_of_saying_waiting_and_coming_does_not_matter(gateway: TestGateway) {
         // Waiting first, then saying, then coming.
         let waiting = async { gateway.internal.get(&(path(1) + "?wait=60")).await };
         let (waited, ()) = tokio::join!(async { waiting.await.expect(200).json() }, async {
@@ -120,8 +119,7 @@ both_engines! {
         assert_eq!(gateway.internal.get(&path(3)).await.expect(404).json(), waited);
     }
 
-    async fn what_is_said_again_counts_while_it_is_pending(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn what_is_said_again_counts_while_it_is_pending(gateway: TestGateway) {
         put(&gateway.internal, 1, json!({"subject": "j", "state": 1})).await.expect(201);
         gateway.clock.advance(Duration::from_secs(10));
         let again = put(&gateway.internal, 1, json!({"state": 2, "expires_in": 20})).await.expect(200).json();
@@ -318,8 +316,7 @@ both_engines! {
         expected.expect_none();
     }
 
-    async fn bad_words_are_refused(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn bad_words_are_refused(gateway: TestGateway) {
         for (body, words) in [
             (json!({"expires_in": 0}), "expires_in"), (json!({"expires_in": 86401}), "expires_in"), (json!({"expires_in": "5m"}), "hold"),
             (json!({"subject": ""}), "subject"), (json!({"subject": "a".repeat(321)}), "320"), (json!({"subject": "a\u{0}"}), "subject"),

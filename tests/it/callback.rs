@@ -22,8 +22,7 @@ fn ids(answer: &Value) -> Vec<&str> {
 }
 
 both_engines! {
-    async fn a_callback_becomes_an_event(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_callback_becomes_an_event(service: Service) {
         let answer = service.callback(&format!("authenticated={SAMPLE}")).await.expect(200);
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.header("content-type"), "application/json");
@@ -43,8 +42,7 @@ both_engines! {
         assert_eq!(service.internal.get(&format!("/v1/events/{id}")).await.expect(200).json(), event);
     }
 
-    async fn each_parameter_is_a_type_and_each_case_a_digit(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn each_parameter_is_a_type_and_each_case_a_digit(service: Service) {
         for name in ["authenticated", "registricated", "subscribed"] {
             service.callback(&format!("{name}={}", SAMPLE.to_uppercase())).await.expect(200);
         }
@@ -54,8 +52,7 @@ both_engines! {
         assert!(page["data"].as_array().unwrap().iter().all(|it| it["uaid"] == SAMPLE));
     }
 
-    async fn several_parameters_are_several_events(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn several_parameters_are_several_events(service: Service) {
         let query = format!("authenticated={0}&subscribed={0}&authenticated={1}&other=x", uaid(1), uaid(2));
         let told = service.callback(&query).await.expect(200).json();
         assert_eq!(ids(&told).len(), 3);
@@ -64,15 +61,13 @@ both_engines! {
         assert_eq!(again, told, "the same ids in the same order");
     }
 
-    async fn the_same_value_twice_is_one_event(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn the_same_value_twice_is_one_event(service: Service) {
         let told = service.callback(&format!("authenticated={SAMPLE}&authenticated={SAMPLE}")).await.expect(200).json();
         assert!(told["data"].is_string());
         assert_eq!(service.events("").await["data"][0]["duplicates"], 0);
     }
 
-    async fn a_callback_that_comes_again_is_counted(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_callback_that_comes_again_is_counted(service: Service) {
         let first = service.store(SAMPLE).await;
         assert_eq!(service.store(&SAMPLE.to_uppercase()).await, first);
         assert_eq!(service.store(SAMPLE).await, first);
@@ -84,8 +79,7 @@ both_engines! {
         assert_eq!(service.metric(&outcome("duplicate")).await, 2);
     }
 
-    async fn many_at_once_lose_and_double_nothing(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn many_at_once_lose_and_double_nothing(service: Service) {
         // Each uaid comes from four callers at the same time.
         let asked = (0..400).map(|n| {
             let service = &service;
@@ -100,8 +94,7 @@ both_engines! {
         assert!(events.iter().all(|it| it["duplicates"] == 3));
     }
 
-    async fn what_is_wrong_is_named_and_nothing_is_stored(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn what_is_wrong_is_named_and_nothing_is_stored(service: Service) {
         let good = SAMPLE;
         let long = "a".repeat(33);
         for (query, name) in [
@@ -125,8 +118,7 @@ both_engines! {
         assert_eq!(service.count().await, 0);
     }
 
-    async fn only_get_and_post_make_events(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn only_get_and_post_make_events(service: Service) {
         let path = format!("/remauth_callback?authenticated={SAMPLE}");
         for method in [Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::PATCH] {
             let answer = service.public.request(method.clone(), &path, None).await.expect(405);
@@ -139,8 +131,7 @@ both_engines! {
         assert_eq!(service.count().await, 0);
     }
 
-    async fn a_form_is_read_and_json_is_not(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_form_is_read_and_json_is_not(service: Service) {
         let post = async |path: &str, kind: &'static str, body: String| {
             let with = |request: reqwest::RequestBuilder| request.header("content-type", kind).body(body);
             service.public.send(Method::POST, path, with).await
@@ -250,8 +241,7 @@ both_engines! {
         assert!(!service.process.log().contains(TOKEN) && !service.process.log().contains(OTHER));
     }
 
-    async fn what_is_no_text_is_no_token(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn what_is_no_text_is_no_token(service: Service) {
         let path = format!("/remauth_callback/%ff?authenticated={SAMPLE}");
         assert_eq!(service.public.get(&path).await.expect(403).json()["code"], "403");
         service.public.request(Method::HEAD, &path, None).await.expect(405).header("allow");
@@ -260,15 +250,13 @@ both_engines! {
         assert_eq!(service.count().await, 0);
     }
 
-    async fn a_hundred_parameters_are_a_hundred_events(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_hundred_parameters_are_a_hundred_events(service: Service) {
         let query: Vec<_> = (0..100).map(|n| format!("subscribed={}", uaid(n))).collect();
         assert_eq!(ids(&service.callback(&query.join("&")).await.expect(200).json()).len(), 100);
         assert_eq!(service.count().await, 100);
     }
 
-    async fn a_wrong_token_is_wrong_on_an_open_service_too(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_wrong_token_is_wrong_on_an_open_service_too(service: Service) {
         let told = service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={SAMPLE}")).await;
         told.expect(403);
         assert_eq!(service.count().await, 0);
@@ -304,8 +292,7 @@ both_engines! {
     }
 
     /// RemAuth may hang up before it has heard us, and says a thing but once.
-    async fn who_hangs_up_early_is_heard_all_the_same(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn who_hangs_up_early_is_heard_all_the_same(service: Service) {
         for n in 0..20 {
             let mut connection = Connection::open(service.process.public_addr()).await;
             connection.send(format!("GET /remauth_callback?authenticated={} HTTP/1.1\r\nHost: a\r\n\r\n", uaid(n))).await;
@@ -336,8 +323,7 @@ both_engines! {
         }
     }
 
-    async fn the_public_door_has_nothing_else(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn the_public_door_has_nothing_else(service: Service) {
         for path in ["/", "/v1/events", "/metrics", "/readyz", "/admin/remotepc/user/list", "/remauth_callback/a/b"] {
             let told = service.public.get(path).await.expect(404).json();
             assert_eq!(told, json!({"code": "404", "msg": "Unknown endpoint"}), "{path}");

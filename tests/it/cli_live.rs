@@ -44,8 +44,7 @@ both_engines! {
         }
     }
 
-    async fn a_tail_follows_what_comes(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_tail_follows_what_comes(service: Service) {
         service.store(&uaid(1)).await;
         let internal = service.process.internal_addr().to_string();
         let args = ["event", "tail", "--json", "--internal-listen", &internal];

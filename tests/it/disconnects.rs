@@ -20,8 +20,7 @@ async fn waiting(service: &Service, path: &str) -> Connection {
 }
 
 both_engines! {
-    async fn a_client_that_leaves_waits_no_longer(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_client_that_leaves_waits_no_longer(service: Service) {
         for path in WAITING {
             waiting(&service, path).await.reset();
             service.until_metric("remgate_waiters", 0).await;
@@ -32,8 +31,7 @@ both_engines! {
         }
     }
 
-    async fn a_sender_that_closes_its_half_is_answered(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_sender_that_closes_its_half_is_answered(service: Service) {
         let form = format!("authenticated={}", uaid(2));
         let requests = [
             format!("GET /remauth_callback?authenticated={} HTTP/1.1\r\nHost: a\r\n\r\n", uaid(1)),

@@ -150,8 +150,7 @@ both_engines! {
         assert_eq!(listed["data"].as_array().unwrap().len(), 1, "nothing came of any of it");
     }
 
-    async fn the_guard_speaks_early(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn the_guard_speaks_early(gateway: TestGateway) {
         let made = make(&gateway.internal, &json!({"url": "https://nowhere.invalid/"})).await;
         for url in ["http://127.0.0.1:9/", "http://localhost:9/", "http://2130706433/", "http://[::ffff:10.0.0.1]/"] {
             let body = json!({"url": url});

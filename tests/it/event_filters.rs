@@ -83,8 +83,7 @@ both_engines! {
         }
     }
 
-    async fn a_filter_that_leaves_out_much_still_moves_on(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_filter_that_leaves_out_much_still_moves_on(service: Service) {
         for n in 0..5 {
             service.store(&uaid(n)).await;
         }
@@ -94,8 +93,7 @@ both_engines! {
         assert_eq!(uaids(&service.events("type=remauth.subscribed&after=5").await), [uaid(9)]);
     }
 
-    async fn bad_values_are_refused_and_never_clamped(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn bad_values_are_refused_and_never_clamped(service: Service) {
         for query in [
             "limit=0", "limit=1001", "limit=ten", "limit=", "wait=61", "wait=-1", "wait=x", "after=x", "after=-1",
             "after=99999999999999999999", "type=nonsense", "type=", "service=a%20b", "uaid=xyz", "since=yesterday",

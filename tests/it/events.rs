@@ -20,8 +20,7 @@ fn uaids(page: &Value) -> Vec<String> {
 }
 
 both_engines! {
-    async fn a_position_that_was_never_given_is_refused(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_position_that_was_never_given_is_refused(service: Service) {
         service.store(&uaid(1)).await;
         for query in ["after=2", "after=999999", "after=2&wait=50", "after=2&uaid=00000000000000000000000000000009"] {
             let refused = service.internal.get(&format!("/v1/events?{query}")).await.expect(409).json();
@@ -31,8 +30,7 @@ both_engines! {
         service.events("after=0").await;
     }
 
-    async fn in_a_store_without_any_event_a_cursor_is_refused_with_the_first(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn in_a_store_without_any_event_a_cursor_is_refused_with_the_first(service: Service) {
         assert_eq!(service.events("after=999999").await["data"], json!([]));
         let waiting = service.internal.get("/v1/events?after=999999&wait=50");
         let first = async {
@@ -44,8 +42,7 @@ both_engines! {
         service.internal.get("/v1/events?after=999999").await.expect(409);
     }
 
-    async fn the_last_moment_of_all_is_a_time(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn the_last_moment_of_all_is_a_time(service: Service) {
         service.store(&uaid(1)).await;
         let page = service.events("until=9999-12-31T23:59:59Z&since=2000-01-01T00:00:00Z").await;
         assert_eq!(page["data"].as_array().unwrap().len(), 1);
@@ -54,14 +51,12 @@ both_engines! {
         }
     }
 
-    async fn an_empty_store_has_a_place_to_begin(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn an_empty_store_has_a_place_to_begin(service: Service) {
         assert_eq!(service.events("").await, json!({"data": [], "cursor": "0", "has_more": false}));
         assert_eq!(service.events("order=desc").await, json!({"data": [], "cursor": "0", "has_more": false}));
     }
 
-    async fn pages_follow_each_other_both_ways(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn pages_follow_each_other_both_ways(service: Service) {
         let all: Vec<_> = (0..7).map(uaid).collect();
         for it in &all {
             service.store(it).await;
@@ -88,16 +83,14 @@ both_engines! {
         assert_eq!(back, all);
     }
 
-    async fn an_event_that_is_not_there(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn an_event_that_is_not_there(service: Service) {
         for id in ["evt_00000000000000000000000000000000", "evt_x", "nonsense"] {
             let problem = service.internal.get(&format!("/v1/events/{id}")).await.expect(404).json();
             assert_eq!((&problem["type"], &problem["status"]), (&json!("urn:remgate:problem:not-found"), &json!(404)));
         }
     }
 
-    async fn who_waits_is_woken_by_what_fits(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn who_waits_is_woken_by_what_fits(service: Service) {
         service.store(&uaid(1)).await;
         let waiting = service.internal.get("/v1/events?wait=60&after=1&type=remauth.subscribed");
         let telling = async {
@@ -111,8 +104,7 @@ both_engines! {
         service.until_metric("remgate_waiters", 0).await;
     }
 
-    async fn who_waits_in_vain_gets_an_empty_page(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn who_waits_in_vain_gets_an_empty_page(service: Service) {
         assert_eq!(service.events("wait=1").await, json!({"data": [], "cursor": "0", "has_more": false}));
         service.store(&uaid(1)).await;
         assert_eq!(uaids(&service.events("wait=60").await), [uaid(1)], "what is there needs no waiting");

@@ -38,8 +38,7 @@ both_engines! {
         assert!(!service.process.log().contains(KEY));
     }
 
-    async fn an_open_door_is_for_this_machine(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn an_open_door_is_for_this_machine(service: Service) {
         let addr = service.process.internal_addr();
         for (host, status) in [
             ("localhost", 200), ("127.0.0.1:8081", 200), ("[::1]:9", 200), ("evil.example", 421), ("10.0.0.1", 421),
@@ -55,8 +54,7 @@ both_engines! {
         assert!(raw::exchange(addr, rebound).await.starts_with("HTTP/1.1 200 "));
     }
 
-    async fn what_is_not_there_is_a_problem_document(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn what_is_not_there_is_a_problem_document(service: Service) {
         for (method, path, status) in [
             (Method::GET, "/", 404), (Method::GET, "/v2", 404), (Method::DELETE, "/v1/events", 405),
             (Method::POST, "/livez", 405), (Method::PUT, "/v1/endpoints", 405),
@@ -72,8 +70,7 @@ both_engines! {
         service.internal.request(Method::HEAD, "/v1/events", None).await.expect(200);
     }
 
-    async fn figures_are_told_in_prometheus_format(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn figures_are_told_in_prometheus_format(service: Service) {
         service.store(&uaid(1)).await;
         let answer = service.internal.get("/metrics").await.expect(200);
         assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
@@ -91,8 +88,7 @@ both_engines! {
         assert!(!figures.contains(&uaid(1)), "no uaid is ever a label");
     }
 
-    async fn a_request_id_goes_along(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_request_id_goes_along(service: Service) {
         let brought = service.internal.clone().header("x-request-id", "from-elsewhere.1");
         assert_eq!(brought.get("/livez").await.header("x-request-id"), "from-elsewhere.1");
         let unfit = service.internal.clone().header("x-request-id", "two words");
@@ -103,8 +99,7 @@ both_engines! {
         assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
     }
 
-    async fn limits_below_remotepc_are_in_its_envelope(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn limits_below_remotepc_are_in_its_envelope(service: Service) {
         let path = "/admin/remotepc/user/list";
         for (line, more, status) in [
             (format!("{path}?{}", "x".repeat(9_000)), String::new(), 414),
@@ -119,8 +114,7 @@ both_engines! {
         }
     }
 
-    async fn lists_refuse_what_they_do_not_know(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn lists_refuse_what_they_do_not_know(service: Service) {
         for path in [
             "/v1/events?foo=1", "/v1/consumers?foo=1", "/v1/endpoints?foo=1", "/v1/deliveries?foo=1", "/v1/deliveries?state=nonsense",
             "/v1/audit?foo=1", "/v1/audit?outcome=nonsense", "/v1/audit?action=nonsense", "/v1/keys?foo=1", "/v1/rejected-callbacks?foo=1",
@@ -145,8 +139,7 @@ both_engines! {
         }
     }
 
-    async fn heads_and_addresses_have_limits(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn heads_and_addresses_have_limits(service: Service) {
         for addr in [service.process.public_addr(), service.process.internal_addr()] {
             let with = |line: &str, more: &str| format!("GET {line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
             let status = async |request: String| raw::exchange(addr, request).await[9..12].to_owned();

@@ -12,8 +12,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{Service, delivery, endpoint, text, uaid};
 
 both_engines! {
-    async fn told_to_stop_it_answers_who_waits_and_ends(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn told_to_stop_it_answers_who_waits_and_ends(service: Service) {
         let begun = SystemClock.instant();
         let waiting = futures_util::future::join_all((0..20).map(|_| service.internal.get("/v1/events?wait=60")));
         let telling = async {
@@ -45,8 +44,7 @@ both_engines! {
         assert_eq!(receiver.next().await.header("webhook-id"), id);
     }
 
-    async fn an_idle_service_ends_at_once(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn an_idle_service_ends_at_once(service: Service) {
         service.store(&uaid(1)).await;
         let begun = SystemClock.instant();
         service.process.signal(Signal::INT);

@@ -2,6 +2,7 @@
 //!
 //! One binary, one file a feature; `support` is the harness that they share.
 
+// Each module carries `#[cfg(test)]`, which lets clippy allow `unwrap` in it.
 #[cfg(test)]
 mod support;
 
@@ -93,6 +94,7 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod stream_life;

@@ -79,8 +79,7 @@ both_engines! {
         assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(8), "{took:?}");
     }
 
-    async fn hangup_is_ignored_and_logged(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn hangup_is_ignored_and_logged(service: Service) {
         for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
             service.process.signal(signal);
             service.process.line(|line| line.contains(&format!("ignored {name}"))).await;

@@ -34,8 +34,7 @@ fn is_resync(block: &Block, data: &Value, id: &str) {
 }
 
 both_engines! {
-    async fn it_says_what_the_list_says(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn it_says_what_the_list_says(service: Service) {
         service.callback(&format!("registricated={}", uaid(1))).await.expect(200);
         service.store(&uaid(2)).await;
         let mut stream = open(&service, "after=0").await;
@@ -56,8 +55,7 @@ both_engines! {
         }
     }
 
-    async fn without_a_place_it_starts_now(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn without_a_place_it_starts_now(service: Service) {
         service.store(&uaid(1)).await;
         let mut stream = open(&service, "").await;
         service.store(&uaid(2)).await;
@@ -68,8 +66,7 @@ both_engines! {
     }
 
     /// A polyfill brings the id back as a parameter, beside those that it began with.
-    async fn the_last_id_counts_as_a_parameter_too(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn the_last_id_counts_as_a_parameter_too(service: Service) {
         for number in 1..=3 {
             service.store(&uaid(number)).await;
         }
@@ -77,8 +74,7 @@ both_engines! {
     }
 
     /// Its place is said at once: who is cut off before the first event has missed nothing.
-    async fn cut_off_before_the_first_event_it_comes_back_to_it(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn cut_off_before_the_first_event_it_comes_back_to_it(service: Service) {
         service.store(&uaid(1)).await;
         let mut stream = open(&service, "").await;
         stream.block().await.unwrap();
@@ -89,8 +85,7 @@ both_engines! {
         assert_eq!(again(&service, "", known.as_deref()).await.uaids(1).await, [uaid(2)]);
     }
 
-    async fn it_goes_on_where_its_reader_was(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn it_goes_on_where_its_reader_was(service: Service) {
         let all: Vec<_> = (1..=9).map(uaid).collect();
         for it in &all {
             service.store(it).await;
@@ -107,8 +102,7 @@ both_engines! {
         assert_eq!(again(&service, "after=7", Some("2")).await.uaids(7).await, all[2..]);
     }
 
-    async fn filters_choose(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn filters_choose(service: Service) {
         let mut subscribed = open(&service, "type=remauth.subscribed&type=remauth.registricated").await;
         let mut portal = open(&service, "service=portal&service=default").await;
         let mut one = open(&service, &format!("uaid={}", uaid(3))).await;
@@ -121,8 +115,7 @@ both_engines! {
         assert_eq!(one.uaids(1).await, [uaid(3)]);
     }
 
-    async fn what_it_does_not_understand_it_refuses(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn what_it_does_not_understand_it_refuses(service: Service) {
         for query in ["after=x", "after=-1", "after=1&after=2", "type=nonsense", "service=a%20b", "uaid=x", "limit=5", "order=desc", "afer=1"] {
             let answer = service.internal.get(&format!("{ALL}?{query}")).await.expect(400);
             assert_eq!(answer.header("content-type"), "application/problem+json", "{query}");
@@ -133,8 +126,7 @@ both_engines! {
         assert_eq!(service.metric("remgate_waiters").await, 0);
     }
 
-    async fn in_silence_it_pings(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn in_silence_it_pings(gateway: TestGateway) {
         let target = format!("{ALL}?type=remauth.subscribed");
         let mut stream = EventSource::open(internal_addr(&gateway), &target, None).await;
         assert!(stream.block().await.unwrap().retry.is_some());
@@ -204,8 +196,7 @@ both_engines! {
         assert_eq!(missed.place.unwrap(), "4");
     }
 
-    async fn a_place_where_this_store_has_never_been(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn a_place_where_this_store_has_never_been(service: Service) {
         let mut empty = open(&service, "after=7").await;
         is_resync(&empty.event().await, &json!({"reason": "unknown", "asked": "7", "oldest": null}), "0");
         service.store(&uaid(1)).await;

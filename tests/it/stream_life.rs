@@ -37,8 +37,7 @@ async fn store_many(gateway: &TestGateway, from: u64) {
 }
 
 both_engines! {
-    async fn told_to_stop_it_ends_whole(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn told_to_stop_it_ends_whole(service: Service) {
         let addr = service.process.internal_addr();
         let streams = join_all((0..5).map(|_| EventSource::open(addr, ALL, None))).await;
         service.process.signal(Signal::TERM);

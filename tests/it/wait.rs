@@ -45,8 +45,7 @@ async fn status(source: &mut EventSource) -> (Value, Option<String>) {
 }
 
 both_engines! {
-    async fn a_browser_is_told_how_it_ends_and_comes_back_no_more(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn a_browser_is_told_how_it_ends_and_comes_back_no_more(gateway: TestGateway) {
         expect(&gateway.internal, 1, 300).await;
         let ticket = ticket(&gateway.internal, 1).await;
         assert!(ticket.starts_with("/wait/") && !ticket.contains(&uaid(1)), "{ticket}");
@@ -63,8 +62,7 @@ both_engines! {
         assert_eq!(status(&mut late).await.0, json!({"status": "completed"}));
     }
 
-    async fn a_browser_is_told_that_the_time_is_over(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn a_browser_is_told_that_the_time_is_over(gateway: TestGateway) {
         expect(&gateway.internal, 1, 30).await;
         let ticket = ticket(&gateway.internal, 1).await;
         let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
@@ -79,8 +77,7 @@ both_engines! {
         assert_eq!(none["type"], "urn:remgate:problem:authentication-expired");
     }
 
-    async fn what_is_no_ticket_opens_nothing(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn what_is_no_ticket_opens_nothing(gateway: TestGateway) {
         gateway.internal.post(&format!("{}/ticket", path(1)), &json!({})).await.expect(404);
         callback(&gateway, 1).await;
         gateway.internal.post(&format!("{}/ticket", path(1)), &json!({})).await.expect(404);
@@ -119,8 +116,7 @@ both_engines! {
         gateway.public.request(Method::OPTIONS, "/remauth_callback", None).await.expect(405);
     }
 
-    async fn a_ticket_has_room_for_a_few(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn a_ticket_has_room_for_a_few(gateway: TestGateway) {
         expect(&gateway.internal, 1, 300).await;
         let ticket = ticket(&gateway.internal, 1).await;
         let mut open = Vec::new();
@@ -161,8 +157,7 @@ both_engines! {
         assert_eq!(one.await.expect(200).json(), same.await.expect(200).json());
     }
 
-    async fn a_browser_that_leaves_gives_its_place_back_at_once(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn a_browser_that_leaves_gives_its_place_back_at_once(gateway: TestGateway) {
         expect(&gateway.internal, 1, 300).await;
         let ticket = ticket(&gateway.internal, 1).await;
         for _ in 0..40 {
@@ -174,8 +169,7 @@ both_engines! {
         }
     }
 
-    async fn the_key_set_is_on_both_listeners_and_cacheable(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn the_key_set_is_on_both_listeners_and_cacheable(gateway: TestGateway) {
         let [public, internal] = [&gateway.public, &gateway.internal].map(|client| client.get("/.well-known/jwks.json"));
         let (public, internal) = (public.await.expect(200), internal.await.expect(200));
         assert_eq!(public.json(), internal.json());
@@ -195,8 +189,7 @@ both_engines! {
         assert_eq!((&claims["sub"], &claims["expected"], &claims["iss"]), (&json!(uaid(1)), &json!(false), &json!("remgate")));
     }
 
-    async fn a_ticket_lives_as_long_as_its_expectation(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn a_ticket_lives_as_long_as_its_expectation(gateway: TestGateway) {
         expect(&gateway.internal, 1, 60).await;
         let ticket = ticket(&gateway.internal, 1).await;
         let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
@@ -212,8 +205,7 @@ both_engines! {
         }
     }
 
-    async fn who_was_told_that_it_expired_is_sent_away_for_good(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn who_was_told_that_it_expired_is_sent_away_for_good(gateway: TestGateway) {
         expect(&gateway.internal, 1, 60).await;
         let ticket = ticket(&gateway.internal, 1).await;
         let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;

@@ -113,8 +113,7 @@ both_engines! {
         assert_eq!(admin.get(EVENTS).await.json()["data"].as_array().unwrap().len(), 1);
     }
 
-    async fn expired_admin_keys_keep_the_door_locked(engine: Engine) {
-        let gateway = TestGateway::start(engine.url(), "").await;
+    async fn expired_admin_keys_keep_the_door_locked(gateway: TestGateway) {
         let lasting = with_scopes(&gateway.internal, &["admin"]).await;
         let client = lasting.on(&gateway.internal);
         let brief = admin_until(&client, "2026-11-22T21:05:05.123Z").await;

@@ -50,8 +50,7 @@ both_engines! {
         assert!(!service.process.log().contains(ADMIN));
     }
 
-    async fn what_cannot_be_made_is_said(engine: Engine) {
-        let service = Service::start(&engine, "").await;
+    async fn what_cannot_be_made_is_said(service: Service) {
         let refused = verb(&service, &["add", "a", "--scope", "admin", "--service", "default"]).await;
         assert!(refused.code == Some(1) && refused.stderr.contains("a key for one service"), "{refused:?}");
         for usage in [

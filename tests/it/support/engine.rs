@@ -56,27 +56,44 @@ impl Engine {
     }
 }
 
-/// Makes two tests, `name::sqlite` and `name::postgres`, of each body that takes an [`Engine`].
+/// Makes two tests, `name::sqlite` and `name::postgres`, of each body. Its parameter is an [`Engine`] with an empty store, or a
+/// [`Service`](super::service::Service) or [`TestGateway`](super::gateway::TestGateway) that runs on one without further configuration.
 macro_rules! both_engines {
-    ($($(#[$about:meta])* async fn $name:ident($engine:ident: Engine) $body:block)+) => {$(
+    ($($(#[$about:meta])* async fn $name:ident($($argument:ident)+: $kind:ident) $body:block)+) => {$(
+        $(#[$about])*
+        async fn $name(engine: $crate::support::engine::Engine) {
+            $crate::support::engine::start!(engine, $($argument)+, $kind);
+            $body
+        }
+
         #[cfg(test)]
         mod $name {
-            use super::*;
-
-            $(#[$about])*
-            async fn body($engine: $crate::support::engine::Engine) $body
+            use $crate::support::engine::Engine;
 
             #[tokio::test]
             async fn sqlite() {
-                body($crate::support::engine::Engine::sqlite()).await;
+                super::$name(Engine::sqlite()).await;
             }
 
             #[tokio::test]
             async fn postgres() {
-                body($crate::support::engine::Engine::postgres().await).await;
+                super::$name(Engine::postgres().await).await;
             }
         }
     )+};
 }
 
-pub(crate) use both_engines;
+/// Binds the parameter of a body of [`both_engines!`].
+macro_rules! start {
+    ($engine:ident, $($argument:ident)+, Engine) => {
+        let $($argument)+ = $engine;
+    };
+    ($engine:ident, $($argument:ident)+, Service) => {
+        let $($argument)+ = $crate::support::service::Service::start(&$engine, "").await;
+    };
+    ($engine:ident, $($argument:ident)+, TestGateway) => {
+        let $($argument)+ = $crate::support::gateway::TestGateway::start($engine.url(), "").await;
+    };
+}
+
+pub(crate) use {both_engines, start};
