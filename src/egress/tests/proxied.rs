@@ -217,20 +217,20 @@ async fn refused(proxy: &FakeProxy, scheme: &str, connect_timeout: Duration) -> 
 #[case("http", b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 7\r\n\r\nplanted", "status 502")]
 #[case("http", b"HTTP/1.0 403 No\r\n\r\n", "status 403")]
 #[case("http", b"HTTP/1.1 301 There\r\nlocation: http://127.0.0.1/\r\n\r\n", "status 301")]
-#[case("http", b"HTTP/1.1 200 OK\r\n\r\nand more", "no proxy of the kind")]
+#[case("http", b"HTTP/1.1 200 OK\r\n\r\nand more", "not that of a proxy of this kind")]
 #[case("http", b"HTTP/1.1 200 OK\r\n", "broke")]
-#[case("http", b"SSH-2.0-OpenSSH_9.9\r\n\r\n", "no proxy of the kind")]
-#[case("http", b"\x05\x00\r\n\r\n", "no proxy of the kind")]
+#[case("http", b"SSH-2.0-OpenSSH_9.9\r\n\r\n", "not that of a proxy of this kind")]
+#[case("http", b"\x05\x00\r\n\r\n", "not that of a proxy of this kind")]
 #[case("http", b"", "broke")]
 #[case("socks5", b"\x05\xff", "these credentials")]
 #[case("socks5", b"\x05\x02\x01\x01", "these credentials")]
-#[case("socks5", b"\x05\x02\x05\x00", "no proxy of the kind")]
+#[case("socks5", b"\x05\x02\x05\x00", "not that of a proxy of this kind")]
 #[case("socks5", b"\x05\x00\x05\x02\x00\x01", "its rules forbid it")]
 #[case("socks5", b"\x05\x00\x05\x63\x00\x01", "no known reason")]
-#[case("socks5", b"\x05\x00\x05\x00\x00\x07", "no proxy of the kind")]
+#[case("socks5", b"\x05\x00\x05\x00\x00\x07", "not that of a proxy of this kind")]
 #[case("socks5", b"\x05\x00\x05\x00\x00\x01\x7f", "broke")]
-#[case("socks5", b"HTTP/1.1 400 What\r\n\r\n", "no proxy of the kind")]
-#[case("socks5", b"\x04\x5a", "no proxy of the kind")]
+#[case("socks5", b"HTTP/1.1 400 What\r\n\r\n", "not that of a proxy of this kind")]
+#[case("socks5", b"\x04\x5a", "not that of a proxy of this kind")]
 #[case("socks5", b"", "broke")]
 #[tokio::test]
 async fn a_proxy_that_does_not_connect_is_named(
@@ -283,7 +283,7 @@ async fn a_proxy_that_floods_is_cut_off() {
             }
         });
         let report = refused(&proxy, scheme, LONG).await;
-        assert!(report.response.contains("no proxy of the kind"), "{}", report.response);
+        assert!(report.response.contains("not that of a proxy of this kind"), "{}", report.response);
         assert!(report.elapsed < Duration::from_secs(5), "{:?}", report.elapsed);
     }
 }
