@@ -59,14 +59,16 @@ impl fmt::Display for OpenListener {
                 let names: Vec<_> = services.iter().map(ServiceName::as_str).collect();
                 write!(
                     f,
-                    "the public listener on {listen} stands open: anyone can forge an authentication at the service {}",
+                    "the public listener on {listen} accepts requests without a secret: anyone can forge an authentication \
+                     at the service {}",
                     names.join(", ")
                 )
             }
             Self::Internal { listen } => {
                 write!(
                     f,
-                    "the internal listener on {listen} stands open: anyone there can read events and use RemotePC"
+                    "the internal listener on {listen} accepts requests without a secret: anyone who reaches it can read \
+                     events and use RemotePC"
                 )
             }
         }

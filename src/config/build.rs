@@ -160,7 +160,7 @@ impl<'a> Building<'a> {
                 let other = tokens.insert(token.expose_secret(), index).filter(|other| *other != index);
                 if let Some(other) = other {
                     let text = format!(
-                        "the service {} has the same token; then nobody could tell them apart",
+                        "the service {} has the same token; each service needs its own",
                         services[other].name
                     );
                     self.report(table, &format!("tokens[{number}]"), None, text);
@@ -196,7 +196,7 @@ impl<'a> Building<'a> {
     fn check_provisioning(&mut self, remotepc: Option<&RemotePcConfig>) {
         let is_on = self.value("provisioning", "mode", &rules::MODE) == Some(ProvisioningMode::On);
         if is_on && remotepc.is_some_and(|remotepc| remotepc.api_key.is_none()) {
-            self.report_value("provisioning", "mode", "nobody can be invited without remotepc.api_key");
+            self.report_value("provisioning", "mode", "an invitation requires remotepc.api_key");
         }
     }
 }

@@ -108,10 +108,10 @@ fn warnings(config: &Config, sources: &Sources, merged: &Layer) -> Vec<String> {
     }
     if config.public.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
         warnings
-            .push("public.trusted_proxies believes everybody: any client can claim any address".to_owned());
+            .push("public.trusted_proxies trusts every address: any client can claim any address".to_owned());
     }
     if config.public.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)) {
-        warnings.push("public.url is http: whoever is on the way can read the callback's token".to_owned());
+        warnings.push("public.url is http: the callback's token crosses the network unencrypted".to_owned());
     }
     for endpoint in config.endpoints.iter().filter(|endpoint| endpoint.format == Format::RemAuth) {
         let unsent = endpoint.types.iter().filter(|event_type| event_type.callback().is_none());

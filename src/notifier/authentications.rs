@@ -110,6 +110,6 @@ mod tests {
         drop(same);
         assert!(named.is_empty());
         named.wake(&name('a'));
-        assert!(named.is_empty(), "a wake-up for nobody leaves nothing behind");
+        assert!(named.is_empty(), "a wake-up without a waiter leaves nothing behind");
     }
 }

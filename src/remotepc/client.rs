@@ -125,7 +125,7 @@ impl Client {
         let deadline = SystemClock.instant() + self.timeout;
         let deadline = Instant::from_std(deadline);
         let turn = timeout_at(deadline, self.places.acquire()).await.map_err(|_| CallError::Crowded)?;
-        let _place = turn.expect("nobody closes this semaphore");
+        let _place = turn.expect("this semaphore is never closed");
         let once = || self.call_once(operation, authorization, body.clone());
         match by(deadline, once()).await {
             Err(e) if may_repeat(operation, &e) => {

@@ -41,7 +41,7 @@ impl<B: Backend> SqlStore<B> {
         query: impl Fn() -> Statement<B> + Send,
     ) -> Result<Vec<B::Row>, sqlx::Error> {
         // Thousands may wait for a connection at once. Until then each holds no more than this permit.
-        let _turn = self.turns.acquire().await.expect("nobody closes this semaphore");
+        let _turn = self.turns.acquire().await.expect("this semaphore is never closed");
         Box::pin(read_from(&self.db.readers, &self.db.target, query)).await
     }
 

@@ -187,7 +187,7 @@ fn a_good_configuration_is_ok_with_its_doubts_on_stderr() {
     let ran = Place::with("[public]\ntrusted_proxies = [\"::/0\"]").run(&["config", "check"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "OK (remgate.toml)\n"));
     for doubt in [
-        "believes everybody",
+        "trusts every address",
         "the public listener on 127.0.0.1:8080",
         "the internal listener on 127.0.0.1:8081",
     ] {

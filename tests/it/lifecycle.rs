@@ -58,7 +58,7 @@ both_engines! {
 async fn told_to_stop_at_once_it_stops_at_once() {
     let database = "sqlite://remgate.db";
     let process = Launch::new(&[]).config(&text(database, "")).spawn();
-    process.line(|line| line.contains("stands open")).await;
+    process.line(|line| line.contains("accepts requests without a secret")).await;
     process.signal(Signal::TERM);
     assert_eq!(process.wait().await, Some(0), "{}", process.log());
 }
@@ -78,7 +78,12 @@ async fn it_starts_with_nothing() {
         field(&ready, "callback_url").unwrap(),
         format!("{}/remauth_callback", service.process.public_url())
     );
-    let open = service.process.log().lines().filter(|line| line.contains("stands open")).count();
+    let open = service
+        .process
+        .log()
+        .lines()
+        .filter(|line| line.contains("accepts requests without a secret"))
+        .count();
     assert_eq!(open, 2, "one warning a door: {}", service.process.log());
 }
 

@@ -38,7 +38,7 @@ impl Password {
         let Some(path) = &self.password_file else {
             ensure!(
                 io::stdin().is_terminal(),
-                "there is nobody to ask at a terminal; give the password with --password-file"
+                "a password can be typed only at a terminal; pass --password-file"
             );
             let _echo = Echo::of_terminal();
             // In a thread of its own, so that a signal ends the command.

@@ -57,7 +57,7 @@ use super::{loaded, refused};
 #[case("[delivery]\nallow_private_networks = [\"10.0.0.0/99\"]", &["delivery.allow_private_networks[0]"])]
 #[case("[remotepc]\napi_key = \"PLANTED \u{e9}\"", &["remotepc.api_key"])]
 #[case("[remotepc]\nbase_url = \"https://PLANTED@h/\"", &["remotepc.base_url"])]
-#[case("[provisioning]\nmode = \"on\"", &["provisioning.mode", "nobody can be invited without remotepc.api_key"])]
+#[case("[provisioning]\nmode = \"on\"", &["provisioning.mode", "an invitation requires remotepc.api_key"])]
 #[case("[provisioning]\nmode = \"dry\"", &["provisioning.mode", "dry_run"])]
 #[case("[provisioning]\ncomputers = -1", &["provisioning.computers", "0 to 10000"])]
 #[case("[provisioning]\nservices = [\"defualt\"]", &["provisioning.services[0]", "did you mean \"default\"?"])]

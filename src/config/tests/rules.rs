@@ -145,7 +145,7 @@ fn the_refusal_names_every_key_to_set() {
 
 #[rstest]
 #[case("[callback]\nallow_unauthenticated = true\nallow_from = [\"10.0.0.1\"]", "still hold")]
-#[case("[public]\ntrusted_proxies = [\"0.0.0.0/0\"]", "believes everybody")]
+#[case("[public]\ntrusted_proxies = [\"0.0.0.0/0\"]", "trusts every address")]
 #[case("[public]\nurl = \"http://myservice.com\"", "is http")]
 #[case(
     "[[endpoint]]\nname = \"a\"\nurl = \"https://a/\"\nsecret = \"SECRET\"\nformat = \"remauth\"\ntypes = [\"remauth.expired\"]",

@@ -125,7 +125,7 @@ pub(in crate::http) async fn claim(
             let assertion = state.authentications.issue_assertion(&authentication);
             Ok(json(&ClaimedView { authentication, assertion }))
         }
-        Claimed::Taken => Err(Problem::already_claimed("somebody has claimed it before")),
+        Claimed::Taken => Err(Problem::already_claimed("it has already been claimed")),
         Claimed::TooLate => Err(Problem::claim_too_late(
             "it was completed too long ago to be claimed (`authentications.claim_within`)",
         )),
@@ -203,5 +203,7 @@ impl AuthenticationsState {
 }
 
 fn unknown(uaid: Uaid) -> Problem {
-    Problem::not_found(format!("nobody expects the authentication {uaid} here, and it has not come"))
+    Problem::not_found(format!(
+        "the authentication {uaid} is not expected here, and no callback has reported it"
+    ))
 }

@@ -156,7 +156,7 @@ pub(in crate::http) async fn revoke(
         }
         Removal::Unknown => Err(unknown(&id)),
         Removal::LastAdminKey(AdminKeys::Expired) => Err(Problem::conflict(
-            "all other admin keys have expired, so nobody could come in any more; make another admin key first, or \
+            "all other admin keys have expired, so no key would be accepted any more; make another admin key first, or \
              remove the expired ones, or set internal.admin_key",
         )),
         Removal::LastAdminKey(_) => Err(Problem::conflict(
