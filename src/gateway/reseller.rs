@@ -7,7 +7,7 @@ use crate::audited::{AuditRecorder, AuditedRemotePc};
 use crate::config::{Config, ProvisioningConfig};
 use crate::context::Context;
 use crate::domain::{InvitationRule, ProvisioningMode, RetryPolicy};
-use crate::http::{Idempotency, RemotePcParts, RemotePcSessionsState, RemotePcState, RemotePcUsersState};
+use crate::http::{RemotePcSessionsState, RemotePcState, RemotePcUsersState};
 use crate::provisioning::{self, Provisioner};
 use crate::remotepc::{Client, RemotePcSettings, SignInLinks, UserListCache};
 use crate::resolver::Resolve;
@@ -48,7 +48,7 @@ impl Reseller {
         &self,
         settings: &ProvisioningConfig,
     ) -> anyhow::Result<Option<Provisioner>> {
-        let context = self.context();
+        let context = self.remotepc.context.clone();
         if settings.mode == ProvisioningMode::Off {
             context.store.end_provisioning().await?;
             return Ok(None);
@@ -67,16 +67,8 @@ impl Reseller {
         Ok(Some(Provisioner::open(context, parts).await?))
     }
 
-    fn context(&self) -> Context {
-        self.remotepc.context.clone()
-    }
-
     pub(super) fn sessions(&self) -> RemotePcSessionsState {
-        RemotePcSessionsState {
-            context: self.context(),
-            remotepc: self.remotepc.clone(),
-            sessions: SignInLinks::new(),
-        }
+        RemotePcSessionsState { remotepc: self.remotepc.clone(), sessions: SignInLinks::new() }
     }
 
     pub(super) fn users(&self) -> RemotePcUsersState {
@@ -84,13 +76,6 @@ impl Reseller {
     }
 
     pub(super) fn operations(&self) -> RemotePcState {
-        let context = self.context();
-        RemotePcState::new(RemotePcParts {
-            remotepc: self.remotepc.clone(),
-            clock: Arc::clone(&context.clock),
-            idempotency: Idempotency { context },
-            timeout: self.timeout,
-            directory: Arc::clone(&self.directory),
-        })
+        RemotePcState::new(self.remotepc.clone(), Arc::clone(&self.directory), self.timeout)
     }
 }

@@ -51,7 +51,7 @@ pub use routes::health::HealthState;
 pub use routes::keys::KeysState;
 pub use routes::reading::{EventsState, Streams};
 pub use routes::rejected_callbacks::RejectedCallbacksState;
-pub use routes::remotepc::operations::{RemotePcParts, RemotePcState};
+pub use routes::remotepc::operations::RemotePcState;
 pub use routes::remotepc::sessions::RemotePcSessionsState;
 pub use routes::remotepc::users::RemotePcUsersState;
 

@@ -12,7 +12,6 @@ use super::idempotency::{IdempotencyOutcome, RemotePcIdempotency};
 use super::problem::{failed, passed_on, refusal};
 use super::request::{Read, RemotePcRequest};
 use crate::audited::{AuditedRemotePc, Failure, RequestActor, outcome};
-use crate::domain::Clock;
 use crate::http::idempotency::Idempotency;
 use crate::remotepc::{Operation, UpstreamResponse, UserListCache};
 use crate::store::IdempotencyLease;
@@ -23,34 +22,20 @@ pub struct RemotePcState {
     remotepc: AuditedRemotePc,
     once: RemotePcIdempotency,
     directory: Arc<UserListCache>,
-    clock: Arc<dyn Clock>,
-}
-
-/// Parts of [`RemotePcState`].
-pub struct RemotePcParts {
-    /// Audited client of upstream.
-    pub remotepc: AuditedRemotePc,
-    /// Store of answers to requests with an `Idempotency-Key`.
-    pub idempotency: Idempotency,
-    /// Maximum time for a call.
-    pub timeout: Duration,
-    /// User list cache, dropped after additions and invitations.
-    pub directory: Arc<UserListCache>,
-    /// Source of the current time.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl RemotePcState {
-    /// Returns the state of a gateway.
+    /// Returns the state of a gateway. `directory` is dropped after additions and invitations; `timeout` is the maximum
+    /// time of a call.
     #[must_use]
-    pub fn new(parts: RemotePcParts) -> Self {
-        let once = RemotePcIdempotency::new(parts.idempotency, parts.timeout);
-        Self { remotepc: parts.remotepc, once, directory: parts.directory, clock: parts.clock }
+    pub fn new(remotepc: AuditedRemotePc, directory: Arc<UserListCache>, timeout: Duration) -> Self {
+        let idempotency = Idempotency { context: remotepc.context.clone() };
+        Self { once: RemotePcIdempotency::new(idempotency, timeout), remotepc, directory }
     }
 
     /// Runs one operation: one audit entry, one log line, one count, one answer.
     async fn run(self, operation: Operation, actor: RequestActor, request: Request) -> Response {
-        let started = self.clock.instant();
+        let started = self.remotepc.context.clock.instant();
         let headers = request.headers().clone();
         let Read { whom, wanted } = RemotePcRequest::read(operation, request).await;
         let wanted = match wanted {
@@ -117,7 +102,7 @@ impl RemotePcState {
         started: Instant,
         result: Result<UpstreamResponse, Failure>,
     ) -> Response {
-        let elapsed = self.clock.instant().saturating_duration_since(started);
+        let elapsed = self.remotepc.context.clock.instant().saturating_duration_since(started);
         log(operation, &result, elapsed);
         match result {
             Ok(answer) => passed_on(&answer),

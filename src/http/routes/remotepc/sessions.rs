@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::{refusal, unavailable};
 use crate::audited::{ActionOutcome, AuditedRemotePc, Failure, RequestActor, end};
-use crate::context::Context;
 use crate::domain::{is_email_address, iso_millis};
 use crate::http::extract::{Json, Path};
 use crate::http::problem::Problem;
@@ -21,8 +20,6 @@ use crate::remotepc::{ErrorCode, Operation, SignIn, SignInLinks, UpstreamRespons
 
 /// State of these routes.
 pub struct RemotePcSessionsState {
-    /// Shared handles.
-    pub context: Context,
     /// Audited client of upstream.
     pub remotepc: AuditedRemotePc,
     /// Unused links.
@@ -98,7 +95,8 @@ impl RemotePcSessionsState {
 
     /// Stores a link under a code, and returns its path.
     fn put_away(&self, link: SecretString, username: &str) -> Result<Response, Problem> {
-        let ticket = self.sessions.put(link, username, self.context.clock.now(), &self.context.rng);
+        let ticket =
+            self.sessions.put(link, username, self.remotepc.context.clock.now(), &self.remotepc.context.rng);
         let ticket = ticket.ok_or_else(|| Problem::unavailable("too many links wait to be followed"))?;
         let url = format!("/admin/remotepc/sessions/{}", ticket.code.expose_secret());
         let opened = Opened { url: &url, expires_at: iso_millis::text(ticket.until) };
@@ -140,7 +138,9 @@ pub(crate) async fn follow(
     }
     // Unknown, used and expired codes look the same and are not audited: any client may send them.
     let not_found = || refusal(StatusCode::NOT_FOUND, "NOT_FOUND");
-    let Some(waiting) = state.sessions.take(&code, state.context.clock.now()) else { return not_found() };
+    let Some(waiting) = state.sessions.take(&code, state.remotepc.context.clock.now()) else {
+        return not_found();
+    };
     let actor = actor.with_a_link();
     let whom = addresses(&waiting.username);
     let entries = match state.remotepc.trail.begin(&actor, USE, &whom).await {
