@@ -197,7 +197,7 @@ both_engines! {
         service.store(&uaid(1)).await;
         service.until_metric("remgate_attempts_total{outcome=\"connect\"}", 1).await;
         receiver.expect_none();
-        service.process.line(|line| line.contains("delivery.proxy: the proxy lets nobody in")).await;
+        service.process.line(|line| line.contains("delivery.proxy: the proxy refuses these credentials")).await;
         let log = service.process.log();
         assert!(!log.contains("PLANTED") && !log.contains("dXM6"), "{log}");
     }

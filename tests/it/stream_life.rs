@@ -132,7 +132,7 @@ both_engines! {
         };
         engine.run(spoil).await;
         service.store(&uaid(2)).await;
-        service.process.line(|line| line.contains("a stream could not read events")).await;
+        service.process.line(|line| line.contains("failed to read events for a stream")).await;
         engine.run(mend).await;
         service.store(&uaid(3)).await;
         assert_eq!(stream.uaids(2).await, [uaid(2), uaid(3)]);
