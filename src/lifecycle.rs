@@ -114,14 +114,8 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the second signal.
-    pub async fn second(&mut self) -> &'static str {
-        self.first().await;
-        self.first().await
-    }
-
-    /// Waits for the first signal.
-    pub async fn first(&mut self) -> &'static str {
+    /// Waits for the next signal and returns its name. Cancel safe: a signal that was not returned is returned by the next call.
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -39,7 +39,7 @@ pub(super) async fn until_stopped<T>(
     tokio::select! {
         biased;
         done = work => done,
-        signal = signals.first() => Err(Stopped(signal).into()),
+        signal = signals.next() => Err(Stopped(signal).into()),
     }
 }
 

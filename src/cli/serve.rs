@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tokio_util::sync::CancellationToken;
+
 use super::process::Stopped;
 use super::runtime_file::RuntimeFile;
 use crate::config::{Config, Database, Loaded, LogFormat, OpenListener, PublicConfig};
@@ -27,25 +29,27 @@ async fn serve(loaded: &Loaded, style: LogStyle, logs: &mut Logs) -> anyhow::Res
     lifecycle::ignore_other_signals()?;
     let started = tokio::select! {
         biased;
-        signal = signals.first() => {
+        signal = signals.next() => {
             tracing::info!(signal, "stopped before the start was complete");
             return Ok(());
         }
         started = start(loaded, style, logs) => started?,
     };
     let (gateway, _runtime_file) = started;
-    let mut others = StopSignals::watch()?;
-    let running = gateway.run(async {
-        let signal = signals.first().await;
+    let stop = CancellationToken::new();
+    let second_signal = async {
+        let signal = signals.next().await;
         tracing::info!(signal, "stopping");
-    });
+        stop.cancel();
+        signals.next().await
+    };
     tokio::select! {
         biased;
-        finished = running => {
+        finished = gateway.run(stop.cancelled()) => {
             tracing::info!(everything_finished = finished, "stopped");
             Ok(())
         }
-        signal = others.second() => {
+        signal = second_signal => {
             tracing::warn!(signal, "stopped at once by a second signal; attempts under way are made again after the next start");
             Err(Stopped(signal).into())
         }

@@ -35,7 +35,7 @@ pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result
     let mut signals = StopSignals::watch()?;
     tokio::select! {
         biased;
-        _ = signals.first() => Ok(()),
+        _ = signals.next() => Ok(()),
         ended = follow(options, client) => ended,
     }
 }

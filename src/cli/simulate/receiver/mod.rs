@@ -71,7 +71,7 @@ async fn serve(at: SocketAddr, state: ReceiverState) -> anyhow::Result<()> {
     lifecycle.spawn(accept(listener, lifecycle.clone(), move |stream| {
         connection::serve(stream, Arc::clone(&state))
     }));
-    signals.first().await;
+    signals.next().await;
     lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
 }

@@ -87,7 +87,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     lifecycle.spawn(accept(listener, lifecycle.clone(), move |stream| {
         connection::serve(stream, Arc::clone(&server))
     }));
-    signals.first().await;
+    signals.next().await;
     lifecycle.stop(GRACE, Duration::ZERO).await;
     Ok(())
 }
