@@ -11,6 +11,7 @@ use super::options::Global;
 use super::output;
 use super::paging::PagingOptions;
 use super::progress::Progress;
+use super::table::{Column, TextTable, print_fields};
 use crate::domain::{DeliveryId, DeliveryState, EndpointName, EventId};
 
 #[derive(Debug, Subcommand)]
@@ -81,8 +82,7 @@ async fn list(options: &ListDeliveries, client: &ApiClient) -> anyhow::Result<()
     }
     filter.extend(options.event.as_ref().map(|id| ("event", id.to_string())));
     filter.extend(options.state.map(|state| ("state", state.to_string())));
-    let heads = line(&["DELIVERY", "STATE", "ATTEMPTS", "NEXT", "ENDPOINT"].map(str::to_owned), "EVENT");
-    options.paging.print(client, "/v1/deliveries", filter, &heads, print).await
+    options.paging.print(client, "/v1/deliveries", filter, &DELIVERIES.headings(), print).await
 }
 
 async fn show(options: &ShowDelivery, client: &ApiClient) -> anyhow::Result<()> {
@@ -92,10 +92,7 @@ async fn show(options: &ShowDelivery, client: &ApiClient) -> anyhow::Result<()> 
     }
     let mut fields = shown.as_object().cloned().unwrap_or_default();
     let attempts = fields.remove("attempts").unwrap_or_default();
-    let width = fields.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in &fields {
-        output::line(&format!("{name:<width$}  {}", output::field(value)))?;
-    }
+    print_fields(&fields)?;
     for attempt in attempts.as_array().into_iter().flatten() {
         let [at, elapsed, response] =
             ["at", "elapsed_ms", "response"].map(|name| output::field(&attempt[name]));
@@ -132,14 +129,18 @@ fn print(delivery: &RawValue, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(output::line(&delivery.to_string())?);
     }
-    let cells = ["id", "state", "attempt_count", "next_attempt_at", "endpoint"]
-        .map(|name| output::field(&delivery[name]));
-    let event = output::field(&delivery["event"]);
+    let [id, state, attempts, next, endpoint, event] =
+        ["id", "state", "attempt_count", "next_attempt_at", "endpoint", "event"]
+            .map(|name| output::field(&delivery[name]));
     let event = if delivery["replay"] == true { event + "  (replay)" } else { event };
-    Ok(output::line(&line(&cells, &event))?)
+    Ok(output::line(&DELIVERIES.row(&[id, state, attempts, next, endpoint, event]))?)
 }
 
-fn line(cells: &[String; 5], last: &str) -> String {
-    let [id, state, attempts, next, endpoint] = cells;
-    format!("{id:<12}  {state:<9}  {attempts:>8}  {next:<24}  {endpoint:<35}  {last}")
-}
+const DELIVERIES: TextTable<6> = TextTable([
+    Column::left("DELIVERY", 12),
+    Column::left("STATE", 9),
+    Column::right("ATTEMPTS", 8),
+    Column::left("NEXT", 24),
+    Column::left("ENDPOINT", 35),
+    Column::last("EVENT"),
+]);

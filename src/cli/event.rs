@@ -9,9 +9,10 @@ use serde_json::{Value as Json, json};
 
 use super::client::{ApiClient, ServerOptions, TIMEOUT};
 use super::endpoint_name::id_of;
-use super::event_filter::{EventSelection, print};
+use super::event_filter::{EVENTS, EventSelection, print};
 use super::options::Global;
 use super::paging::PagingOptions;
+use super::table::print_fields;
 use super::time::moment;
 use super::{output, tail};
 use crate::domain::{EndpointName, EventId};
@@ -82,8 +83,7 @@ async fn list(options: &ListEvents, client: &ApiClient) -> anyhow::Result<()> {
     let mut filter = options.filter.query();
     filter.extend(options.since.map(|time| ("since", time.to_string())));
     filter.extend(options.until.map(|time| ("until", time.to_string())));
-    let heads = output::event_heads();
-    options.paging.print(client, "/v1/events", filter, &heads, print).await
+    options.paging.print(client, "/v1/events", filter, &EVENTS.headings(), print).await
 }
 
 async fn show(options: &ShowEvent, client: &ApiClient) -> anyhow::Result<()> {
@@ -91,12 +91,7 @@ async fn show(options: &ShowEvent, client: &ApiClient) -> anyhow::Result<()> {
     if options.json {
         return print(&event, true);
     }
-    let event = output::fields(&event)?;
-    let width = event.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in &event {
-        output::line(&format!("{name:<width$}  {}", output::field(value)))?;
-    }
-    Ok(())
+    print_fields(&output::fields(&event)?)
 }
 
 async fn replay(options: &Replay, global: &Global) -> anyhow::Result<()> {

@@ -1,9 +1,11 @@
 //! Filter of events, and an event as one line.
 
 use clap::Args;
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::output;
+use super::output::{self, field};
+use super::table::{Column, TextTable};
 use crate::domain::{EventType, RawJson, ServiceName, Subject, Trust, Uaid};
 
 /// Filter of events.
@@ -43,5 +45,17 @@ pub(super) fn print(event: &RawValue, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(output::line(RawJson::parse(event.get())?.as_str())?);
     }
-    Ok(output::line(&output::event_row(&output::fields(event)?.into()))?)
+    let event: Json = output::fields(event)?.into();
+    let cells = ["received_at", "type", "service", "uaid", "trust", "id"].map(|name| field(&event[name]));
+    Ok(output::line(&EVENTS.row(&cells))?)
 }
+
+/// Columns of a list of events.
+pub(super) const EVENTS: TextTable<6> = TextTable([
+    Column::left("RECEIVED", 24),
+    Column::left("TYPE", 24),
+    Column::left("SERVICE", 12),
+    Column::left("UAID", 32),
+    Column::left("TRUST", 7),
+    Column::last("ID"),
+]);

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::client::{ApiClient, ServerOptions};
 use super::options::Global;
 use super::output;
+use super::table::{Column, TextTable};
 use crate::domain::{
     Clock, HumanDuration, KeyId, KeyName, Page, Scope, ServiceName, SystemClock, iso_millis,
 };
@@ -105,10 +106,12 @@ async fn list(options: &ListKeys, client: &ApiClient) -> anyhow::Result<()> {
     if options.json {
         return Ok(page.data.iter().try_for_each(|key| output::line(&key.to_string()))?);
     }
-    output::line(&row(&COLUMNS.map(|(_, head, _)| head.to_owned()), "SCOPES"))?;
+    output::line(&KEYS.headings())?;
     for key in &page.data {
         let scopes: Vec<_> = key["scopes"].as_array().into_iter().flatten().map(output::field).collect();
-        output::line(&row(&COLUMNS.map(|(name, ..)| output::field(&key[name])), &scopes.join(",")))?;
+        let [id, name, service, expires, used] =
+            ["id", "name", "service", "expires_at", "last_used_at"].map(|name| output::field(&key[name]));
+        output::line(&KEYS.row(&[id, name, service, expires, used, scopes.join(",")]))?;
     }
     Ok(())
 }
@@ -120,15 +123,11 @@ async fn revoke(options: &Revoke, client: &ApiClient) -> anyhow::Result<()> {
     Ok(())
 }
 
-const COLUMNS: [(&str, &str, usize); 5] = [
-    ("id", "ID", 36),
-    ("name", "NAME", 20),
-    ("service", "SERVICE", 12),
-    ("expires_at", "EXPIRES", 24),
-    ("last_used_at", "LAST USED", 24),
-];
-
-fn row(cells: &[String; COLUMNS.len()], last: &str) -> String {
-    let cells = cells.iter().zip(COLUMNS).map(|(cell, (_, _, width))| format!("{cell:<width$}  "));
-    cells.collect::<String>() + last
-}
+const KEYS: TextTable<6> = TextTable([
+    Column::left("ID", 36),
+    Column::left("NAME", 20),
+    Column::left("SERVICE", 12),
+    Column::left("EXPIRES", 24),
+    Column::left("LAST USED", 24),
+    Column::last("SCOPES"),
+]);

@@ -24,6 +24,7 @@ mod remotepc;
 mod runtime_file;
 mod serve;
 mod simulate;
+mod table;
 mod tail;
 mod time;
 mod token;

@@ -35,26 +35,3 @@ pub(super) fn field(value: &Json) -> String {
     };
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
-
-const COLUMNS: [(&str, &str, usize); 5] = [
-    ("received_at", "RECEIVED", 24),
-    ("type", "TYPE", 24),
-    ("service", "SERVICE", 12),
-    ("uaid", "UAID", 32),
-    ("trust", "TRUST", 7),
-];
-
-/// Returns the heads of the columns of [`event_row`].
-pub(super) fn event_heads() -> String {
-    row(&COLUMNS.map(|(_, head, _)| head.to_owned()), "ID")
-}
-
-/// Returns an event as one line of a table.
-pub(super) fn event_row(event: &Json) -> String {
-    row(&COLUMNS.map(|(name, _, _)| field(&event[name])), &field(&event["id"]))
-}
-
-fn row(cells: &[String; COLUMNS.len()], last: &str) -> String {
-    let cells = cells.iter().zip(COLUMNS).map(|(cell, (_, _, width))| format!("{cell:<width$}  "));
-    cells.collect::<String>() + last
-}

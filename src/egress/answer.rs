@@ -29,8 +29,8 @@ pub(super) struct ReceivedResponse {
 }
 
 impl ReceivedResponse {
-    /// Reads the beginning of the body, for no longer than `patience`, and lets go of the rest with its connection.
-    pub(super) async fn read(mut response: Response<Incoming>, patience: Duration, now: Timestamp) -> Self {
+    /// Reads the beginning of the body, for no longer than `limit`, and lets go of the rest with its connection.
+    pub(super) async fn read(mut response: Response<Incoming>, limit: Duration, now: Timestamp) -> Self {
         let status = response.status();
         let retry_after = hint(status, response.headers(), now);
         let mut kept = Vec::new();
@@ -47,7 +47,7 @@ impl ReceivedResponse {
                 consume_budget().await;
             }
         };
-        let _ = timeout(patience, reading).await;
+        let _ = timeout(limit, reading).await;
         Self { status, retry_after, text: text(&kept) }
     }
 

@@ -104,8 +104,8 @@ impl Sender {
             Err(_) => return Err(SendFailure::timeout(limit)),
         };
         let used = self.clock.instant().saturating_duration_since(started);
-        let patience = BODY_TIMEOUT.min(limit.saturating_sub(used));
-        Ok(ReceivedResponse::read(response, patience, self.clock.now()).await)
+        let left = BODY_TIMEOUT.min(limit.saturating_sub(used));
+        Ok(ReceivedResponse::read(response, left, self.clock.now()).await)
     }
 
     /// Returns the head of an answer. A request that the receiver says it has not processed is sent once more over

@@ -19,28 +19,28 @@ pub(super) struct WriteTimeout<S> {
     inner: S,
     clock: Arc<dyn Clock>,
     /// Runs while a write waits.
-    patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<S> WriteTimeout<S> {
     pub(super) fn new(inner: S, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, patience: None }
+        Self { inner, clock, deadline: None }
     }
 
     fn judged(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if write.is_ready() {
-            self.patience = None;
+            self.deadline = None;
             return write;
         }
         let clock = &self.clock;
-        let patience = self.patience.get_or_insert_with(|| {
+        let deadline = self.deadline.get_or_insert_with(|| {
             let clock = Arc::clone(clock);
             Box::pin(async move { clock.sleep(WRITE_TIMEOUT).await })
         });
-        if patience.as_mut().poll(cx).is_pending() {
+        if deadline.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.patience = None;
+        self.deadline = None;
         let text = format!("the other side took nothing for {WRITE_TIMEOUT:?}");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }

@@ -117,11 +117,8 @@ pub trait Backend:
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Error of an operation that exceeded its time limit.
-pub(super) fn late(patience: Duration) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
-        format!("no answer within {patience:?}"),
-    ))
+pub(super) fn late(limit: Duration) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {limit:?}")))
 }
 
 /// Runs an operation with the time limit, and names it in its error.

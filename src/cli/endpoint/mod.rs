@@ -18,6 +18,7 @@ use super::endpoint_name::{ALL, OneEndpoint, found};
 use super::options::Global;
 use super::output;
 use super::process::Usage;
+use super::table::{Column, TextTable, print_fields};
 use crate::domain::EndpointUrl;
 use settings::Settings;
 
@@ -144,7 +145,7 @@ async fn add(options: &AddEndpoint, client: &ApiClient) -> anyhow::Result<()> {
 async fn list(options: &ListEndpoints, client: &ApiClient) -> anyhow::Result<()> {
     let page: Json = client.get(ALL, &[], TIMEOUT).await?;
     if !options.json {
-        output::line(&row(&["NAME", "STATE", "HEALTH", "URL"].map(str::to_owned), "ID"))?;
+        output::line(&ENDPOINTS.headings())?;
     }
     for endpoint in page["data"].as_array().context("the answer holds no list")? {
         let line = if options.json { endpoint.to_string() } else { listed(endpoint) };
@@ -207,11 +208,7 @@ fn print(object: &Json, as_json: bool) -> anyhow::Result<()> {
         return Ok(output::line(&object.to_string())?);
     }
     let fields: &Map<String, Json> = object.as_object().context("the answer is no object")?;
-    let width = fields.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in fields {
-        output::line(&format!("{name:<width$}  {}", output::field(value)))?;
-    }
-    Ok(())
+    print_fields(fields)
 }
 
 /// Returns an endpoint as one line of a table, with its URL without the query, which may be a secret.
@@ -225,12 +222,16 @@ fn listed(endpoint: &Json) -> String {
         output::field(&endpoint["name"]),
         state.to_owned(),
         output::field(&endpoint["health"]["state"]),
+        output::field(&endpoint["id"]),
         output::field(&url.into()),
     ];
-    row(&cells, &output::field(&endpoint["id"]))
+    ENDPOINTS.row(&cells)
 }
 
-fn row(cells: &[String; 4], last: &str) -> String {
-    let [name, state, health, url] = cells;
-    format!("{name:<24}  {state:<8}  {health:<9}  {last:<35}  {url}")
-}
+const ENDPOINTS: TextTable<5> = TextTable([
+    Column::left("NAME", 24),
+    Column::left("STATE", 8),
+    Column::left("HEALTH", 9),
+    Column::left("ID", 35),
+    Column::last("URL"),
+]);

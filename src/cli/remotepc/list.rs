@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::cli::client::{ApiClient, LONG_TIMEOUT, ServerOptions};
 use crate::cli::output;
+use crate::cli::table::{Column, TextTable};
 use crate::domain::Page;
 
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result
         return Ok(io::stdout().lock().write_all(&table)?);
     }
     if !options.json {
-        output::line(&row(&["USERNAME", "ACTIVE", "ALLOTTED", "USED", "CREATED"].map(str::to_owned)))?;
+        output::line(&USERS.headings())?;
     }
     query.push(("limit", "1000".to_owned()));
     let mut after = None;
@@ -58,7 +59,7 @@ pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result
             let line = if options.json {
                 user.to_string()
             } else {
-                row(&cells.map(|name| output::field(&user[name])))
+                USERS.row(&cells.map(|name| output::field(&user[name])))
             };
             output::line(&line)?;
         }
@@ -72,7 +73,10 @@ pub(super) async fn run(options: &Options, client: &ApiClient) -> anyhow::Result
     }
 }
 
-fn row(cells: &[String; 5]) -> String {
-    let [name, active, allotted, used, created] = cells;
-    format!("{name:<40}  {active:<6}  {allotted:>8}  {used:>6}  {created}")
-}
+const USERS: TextTable<5> = TextTable([
+    Column::left("USERNAME", 40),
+    Column::left("ACTIVE", 6),
+    Column::right("ALLOTTED", 8),
+    Column::right("USED", 6),
+    Column::last("CREATED"),
+]);

@@ -52,7 +52,13 @@ impl Memory {
         }
     }
 
-    /// Takes one request out of a path's rate; when none is left, how long it is until one is.
+    /// Takes one request out of a path's rate.
+    ///
+    /// The window slides over the requests that were accepted, so that exactly those are refused which exceed the rate. A
+    /// token bucket, which senders use, would also refuse a burst that the rate allows.
+    ///
+    /// # Errors
+    /// Time until the next request is accepted, when none is now.
     pub(super) fn take(&mut self, path: &str, rate: RateLimit, now: Instant) -> Result<(), Duration> {
         if self.rates.len() >= MAX_REMEMBERED && !self.rates.contains_key(path) {
             self.rates.clear();
