@@ -5,6 +5,7 @@
 pub mod audited;
 pub mod authentications;
 pub mod cli;
+pub mod clock_steps;
 pub mod config;
 pub mod context;
 pub mod dispatch;

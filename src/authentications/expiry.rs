@@ -16,7 +16,7 @@ const BATCH_SIZE: i64 = 200;
 /// Maximum time between two looks: another replica may have ended before it expired its own.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Pause after the store could not be read.
+/// Pause after the store could not be read, or while other transactions hold what is to expire.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Expiry {
@@ -52,8 +52,9 @@ impl Expiry {
         let later = now.checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
         match store.next_expiry().await? {
             Some(next) if next <= now => {
-                self.0.announce(&store.expire_due(BATCH_SIZE, now).await?);
-                Ok(None)
+                let expired = store.expire_due(BATCH_SIZE, now).await?;
+                self.0.announce(&expired.committed);
+                Ok(expired.is_stuck.then(|| now.checked_add(RETRY_DELAY).unwrap_or(Timestamp::MAX)))
             }
             Some(next) => Ok(Some(next.min(later))),
             None => Ok(Some(later)),

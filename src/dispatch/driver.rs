@@ -12,6 +12,7 @@ use super::endpoint_cache::{CachedEndpoint, EndpointCache, Endpoints};
 use super::health::AttemptOutcome;
 use super::rate_limit::RateLimiters;
 use super::result_writer;
+use super::unsettled::UnsettledDeliveries;
 use crate::context::Context;
 use crate::domain::{
     AttemptTimeout, Endpoint, EndpointId, HealthRules, Lease, LeaseToken, MaxInFlight, PROBE_EVERY,
@@ -51,8 +52,11 @@ pub fn lease_for(timeout: Duration) -> Duration {
 /// Pause after the store could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Pause after another replica leased the due deliveries.
-const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(10);
+/// Half of the pause after another replica leased the due deliveries. It doubles while nothing can be leased.
+const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(5);
+
+/// Maximum number of times that the pause doubles, to a third of a second.
+const MAX_DOUBLINGS: u32 = 6;
 
 /// Maximum time between two reads: a notification of another replica can be lost with its connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,6 +67,7 @@ pub struct Driver {
     pub(super) context: Context,
     pub(super) parts: Arc<DriverParts>,
     pub(super) results: mpsc::Sender<AttemptOutcome>,
+    unsettled: UnsettledDeliveries,
 }
 
 /// Result of one step.
@@ -104,8 +109,9 @@ impl Driver {
     /// Returns a driver with a running result writer.
     #[must_use]
     pub fn new(context: Context, parts: DriverParts) -> Self {
-        let results = result_writer::start(context.clone(), parts.health);
-        Self { context, parts: Arc::new(parts), results }
+        let unsettled = UnsettledDeliveries::default();
+        let results = result_writer::start(context.clone(), parts.health, unsettled.clone());
+        Self { context, parts: Arc::new(parts), results, unsettled }
     }
 
     /// Works until the soft stop. Attempts under way go on; leases of the fast path that were not begun are released.
@@ -113,10 +119,16 @@ impl Driver {
         self.drive(&mut fast_leases).await;
         fast_leases.close();
         while let Some(leases) = fast_leases.recv().await {
-            for lease in leases {
+            for lease in self.register(leases) {
                 self.release(lease).await;
             }
         }
+    }
+
+    /// Registers leases, and returns those for which nothing is under way yet.
+    fn register(&self, mut leases: Vec<Lease>) -> Vec<Lease> {
+        leases.retain(|lease| self.unsettled.begin(lease));
+        leases
     }
 
     /// Runs the loop. The stop is checked between steps only: a dropped step could leave leases without an attempt.
@@ -126,11 +138,20 @@ impl Driver {
         let mut watcher = self.context.notifier.watch_due();
         let mut cache = EndpointCache::default();
         let mut rate_limiters = RateLimiters::new(Arc::clone(&self.context.clock));
+        let mut empty_claims = 0;
         while !soft.is_cancelled() {
             let (mut pause, full): (Pause<'_>, _) = match self.step(&mut rate_limiters).await {
-                // Due and with permits, but not leased: another replica is about to commit its claim.
-                Ok(Step::Began(0)) => (Box::pin(tokio::time::sleep(CLAIMED_ELSEWHERE)), false),
-                Ok(Step::Began(_)) => (Box::pin(std::future::ready(())), false),
+                // Due and with permits, but not leased: another replica is about to commit its claim, or a transaction
+                // holds the rows for longer.
+                Ok(Step::Began(0)) => {
+                    empty_claims += 1;
+                    let pause = CLAIMED_ELSEWHERE.saturating_mul(1 << MAX_DOUBLINGS.min(empty_claims));
+                    (Box::pin(tokio::time::sleep(pause)), false)
+                }
+                Ok(Step::Began(_)) => {
+                    empty_claims = 0;
+                    (Box::pin(std::future::ready(())), false)
+                }
                 Ok(Step::Wait { full, until }) => {
                     let safety =
                         self.context.clock.now().checked_add(POLL_INTERVAL).unwrap_or(Timestamp::MAX);
@@ -229,11 +250,14 @@ impl Driver {
                 probe: endpoint.health.is_held_back().then(|| after(PROBE_EVERY)),
             })
         });
-        self.context.store.claim(&claims.collect::<Vec<_>>(), now).await
+        let _claiming = self.unsettled.claiming().await;
+        let leases = self.context.store.claim(&claims.collect::<Vec<_>>(), now).await?;
+        Ok(self.register(leases))
     }
 
     /// Begins attempts for leases of the fast path, as far as there are permits. The other leases are released.
     async fn begin_handed(&self, leases: Vec<Lease>, cache: &mut EndpointCache) {
+        let leases = self.register(leases);
         self.learn(leases.iter().map(|lease| &lease.endpoint), cache).await;
         let usable = |known: &&CachedEndpoint| known.endpoint.enabled && !self.is_store_only(&known.endpoint);
         let endpoints = cache.endpoints().filter(usable);

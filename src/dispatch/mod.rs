@@ -10,5 +10,6 @@ mod endpoint_cache;
 mod health;
 mod rate_limit;
 mod result_writer;
+mod unsettled;
 
 pub use driver::{Driver, DriverParts, lease_for};

@@ -73,6 +73,15 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.checked_add(by).expect("tests stay in this millennium"));
     }
+
+    /// Puts the clock back. Sleepers wait for their time as before.
+    ///
+    /// # Panics
+    ///
+    /// When the time would be before the year -9999.
+    pub fn put_back(&self, by: Duration) {
+        self.0.send_modify(|now| *now = now.checked_sub(by).expect("tests stay in this millennium"));
+    }
 }
 
 impl Clock for ManualClock {

@@ -44,6 +44,13 @@ impl EndpointOutcome {
     pub fn none(endpoint: EndpointId) -> Self {
         Self { endpoint, succeeded: false, failures: 0, gone: false }
     }
+
+    /// Adds the later outcome of the same endpoint.
+    pub fn add(&mut self, later: &Self) {
+        self.failures = if later.succeeded { later.failures } else { self.failures + later.failures };
+        self.succeeded |= later.succeeded;
+        self.gone |= later.gone;
+    }
 }
 
 /// Rules about endpoints that fail.

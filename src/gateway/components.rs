@@ -7,6 +7,7 @@ use axum::Router;
 use super::background::BackgroundTasks;
 use super::reseller::Reseller;
 use crate::authentications::{AuthenticationSettings, Authentications, Expiry, Follower};
+use crate::clock_steps::ClockSteps;
 use crate::config::Config;
 use crate::context::Context;
 use crate::dispatch::{Driver, DriverParts, lease_for};
@@ -70,6 +71,7 @@ impl Components<'_> {
 
     pub(super) async fn background(&self, reseller: &Reseller) -> anyhow::Result<BackgroundTasks> {
         Ok(BackgroundTasks {
+            clock_steps: ClockSteps::new(self.context.clone(), self.config.delivery.timeout).await?,
             expiry: Expiry(self.context.clone()),
             follower: Follower(self.context.clone()),
             provisioner: reseller.provisioner(&self.config.provisioning).await?,

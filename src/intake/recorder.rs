@@ -1,7 +1,7 @@
 //! Recorder: turns concurrent callbacks into grouped commits.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -25,12 +25,28 @@ const MAX_EVENTS: usize = 2048;
 
 /// Maximum time that a callback waits for its commit before it is refused. The commit may still happen: the repeated
 /// callback is then a duplicate.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Stores events, and returns when they are on disk.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<QueuedCallback>,
+    clock: Arc<dyn Clock>,
+    oldest: OldestCallback,
+}
+
+/// Arrival of the oldest callback that is being stored. Clones share it.
+#[derive(Debug, Clone, Default)]
+struct OldestCallback(Arc<Mutex<Option<Instant>>>);
+
+impl OldestCallback {
+    fn set(&self, queued_at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = queued_at;
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reason why events were not recorded. The sender may repeat the callback in each case.
@@ -54,6 +70,7 @@ pub enum RecordError {
 #[derive(Debug)]
 struct QueuedCallback {
     events: Vec<NewEvent>,
+    queued_at: Instant,
     answer: oneshot::Sender<Result<Vec<Recorded>, RecordError>>,
 }
 
@@ -62,9 +79,11 @@ impl Recorder {
     #[must_use]
     pub fn start(writer: Writer, lifecycle: &Lifecycle, capacity: usize) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
+        let clock = Arc::clone(&writer.clock);
+        let oldest = OldestCallback::default();
         // The queue closes when the last connection has ended.
-        lifecycle.spawn_connection(writer.run(waiting));
-        Self { queue }
+        lifecycle.spawn_connection(writer.run(waiting, oldest.clone()));
+        Self { queue, clock, oldest }
     }
 
     /// Returns whether the writer runs.
@@ -73,10 +92,18 @@ impl Recorder {
         !self.queue.is_closed()
     }
 
+    /// Returns how long the oldest callback has waited for the store.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        let now = self.clock.instant();
+        self.oldest.get().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest))
+    }
+
     /// Stores events, and returns their ids when they are on disk.
     pub async fn record(&self, events: Vec<NewEvent>) -> Result<Vec<Recorded>, RecordError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(QueuedCallback { events, answer }).map_err(|e| match e {
+        let queued_at = self.clock.instant();
+        self.queue.try_send(QueuedCallback { events, queued_at, answer }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => RecordError::Full,
             mpsc::error::TrySendError::Closed(_) => RecordError::Stopping,
         })?;
@@ -122,17 +149,20 @@ impl Writer {
             metrics: context.metrics.clone(),
         }
     }
+
     /// Takes all waiting callbacks, commits, answers, and takes again. There is no timer: while one commit runs, the next
     /// group gathers.
-    async fn run(self, mut queue: mpsc::Receiver<QueuedCallback>) {
+    async fn run(self, mut queue: mpsc::Receiver<QueuedCallback>, oldest: OldestCallback) {
         let mut group = Vec::new();
         while queue.recv_many(&mut group, MAX_BATCH).await > 0 {
             // Also callbacks whose client has left: RemAuth may disconnect early, and sends a callback only once.
             while !group.is_empty() {
                 let rest = group.split_off(fitting(&group));
+                oldest.set(group.first().map(|waiting| waiting.queued_at));
                 self.commit(&mut group).await;
                 group = rest;
             }
+            oldest.set(None);
         }
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::StoreError;
-use super::backend::{Backend, statement, with_deadline};
+use super::backend::{Backend, statement, with_deadline, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::audit::{AUDIT_HEAD, FORGET_ENTRIES};
 use crate::domain::{Actor, AuditEnd, AuditEntry, AuditFilter, Cursor, NewAuditEntry, Order, Page};
@@ -50,7 +50,7 @@ impl<B: Backend> AuditLog for SqlStore<B> {
     }
 
     async fn forget_entries(&self, before: Timestamp, most: i64) -> Result<u64, StoreError> {
-        with_deadline("prune the audit log", async {
+        within(B::BACKGROUND_TIMEOUT, "prune the audit log", async {
             let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_ENTRIES, before.as_millisecond(), most);
             let forgotten = B::run(writer.connection(), forget).await?;

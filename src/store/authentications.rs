@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::backend::{Backend, Statement, statement, with_deadline};
+use super::backend::{Backend, Statement, statement, with_deadline, within};
 use super::events::{document, uaid};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::authentications::{
-    AUTHENTICATION, CLAIM_AUTHENTICATION, CLOSE_WATCHED, EXPECT, EXPECT_AGAIN, EXPECT_CLAIMED, KEEP_SECRET,
-    NEXT_EXPIRY, RUN_OUT, SECRET, TAKE_OFFER,
+    AUTHENTICATION, CLAIM_AUTHENTICATION, EXPECT, EXPECT_AGAIN, EXPECT_CLAIMED, KEEP_SECRET, NEXT_EXPIRY,
+    SECRET, TAKE_OFFER,
 };
 use super::write_connection::Transaction;
 use super::{Committed, StoreError};
@@ -77,6 +77,15 @@ pub enum Claimed {
     Unknown,
 }
 
+/// Result of expiring a batch.
+#[derive(Debug, Clone)]
+pub struct ExpiredBatch {
+    /// True if nothing could be expired, because other transactions hold the rows.
+    pub is_stuck: bool,
+    /// Changes to announce.
+    pub committed: Committed,
+}
+
 /// Authentications, and the secrets that sign assertions and tickets.
 #[async_trait]
 pub trait AuthenticationStore: Send + Sync {
@@ -105,7 +114,7 @@ pub trait AuthenticationStore: Send + Sync {
 
     /// Expires at most `limit` expectations whose time is over and stores an event about each, in one transaction. An
     /// authentication with a callback does not expire, and none expires twice.
-    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError>;
+    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<ExpiredBatch, StoreError>;
 
     /// Returns the secret with this name; stores `made` if there is none.
     async fn shared_secret(&self, name: &'static str, made: SecretString)
@@ -130,7 +139,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         };
         let since = |text: &'static str| B::bind(B::bind(said(text), now.as_millisecond()), until);
         let (new, authentication) = with_deadline("expect an authentication", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let new = B::run(tx.connection(), since(EXPECT)).await? > 0
                 || B::run(tx.connection(), since(EXPECT_CLAIMED)).await? > 0;
             if !new {
@@ -164,7 +173,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
         with_deadline("claim an authentication", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let Some(found) = find(&mut tx, name).await? else {
                 tx.commit().await?;
                 return Ok(Claimed::Unknown);
@@ -199,7 +208,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
     }
 
     async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        with_deadline("read the next expiry", async {
+        within(B::BACKGROUND_TIMEOUT, "read the next expiry", async {
             let rows = self.read_for_dispatch(|| statement!(B, NEXT_EXPIRY)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
@@ -207,19 +216,20 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         .await
     }
 
-    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<Committed, StoreError> {
+    async fn expire_due(&self, limit: i64, now: Timestamp) -> Result<ExpiredBatch, StoreError> {
+        let texts = &B::DIALECT.authentications;
         let until = |text: &'static str| statement!(B, text, now.as_millisecond(), limit);
-        with_deadline("expire authentications", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
-            B::rows(tx.connection(), statement!(B, B::DIALECT.authentications.pass_gate)).await?;
+        within(B::BACKGROUND_TIMEOUT, "expire authentications", async {
+            let mut tx = self.db.rest.begin().await?;
+            B::rows(tx.connection(), statement!(B, texts.pass_gate)).await?;
             // First those that expire. Otherwise closing the others would let more than `limit` expire at once.
-            let rows = B::rows(tx.connection(), until(RUN_OUT)).await?;
-            B::run(tx.connection(), until(CLOSE_WATCHED)).await?;
+            let rows = B::rows(tx.connection(), until(texts.run_out)).await?;
+            let closed = B::run(tx.connection(), until(texts.close_watched)).await?;
             let events = rows.iter().map(|row| Ok(NewEvent::expired(name_of::<B>(row)?, now, &self.rng)));
             let events = events.collect::<Result<Vec<_>, sqlx::Error>>()?;
             let committed = self.append_own(&mut tx, &events, now).await?;
             tx.commit().await?;
-            Ok(committed)
+            Ok(ExpiredBatch { is_stuck: rows.is_empty() && closed == 0, committed })
         })
         .await
     }
@@ -230,7 +240,7 @@ impl<B: Backend> AuthenticationStore for SqlStore<B> {
         made: SecretString,
     ) -> Result<SecretString, StoreError> {
         with_deadline("read a secret", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let made = made.expose_secret().to_owned();
             B::run(tx.connection(), statement!(B, KEEP_SECRET, name.to_owned(), made)).await?;
             let rows = B::rows(tx.connection(), statement!(B, SECRET, name.to_owned())).await?;
@@ -283,7 +293,7 @@ impl<B: Backend> SqlStore<B> {
         }
         let seqs = rows.iter().map(|row| column::<B, i64>(row, "seq")).collect::<Result<Vec<_>, _>>()?;
         let list = || json!(seqs).to_string();
-        let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        let mut tx = self.db.rest.begin().await?;
         let take = statement!(B, TAKE_OFFER, uaid, service, now.as_millisecond());
         if B::run(tx.connection(), take).await? == 0 {
             tx.commit().await?;

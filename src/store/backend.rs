@@ -56,8 +56,18 @@ pub trait Backend:
     const DIALECT: Dialect;
     /// Statement that begins a writing transaction.
     const BEGIN: &'static str;
+    /// Statement that commits it, and returns when it is on disk.
+    const COMMIT: &'static str;
     /// Statement that begins a transaction whose loss in a power cut only repeats work.
     const BEGIN_ASYNC_COMMIT: &'static str;
+    /// Statement that commits it without waiting for the disk.
+    const ASYNC_COMMIT: &'static str;
+
+    /// Maximum time for an append. A connection that takes longer is given up: on PostgreSQL it may lead to no server, while
+    /// on SQLite the next one would wait for the same disk.
+    const APPEND_TIMEOUT: Duration;
+    /// Maximum time for an operation that no request waits for.
+    const BACKGROUND_TIMEOUT: Duration;
 
     /// True if a store belongs to one process at a time, so that leases found at its start are stale.
     const SOLE_OWNER: bool;
@@ -98,6 +108,19 @@ pub trait Backend:
     /// Fails when the database is no longer the one that was opened.
     fn check_place(target: &Self::Target) -> sqlx::Result<()>;
 
+    /// Fails when what a connection writes would be lost, because its log was removed.
+    fn check_log(target: &Self::Target) -> sqlx::Result<()>;
+
+    /// Saves what a connection has written after [`check_log`](Self::check_log) failed. The connection is dropped then.
+    ///
+    /// # Errors
+    /// The error of the check or of the engine. The store stays unavailable, and the next write tries again.
+    fn rescue<'c>(
+        target: &'c Self::Target,
+        conn: &'c mut Self::Connection,
+        error: sqlx::Error,
+    ) -> BoxFuture<'c, sqlx::Result<()>>;
+
     /// Inspects the error of a statement, which may show that the store is damaged.
     fn notice(target: &Self::Target, error: &sqlx::Error);
 
@@ -113,21 +136,30 @@ pub trait Backend:
     ) -> BoxFuture<'a, ()>;
 }
 
-/// Maximum time for one operation. A slower store counts as unavailable.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
+/// Maximum time for an operation of a request, which is answered with 503 then.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// Error of an operation that exceeded its time limit.
 pub(super) fn late(limit: Duration) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {limit:?}")))
 }
 
-/// Runs an operation with the time limit, and names it in its error.
+/// Runs an operation of a request with its time limit, and names it in its error.
 pub(super) async fn with_deadline<T>(
     doing: &'static str,
     operation: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> Result<T, StoreError> {
-    let outcome = tokio::time::timeout(OPERATION_TIMEOUT, operation).await;
-    outcome.unwrap_or_else(|_| Err(late(OPERATION_TIMEOUT))).map_err(StoreError::while_doing(doing))
+    within(OPERATION_TIMEOUT, doing, operation).await
+}
+
+/// Runs an operation with a time limit, and names it in its error.
+pub(super) async fn within<T>(
+    limit: Duration,
+    doing: &'static str,
+    operation: impl Future<Output = Result<T, sqlx::Error>> + Send,
+) -> Result<T, StoreError> {
+    let outcome = tokio::time::timeout(limit, operation).await;
+    outcome.unwrap_or_else(|_| Err(late(limit))).map_err(StoreError::while_doing(doing))
 }
 
 /// Builds a statement from its text and its parameters, in order.

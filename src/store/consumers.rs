@@ -161,7 +161,7 @@ impl<B: Backend> SqlStore<B> {
         newest: Cursor,
         now: Timestamp,
     ) -> sqlx::Result<Result<(), ConsumerError>> {
-        let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        let mut tx = self.db.rest.begin().await?;
         let rows = B::rows(tx.connection(), place::<B>(id)).await?;
         let stands: Option<i64> = rows.first().map(|row| column::<B, _>(row, "place")).transpose()?;
         // A cursor that the consumer has passed is never beyond the end, also when all events were pruned.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::backend::{Backend, Statement, bind, statement, with_deadline};
+use super::backend::{Backend, Statement, bind, statement, with_deadline, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::endpoints::{CANCEL_ORPHANS, DECLARE, ENDPOINTS};
 use super::{Declaration, EndpointStore, StoreError};
@@ -20,8 +20,8 @@ const UNDECLARED: &str = "no longer declared in the configuration";
 #[async_trait]
 impl<B: Backend> EndpointStore for SqlStore<B> {
     async fn declare(&self, declared: &[Declaration], now: Timestamp) -> Result<(), StoreError> {
-        with_deadline("store the declared endpoints", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "store the declared endpoints", async {
+            let mut tx = self.db.rest.begin().await?;
             for Declaration { id, settings: declared_settings } in declared {
                 let upsert = settings(statement!(B, DECLARE, id.to_string()), declared_settings);
                 let upsert = bind!(B, upsert, now.as_millisecond(), UNDECLARED.to_owned());

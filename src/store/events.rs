@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::backend::{Backend, statement, with_deadline};
+use super::backend::{Backend, statement, with_deadline, within};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::events::{EVENT, HEAD};
 use super::write_connection::Transaction;
@@ -56,9 +56,10 @@ impl<B: Backend> EventStore for SqlStore<B> {
             json!(except).to_string(),
             self.process.clone(),
         );
-        with_deadline("store events", async {
+        within(B::APPEND_TIMEOUT, "store events", async {
             let mut writer = self.db.append.autocommit().await?;
             let rows = B::rows(writer.connection(), append).await?;
+            B::check_log(&self.db.target)?;
             writer.finish();
             appended::<B>(&rows, events, &keys, &distinct, lease)
         })

@@ -80,7 +80,7 @@ impl<B: Backend> IdempotencyStore for SqlStore<B> {
         let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN).as_millisecond();
         let IdempotentRequest { scope, key, fingerprint, dead_after } = request.clone();
         let begun = with_deadline("begin a request", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let insert = statement!(
                 B,
                 BEGIN_REQUEST,

@@ -82,7 +82,7 @@ impl<B: Backend> KeyStore for SqlStore<B> {
         last: LastAdminKey,
     ) -> Result<Removal, StoreError> {
         with_deadline("remove a key", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             B::run(tx.connection(), statement!(B, HOLD_ADMIN_KEYS)).await?;
             let admins = B::rows(tx.connection(), statement!(B, ADMIN_KEYS)).await?;
             let rest = judged::<B>(&admins, Some(id), now)?;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use super::backend::{Backend, bind, statement, with_deadline};
+use super::backend::{Backend, bind, statement, with_deadline, within};
 use super::endpoints::{endpoint, settings};
 use super::sql::SqlStore;
 use super::statements::endpoints::{CREATE, LOCK_ENDPOINT, REMOVE, UPDATE_ENDPOINT};
@@ -67,7 +67,7 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
         now: Timestamp,
     ) -> Result<Result<Endpoint, EditError>, StoreError> {
         with_deadline("make an endpoint", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let insert = settings(statement!(B, CREATE, id.to_string()), new);
             let insert = bind!(B, insert, now.as_millisecond());
             if B::run(tx.connection(), insert).await? == 0 {
@@ -91,7 +91,7 @@ impl<B: Backend> EndpointManagement for SqlStore<B> {
             return self.remove(id, now).await;
         }
         with_deadline("change an endpoint", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let endpoint = match permitted(&mut tx, id, edit).await? {
                 Ok(endpoint) => endpoint,
                 Err(unedited) => {
@@ -118,7 +118,7 @@ impl<B: Backend> SqlStore<B> {
     async fn remove(&self, id: &EndpointId, now: Timestamp) -> Result<Result<Edited, EditError>, StoreError> {
         let mut committed = Committed { endpoints_changed: true, ..Committed::default() };
         let endpoint = loop {
-            match with_deadline("remove an endpoint", self.remove_some(id, now)).await? {
+            match within(B::BACKGROUND_TIMEOUT, "remove an endpoint", self.remove_some(id, now)).await? {
                 Ok(RemovalStep { endpoint, cancelled, removed }) => {
                     committed.deliveries.cancelled += cancelled;
                     if removed {
@@ -130,8 +130,8 @@ impl<B: Backend> SqlStore<B> {
         };
         // An append that read the endpoint and committed after its removal has left deliveries. If this fails, the next start
         // cancels them.
-        let swept = with_deadline("cancel what came late", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        let swept = within(B::BACKGROUND_TIMEOUT, "cancel what came late", async {
+            let mut tx = self.db.rest.begin().await?;
             B::run(tx.connection(), statement!(B, B::DIALECT.endpoints.wait_for_appends)).await?;
             let cancelled = cancel(&mut tx, id, now).await?;
             tx.commit().await?;
@@ -152,7 +152,7 @@ impl<B: Backend> SqlStore<B> {
         id: &EndpointId,
         now: Timestamp,
     ) -> sqlx::Result<Result<RemovalStep, EditError>> {
-        let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        let mut tx = self.db.rest.begin().await?;
         let mut endpoint = match permitted(&mut tx, id, &EndpointEdit::Remove).await? {
             Ok(endpoint) => endpoint,
             Err(unedited) => {

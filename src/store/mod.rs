@@ -23,15 +23,18 @@ mod postgres;
 mod provisionings;
 mod redelivery;
 mod rejected;
+mod renewals;
+mod results;
 mod sql;
 mod sqlite;
 mod statements;
 mod traits;
+mod turns;
 mod unopened;
 mod write_connection;
 
 pub use audit::AuditLog;
-pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected};
+pub use authentications::{AuthenticationStore, ClaimTerms, Claimed, Expected, ExpiredBatch};
 pub use committed::{Committed, CommittedEvent, DeliveryCounts};
 pub use consumers::{ConsumerError, ConsumerStore, MAX_CONSUMERS};
 pub use error::StoreError;
@@ -46,5 +49,5 @@ pub use sql::{SqlStore, statements};
 pub use sqlite::Sqlite;
 pub use traits::{
     Appended, Claim, Declaration, DeliveryStore, Due, EndpointStore, EventStore, InitialLease, KeyStore,
-    LastAdminKey, PresentedKey, Recorded, Removal, Settled, Upkeep,
+    LastAdminKey, PresentedKey, Recorded, Removal, Settled, SettlementOutcome, Upkeep,
 };

@@ -1,6 +1,7 @@
 //! PostgreSQL, which several replicas may share.
 
 mod primary;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,12 @@ use primary::{Primary, require_primary};
 impl Backend for Postgres {
     const DIALECT: Dialect = POSTGRES;
     const BEGIN: &'static str = "BEGIN";
+    const COMMIT: &'static str = "COMMIT";
     const BEGIN_ASYNC_COMMIT: &'static str = "BEGIN; SET LOCAL synchronous_commit = off";
+    const ASYNC_COMMIT: &'static str = "COMMIT";
     const SOLE_OWNER: bool = false;
+    const APPEND_TIMEOUT: Duration = Duration::from_millis(2500);
+    const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(4);
 
     type Target = Primary;
 
@@ -44,21 +49,8 @@ impl Backend for Postgres {
         Box::pin(target.renewals().next())
     }
 
-    /// A server may be told not to wait for its disk at COMMIT. We promise that an acknowledged event is on disk, so our
-    /// connections wait in any case; a stricter setting than `on` is left alone.
-    ///
-    /// And all that a writer does is to look up some rows by their key. The planner, which knows nothing of a table that
-    /// has just begun to grow, would plan to read the whole of it, and keep to that; here it may not.
     fn prepare_writer(conn: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
-        Box::pin(async move {
-            Self::command(
-            conn,
-            "SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
-            SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
-            SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-        )
-            .await
-        })
+        Box::pin(session::prepare_writer(conn))
     }
 
     fn ping(conn: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<()>> {
@@ -83,6 +75,18 @@ impl Backend for Postgres {
 
     fn check_place(_: &Primary) -> sqlx::Result<()> {
         Ok(())
+    }
+
+    fn check_log(_: &Primary) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    fn rescue<'c>(
+        _: &'c Primary,
+        _: &'c mut PgConnection,
+        error: sqlx::Error,
+    ) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(std::future::ready(Err(error)))
     }
 
     fn listen<'a>(
@@ -181,7 +185,12 @@ fn pool(connections: u32, primary: &Arc<Primary>) -> PgPool {
         .max_connections(connections)
         .acquire_timeout(primary.connect_timeout().min(ACQUIRE_TIMEOUT))
         .test_before_acquire(false)
-        .after_connect(|conn, _| Box::pin(require_primary(conn)))
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                require_primary(conn).await?;
+                session::prepare_reader(conn).await
+            })
+        })
         .before_acquire(move |conn, state| {
             let good = !renewals.is_outdated(state.age);
             Box::pin(async move {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::backend::{Backend, Statement, bind, statement, with_deadline};
+use super::backend::{Backend, Statement, bind, statement, within};
 use super::events::{event, uaid};
 use super::sql::{SqlStore, column, parsed, time, undecodable};
 use super::statements::provisionings::{
@@ -78,8 +78,8 @@ pub trait ProvisioningStore: Send + Sync {
 #[async_trait]
 impl<B: Backend> ProvisioningStore for SqlStore<B> {
     async fn begin_provisioning(&self) -> Result<Cursor, StoreError> {
-        with_deadline("begin to provision", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "begin to provision", async {
+            let mut tx = self.db.rest.begin().await?;
             B::run(tx.connection(), statement!(B, BEGIN_RULE, RULE.to_owned())).await?;
             let rows = B::rows(tx.connection(), statement!(B, RULE_PLACE, RULE.to_owned())).await?;
             tx.commit().await?;
@@ -100,8 +100,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         upto: Cursor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        with_deadline("store invitation requests", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "store invitation requests", async {
+            let mut tx = self.db.rest.begin().await?;
             insert_wishes(&mut tx, invitations, now).await?;
             B::run(tx.connection(), statement!(B, MOVE_RULE, RULE.to_owned(), upto.0)).await?;
             tx.commit().await
@@ -110,7 +110,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn provisioning_offers(&self) -> Result<Vec<Event>, StoreError> {
-        with_deadline("read early events", async {
+        within(B::BACKGROUND_TIMEOUT, "read early events", async {
             let rows = self.read(|| statement!(B, OFFERS)).await?;
             rows.iter().map(event::<B>).collect()
         })
@@ -124,8 +124,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let seqs: Vec<_> = events.iter().map(|cursor| cursor.0).collect();
-        with_deadline("store invitation requests of early events", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "store invitation requests of early events", async {
+            let mut tx = self.db.rest.begin().await?;
             insert_wishes(&mut tx, invitations, now).await?;
             let take = statement!(B, B::DIALECT.provisionings.take_offers, json!(seqs).to_string());
             B::run(tx.connection(), take).await?;
@@ -135,7 +135,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn next_invitation(&self, all: bool) -> Result<Option<Timestamp>, StoreError> {
-        with_deadline("read invitation requests", async {
+        within(B::BACKGROUND_TIMEOUT, "read invitation requests", async {
             let rows = self.read_for_dispatch(|| statement!(B, NEXT_WISH, all)).await?;
             let next = rows.first().map_or(Ok(None), |row| column::<B, Option<i64>>(row, "next"))?;
             next.map(|millis| time("next", millis)).transpose()
@@ -150,8 +150,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<ProvisioningAttempt>, StoreError> {
-        with_deadline("lease an invitation request", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "lease an invitation request", async {
+            let mut tx = self.db.rest.begin().await?;
             let claimable = statement!(B, B::DIALECT.provisionings.claimable, now.as_millisecond(), all);
             let rows = B::rows(tx.connection(), claimable).await?;
             let attempt = rows.first().map(attempt::<B>).transpose()?;
@@ -185,8 +185,8 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
                 (bind!(B, end_wish, at, *in_doubt, None::<i64>, None::<String>), &[][..])
             }
         };
-        with_deadline("end an invitation request", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "end an invitation request", async {
+            let mut tx = self.db.rest.begin().await?;
             if B::run(tx.connection(), end_wish).await? == 0 {
                 tx.commit().await?;
                 return Ok(None);
@@ -199,7 +199,7 @@ impl<B: Backend> ProvisioningStore for SqlStore<B> {
     }
 
     async fn forget_wishes(&self, before: Timestamp) -> Result<u64, StoreError> {
-        with_deadline("prune invitation requests", async {
+        within(B::BACKGROUND_TIMEOUT, "prune invitation requests", async {
             let mut writer = self.db.rest.autocommit().await?;
             let forget = statement!(B, FORGET_WISHES, before.as_millisecond());
             let forgotten = B::run(writer.connection(), forget).await?;

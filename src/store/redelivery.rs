@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::backend::{Backend, statement, with_deadline};
+use super::backend::{Backend, statement, with_deadline, within};
 use super::sql::{SqlStore, column, parsed, time};
 use super::statements::redelivery::{
     BOUNDS, CANCEL, DELIVERIES_AFTER, DELIVERIES_BEFORE, DELIVERY, EXHAUSTED_AFTER, EXHAUSTED_BEFORE,
@@ -196,7 +196,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             statement!(B, dialect.replay_to_all, event, at)
         };
         with_deadline("replay an event", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let rows = B::rows(tx.connection(), insert).await?;
             tx.commit().await?;
             let deliveries = rows.iter().map(|row| Ok(DeliveryId(column::<B, _>(row, "seq")?)));
@@ -207,7 +207,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
     }
 
     async fn events_within(&self, window: Window) -> Result<Stretch, StoreError> {
-        with_deadline("read the range of a window", async {
+        within(B::BACKGROUND_TIMEOUT, "read the range of a window", async {
             let since = window.since.as_millisecond();
             let until = window.until.as_millisecond();
             let rows = self.read(|| statement!(B, BOUNDS, since, until)).await?;
@@ -224,7 +224,7 @@ impl<B: Backend> Redelivery for SqlStore<B> {
         window: Window,
         stretch: Stretch,
     ) -> Result<u64, StoreError> {
-        with_deadline("count missing deliveries", async {
+        within(B::BACKGROUND_TIMEOUT, "count missing deliveries", async {
             let query = || {
                 let text = B::DIALECT.redelivery.missing_or_given_up;
                 let Window { since, until } = window;
@@ -256,9 +256,9 @@ impl<B: Backend> Redelivery for SqlStore<B> {
             let until = until.as_millisecond();
             statement!(B, text, endpoint.to_string(), after, last, since, until, now.as_millisecond())
         };
-        with_deadline("create missing deliveries", async {
+        within(B::BACKGROUND_TIMEOUT, "create missing deliveries", async {
             let dialect = &B::DIALECT.redelivery;
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             B::rows(tx.connection(), statement!(B, dialect.wait_for_recoveries)).await?;
             let reopened = B::run(tx.connection(), bound(dialect.reopen)).await?;
             let made = B::run(tx.connection(), bound(dialect.make_missing)).await?;

@@ -44,7 +44,7 @@ pub trait RejectedStore: Send + Sync {
 impl<B: Backend> RejectedStore for SqlStore<B> {
     async fn keep_rejected(&self, rejected: &RejectedCallback) -> Result<(), StoreError> {
         with_deadline("store a rejected callback", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             let keep = statement!(
                 B,
                 KEEP_REJECTED,
@@ -104,7 +104,7 @@ impl<B: Backend> RejectedStore for SqlStore<B> {
         now: Timestamp,
     ) -> Result<Option<Appended>, StoreError> {
         with_deadline("accept a rejected callback", async {
-            let mut tx = self.db.rest.begin(B::BEGIN).await?;
+            let mut tx = self.db.rest.begin().await?;
             // The row's lock makes a second call on PostgreSQL wait for the end of this one.
             let removed = B::run(tx.connection(), statement!(B, REMOVE_REJECTED, id.to_string())).await?;
             let appended = if removed > 0 {

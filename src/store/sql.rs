@@ -8,13 +8,16 @@ use sqlx::Pool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, Scalar, Statement, late, statement, with_deadline};
+use super::backend::{Backend, Scalar, Statement, late, statement, with_deadline, within};
 use super::statements::deliveries::RELEASE_ALL;
 use super::statements::provisionings::RELEASE_INVITATIONS;
-use super::statements::upkeep::PROBE;
+use super::statements::upkeep::{
+    CLAMP_EXPECTATIONS, CLAMP_FAILURES, CLAMP_INVITATIONS, CLAMP_LEASES, CLAMP_NEW, CLAMP_PROBES,
+    CLAMP_RETRIES, NEWEST_TIME, PROBE,
+};
 use super::write_connection::Connections;
 use super::{StoreError, Upkeep};
-use crate::domain::RandomSource;
+use crate::domain::{PROBE_EVERY, RandomSource};
 use crate::notifier::Notifier;
 
 /// Store on an SQL engine.
@@ -78,6 +81,15 @@ impl<B: Backend> SqlStore<B> {
         .await
     }
 }
+
+/// Times that are less than this ahead of the clock are not corrected: clocks of several machines differ.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Invitations that are due later than this are due at once when times are corrected.
+const LONGEST_INVITATION_WAIT: Duration = Duration::from_hours(24);
+
+/// Maximum time for the correction, which looks at all that is open.
+const CORRECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Maximum time for a reading statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -170,12 +182,48 @@ impl<B: Backend> Upkeep for SqlStore<B> {
         .await
     }
 
+    async fn newest_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        within(B::BACKGROUND_TIMEOUT, "read the newest time", async {
+            let rows = self.read_for_dispatch(|| statement!(B, NEWEST_TIME)).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let times = ["event", "attempt", "probe"].map(|name| column::<B, Option<i64>>(row, name));
+            let times = times.into_iter().collect::<Result<Vec<_>, _>>()?;
+            times.into_iter().flatten().max().map(|newest| time("newest", newest)).transpose()
+        })
+        .await
+    }
+
+    async fn correct_times(&self, now: Timestamp, longest_lease: Duration) -> Result<(), StoreError> {
+        let after = |wait: Duration| now.checked_add(wait).unwrap_or(Timestamp::MAX).as_millisecond();
+        let tolerated = after(CLOCK_TOLERANCE);
+        let longest_lease = after(longest_lease);
+        let now = now.as_millisecond();
+        let mut corrections = vec![
+            statement!(B, CLAMP_LEASES, longest_lease),
+            statement!(B, CLAMP_NEW, now),
+            statement!(B, CLAMP_RETRIES, now, tolerated),
+            statement!(B, CLAMP_PROBES, after(PROBE_EVERY)),
+            statement!(B, CLAMP_FAILURES, now),
+            statement!(B, CLAMP_INVITATIONS, now, after(LONGEST_INVITATION_WAIT)),
+            statement!(B, CLAMP_EXPECTATIONS, now, tolerated),
+        ];
+        within(CORRECTION_TIMEOUT, "correct times that are ahead of the clock", async {
+            for correction in corrections.drain(..) {
+                let mut writer = self.db.rest.autocommit().await?;
+                B::run(writer.connection(), correction).await?;
+                writer.finish();
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError> {
         if !B::SOLE_OWNER {
             return Ok(0);
         }
-        with_deadline("release old leases", async {
-            let mut tx = self.db.dispatch.begin(B::BEGIN).await?;
+        within(B::BACKGROUND_TIMEOUT, "release old leases", async {
+            let mut tx = self.db.dispatch.begin().await?;
             let released = B::run(tx.connection(), statement!(B, RELEASE_ALL, now.as_millisecond())).await?;
             B::run(tx.connection(), statement!(B, RELEASE_INVITATIONS, now.as_millisecond())).await?;
             tx.commit().await?;

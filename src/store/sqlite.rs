@@ -3,6 +3,8 @@
 mod checkpoints;
 mod damage;
 mod file;
+mod rescue;
+mod wal;
 
 use std::io;
 use std::path::Path;
@@ -30,9 +32,13 @@ impl Backend for Sqlite {
     const DIALECT: Dialect = SQLITE;
     /// Not deferred: a transaction that reads and then writes would fail at once when another wrote in between.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
-    /// On the same connection as everything else, which always waits for the disk.
-    const BEGIN_ASYNC_COMMIT: &'static str = "BEGIN IMMEDIATE";
+    const COMMIT: &'static str = "COMMIT";
+    /// The next commit that waits for the disk takes the pages of this one along.
+    const BEGIN_ASYNC_COMMIT: &'static str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
+    const ASYNC_COMMIT: &'static str = "COMMIT; PRAGMA synchronous = FULL";
     const SOLE_OWNER: bool = true;
+    const APPEND_TIMEOUT: Duration = Duration::from_secs(8);
+    const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(8);
 
     type Target = OpenedFile;
 
@@ -41,15 +47,16 @@ impl Backend for Sqlite {
     }
 
     fn connect(target: &OpenedFile) -> BoxFuture<'_, sqlx::Result<SqliteConnection>> {
+        target.wal.forget();
         Box::pin(async { SqliteConnection::connect_with(&writer_options(&target.path)).await })
     }
 
-    fn is_outdated(_: &OpenedFile, _: Duration) -> bool {
-        false
+    fn is_outdated(target: &OpenedFile, age: Duration) -> bool {
+        target.renewals.is_outdated(age)
     }
 
-    fn renewal(_: &OpenedFile) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
+    fn renewal(target: &OpenedFile) -> BoxFuture<'_, ()> {
+        Box::pin(target.renewals.next())
     }
 
     fn prepare_writer(_: &mut SqliteConnection) -> BoxFuture<'_, sqlx::Result<()>> {
@@ -73,6 +80,18 @@ impl Backend for Sqlite {
 
     fn check_place(target: &OpenedFile) -> sqlx::Result<()> {
         target.check_place()
+    }
+
+    fn check_log(target: &OpenedFile) -> sqlx::Result<()> {
+        target.wal.check()
+    }
+
+    fn rescue<'c>(
+        target: &'c OpenedFile,
+        conn: &'c mut SqliteConnection,
+        error: sqlx::Error,
+    ) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(rescue::rescue(target, conn, error))
     }
 
     fn release(target: &OpenedFile) {
@@ -117,8 +136,13 @@ impl SqlStore<Sqlite> {
         let migrated = log_waiting("the schema to be brought up to date", migrating).await;
         migrated.map_err(migrations::failed(&migrations::SQLITE))?;
         conn.close().await.map_err(&opening)?;
+        let target = Arc::new(OpenedFile::new(path, identity, lock));
         let pool = |connections| {
+            let renewals = target.renewals.clone();
             SqlitePoolOptions::new()
+                .before_acquire(move |_, state| {
+                    Box::pin(std::future::ready(Ok(!renewals.is_outdated(state.age))))
+                })
                 .max_connections(connections)
                 .acquire_timeout(BUSY_TIMEOUT)
                 .idle_timeout(None)
@@ -126,12 +150,11 @@ impl SqlStore<Sqlite> {
                 .test_before_acquire(false)
                 .connect_lazy_with(options(path).pragma("query_only", "ON"))
         };
-        let target = Arc::new(OpenedFile::new(path, identity, lock));
         let writer = WriteConnection::new(Arc::clone(&target));
         let db = Connections {
             readers: pool(READERS),
             dispatch_readers: pool(DISPATCH_READERS),
-            append: writer.clone(),
+            append: writer.urgent(),
             dispatch: writer.clone(),
             rest: writer,
             target,

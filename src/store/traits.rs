@@ -1,6 +1,8 @@
 //! Events, endpoints, deliveries, keys and upkeep: the traits of the store, with the types of their methods. The other
 //! traits stand beside their implementation.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -113,11 +115,26 @@ pub struct Claim {
     pub probe: Option<Timestamp>,
 }
 
-/// Effects of a batch of settlements.
+/// Effect of one settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettlementOutcome {
+    /// Stored under its lease.
+    Stored,
+    /// The lease was lost, but the receiver accepted a delivery that is still open: it is stored as succeeded.
+    StoredLate,
+    /// The lease was lost: the attempt was counted, and nothing else was changed.
+    LeaseLost,
+    /// Another transaction holds the row of the delivery. Nothing was stored.
+    Busy,
+}
+
+/// Effects of a batch of results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Number of settlements whose lease was lost.
-    pub lost: usize,
+    /// Effect of each settlement, in order.
+    pub outcomes: Vec<SettlementOutcome>,
+    /// Endpoints whose row is held by another transaction, so that their outcome was not recorded.
+    pub busy_endpoints: Vec<EndpointId>,
     /// Changes to announce.
     pub committed: Committed,
 }
@@ -131,8 +148,10 @@ pub trait DeliveryStore: Send + Sync {
     /// Leases deliveries due at `now`, the longest due first. Skips those that another replica is leasing.
     async fn claim(&self, claims: &[Claim], now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
-    /// Stores the results of attempts, the health of their endpoints, and the events about both, in one transaction. The
-    /// result of a lost lease is counted and changes nothing else.
+    /// Stores the results of attempts, the health of their endpoints, and the events about both, in one transaction.
+    ///
+    /// Never waits for a row that another transaction holds: what concerns such a row is reported as busy, and the rest is
+    /// stored.
     async fn settle(
         &self,
         settlements: &[Settlement],
@@ -210,6 +229,13 @@ pub trait KeyStore: Send + Sync {
 pub trait Upkeep: Send + Sync {
     /// Proves that the store can be written, by writing.
     async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Returns the newest time that was stored with an event, an attempt or a probe.
+    async fn newest_time(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Corrects times that were stored by a clock that ran ahead of `now`: leases end after `longest_lease` at most, and the
+    /// rest waits from `now` on for as long as it was meant to wait. Correcting twice is the same as correcting once.
+    async fn correct_times(&self, now: Timestamp, longest_lease: Duration) -> Result<(), StoreError>;
 
     /// Releases the leases of an earlier process, where no other process can hold any. Returns their number.
     async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;

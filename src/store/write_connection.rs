@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Pool};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use super::backend::{Backend, late};
+use super::turns::{Priority, PriorityMutex};
 
 /// Connections of a store.
 pub(super) struct Connections<B: Backend> {
@@ -34,18 +35,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Idle time after which a connection is checked before its use.
 const IDLE_CHECK_AFTER: Duration = Duration::from_millis(200);
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a connection lay idle is nobody's business but its own"
-)]
+/// Maximum time for that check. A connection that takes longer is replaced.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[expect(clippy::disallowed_methods, reason = "idle times of connections are real times, also in tests")]
 fn instant() -> Instant {
     Instant::now()
 }
 
 /// Connection for writing. Clones share it.
 pub(super) struct WriteConnection<B: Backend> {
-    held: Arc<Mutex<Held<B>>>,
+    held: Arc<PriorityMutex<Held<B>>>,
     target: Arc<B::Target>,
+    priority: Priority,
 }
 
 struct Held<B: Backend> {
@@ -62,13 +64,32 @@ impl<B: Backend> WriteConnection<B> {
     pub(super) fn new(target: Arc<B::Target>) -> Self {
         let now = instant();
         let held = Held { connection: None, open: false, used: now, connected: now };
-        Self { held: Arc::new(Mutex::new(held)), target }
+        Self { held: Arc::new(PriorityMutex::new(held)), target, priority: Priority::Normal }
     }
 
-    /// Begins a transaction after earlier ones have ended.
-    pub(super) async fn begin(&self, begin: &'static str) -> sqlx::Result<Transaction<'_, B>> {
+    /// Returns the same connection for transactions that come before those of the other clones.
+    pub(super) fn urgent(&self) -> Self {
+        Self { priority: Priority::Urgent, ..self.clone() }
+    }
+
+    /// Begins a transaction that is on disk after its commit.
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'_, B>> {
+        self.begin_with(B::BEGIN, B::COMMIT).await
+    }
+
+    /// Begins a transaction whose loss in a power cut only repeats work, so that its commit need not wait for the disk.
+    pub(super) async fn begin_async_commit(&self) -> sqlx::Result<Transaction<'_, B>> {
+        self.begin_with(B::BEGIN_ASYNC_COMMIT, B::ASYNC_COMMIT).await
+    }
+
+    async fn begin_with(
+        &self,
+        begin: &'static str,
+        commit: &'static str,
+    ) -> sqlx::Result<Transaction<'_, B>> {
         let mut transaction = self.autocommit().await?;
         B::command(transaction.connection(), begin).await?;
+        transaction.commit = commit;
         Ok(transaction)
     }
 
@@ -76,14 +97,22 @@ impl<B: Backend> WriteConnection<B> {
     ///
     /// An idle connection is checked first: the server may have closed it, which is no reason to refuse a request.
     pub(super) async fn autocommit(&self) -> sqlx::Result<Transaction<'_, B>> {
-        let mut held = self.held.lock().await;
+        let mut held = self.held.lock(self.priority).await;
         B::check_place(&self.target)?;
+        if let Some(connection) = held.connection.as_mut()
+            && let Err(error) = B::check_log(&self.target)
+        {
+            B::rescue(&self.target, connection, error).await?;
+            held.connection = None;
+        }
         if std::mem::replace(&mut held.open, true) || B::is_outdated(&self.target, held.connected.elapsed()) {
             held.connection = None;
         }
         let idle = held.used.elapsed() > IDLE_CHECK_AFTER;
         let usable = match held.connection.as_mut() {
-            Some(connection) => !idle || B::ping(connection).await.is_ok(),
+            Some(connection) => {
+                !idle || matches!(tokio::time::timeout(PING_TIMEOUT, B::ping(connection)).await, Ok(Ok(())))
+            }
             None => false,
         };
         if !usable {
@@ -91,12 +120,12 @@ impl<B: Backend> WriteConnection<B> {
             held.connected = instant();
             held.connection = Some(self.connect().await?);
         }
-        Ok(Transaction { held })
+        Ok(Transaction { held, commit: B::COMMIT })
     }
 
     /// Ends its connection, if it has one.
     pub(super) async fn close(&self) {
-        if let Some(connection) = self.held.lock().await.connection.take() {
+        if let Some(connection) = self.held.lock(Priority::Normal).await.connection.take() {
             // The connection is dropped in any case.
             let _ = connection.close().await;
         }
@@ -114,13 +143,14 @@ impl<B: Backend> WriteConnection<B> {
 
 impl<B: Backend> Clone for WriteConnection<B> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), target: Arc::clone(&self.target) }
+        Self { held: Arc::clone(&self.held), target: Arc::clone(&self.target), priority: self.priority }
     }
 }
 
 /// Transaction. Rolled back if it is dropped without [`Transaction::commit`].
 pub(super) struct Transaction<'l, B: Backend> {
     held: MutexGuard<'l, Held<B>>,
+    commit: &'static str,
 }
 
 impl<B: Backend> Transaction<'_, B> {
@@ -131,7 +161,8 @@ impl<B: Backend> Transaction<'_, B> {
 
     /// Commits. After an error it is unknown whether the transaction is durable.
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        B::command(self.connection(), "COMMIT").await?;
+        let commit = self.commit;
+        B::command(self.connection(), commit).await?;
         self.finish();
         Ok(())
     }

@@ -20,6 +20,7 @@ const PLAN: &[(&str, &[&str])] = &[
             "dispatch",
             "provisioning",
             "retention",
+            "clock_steps",
             "intake",
             "egress",
             "remotepc",
@@ -51,6 +52,7 @@ const PLAN: &[(&str, &[&str])] = &[
         ],
     ),
     ("audited", &["remotepc", "store", "context", "domain", "telemetry", "lifecycle"]),
+    ("clock_steps", &["dispatch", "store", "context", "domain", "lifecycle"]),
     ("authentications", &["store", "context", "notifier", "domain", "telemetry", "lifecycle"]),
     (
         "provisioning",

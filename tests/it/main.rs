@@ -63,9 +63,13 @@ mod keys;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod login;
+#[cfg(test)]
+mod lost_sessions;
 #[cfg(test)]
 mod names;
 #[cfg(test)]

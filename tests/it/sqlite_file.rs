@@ -180,3 +180,27 @@ async fn damage_that_is_met_later_is_an_error_and_never_a_shorter_page() {
     let told = log.lines().filter(|line| line.contains("\"ERROR\"") && line.contains(&path)).count();
     assert_eq!(told, 1, "{log}");
 }
+
+/// A cleaning job, or a copy of the folder that is moved back, takes the write-ahead log away. SQLite does not notice, and
+/// would lose all that it writes from then on.
+#[rstest::rstest]
+#[case::removed(|log: &Path| std::fs::remove_file(log))]
+#[case::replaced(|log: &Path| std::fs::rename(log, log.with_extension("old")).and_then(|()| std::fs::write(log, "")))]
+#[tokio::test]
+async fn nothing_is_lost_when_the_log_is_taken_away(#[case] take: fn(&Path) -> std::io::Result<()>) {
+    let engine = Engine::sqlite();
+    let service = Service::start(&engine, "").await;
+    let log = PathBuf::from(format!("{}-wal", database(&engine).display()));
+    store(&service, 0..20).await;
+    take(&log).unwrap();
+    for number in 20..40 {
+        service.callback(&format!("authenticated={}", uaid(number))).await.expect(200);
+    }
+    assert_eq!(service.count().await, 40);
+    assert!(service.process.log().contains("the write-ahead log was removed"), "{}", service.process.log());
+    service.process.kill();
+    service.process.wait().await;
+    let service = Service::start(&engine, "").await;
+    assert_eq!(service.count().await, 40);
+    store(&service, 40..50).await;
+}

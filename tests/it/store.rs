@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use remgate::domain::PostgresUrl;
+use remgate::domain::{Clock, PostgresUrl, SystemClock};
 use remgate::store::{self, Location, Postgres, Sqlite};
 use sqlx::{Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use crate::support::engine::Engine;
 use crate::support::process::{Launch, Process};
-use crate::support::service::{Service, text, uaid};
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::service::{Service, delivery, endpoint, text, uaid};
 use crate::support::within;
 
 async fn migrated(engine: &Engine) {
@@ -99,12 +101,49 @@ int fsync(int fd) { return noted("fsync", fd); }
 int fdatasync(int fd) { return noted("fdatasync", fd); }
 "#;
 
-fn build_flush_counter(folder: &Path) -> String {
+fn build(folder: &Path, code: &str) -> String {
     let (source, library) = (folder.join("flush.c"), folder.join("flush.so"));
-    std::fs::write(&source, FLUSH_COUNTER).unwrap();
+    std::fs::write(&source, code).unwrap();
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     assert!(built.is_ok_and(|status| status.success()), "this test needs a C compiler, as the build does");
     library.to_str().unwrap().to_owned()
+}
+
+/// A library whose flushes to disk take a fifth of a second.
+const SLOW_FLUSH: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <unistd.h>
+static int slowly(const char *name, int fd) {
+    int (*real)(int) = dlsym(RTLD_NEXT, name);
+    usleep(200000);
+    return real(fd);
+}
+int fsync(int fd) { return slowly("fsync", fd); }
+int fdatasync(int fd) { return slowly("fdatasync", fd); }
+"#;
+
+/// Results of attempts and the health of endpoints are stored meanwhile; none of it may hold up callbacks by more than one
+/// flush of its own.
+#[tokio::test]
+async fn a_slow_disk_delays_a_callback_by_two_flushes_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = build(folder.path(), SLOW_FLUSH);
+    let (good, failing) = (Receiver::start().await, Receiver::answering(|_| Answer::status(500)).await);
+    let config = delivery("schedule = [\"1ms\", \"1ms\", \"1ms\", \"1ms\"]")
+        + &endpoint("good", &good.url("/"), "")
+        + &endpoint("failing", &failing.url("/"), "");
+    let engine = Engine::sqlite();
+    let launch = Launch::new(&[]).config(&text(engine.url(), &config)).env("LD_PRELOAD", &library);
+    let service = Service::of(launch.start().await);
+    let mut taken = Vec::new();
+    for number in 0..21 {
+        let begun = SystemClock.instant();
+        service.store(&uaid(number)).await;
+        taken.push(begun.elapsed());
+    }
+    taken.sort_unstable();
+    assert!(taken[10] < Duration::from_millis(480), "{taken:?}");
 }
 
 /// A kill cannot show a missing flush: what the system has taken it keeps. So each answer must come after a flush of
@@ -112,7 +151,7 @@ fn build_flush_counter(folder: &Path) -> String {
 #[tokio::test]
 async fn no_callback_is_answered_before_it_is_flushed_to_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let library = build_flush_counter(folder.path());
+    let library = build(folder.path(), FLUSH_COUNTER);
     let notes = folder.path().join("notes");
     std::fs::write(&notes, "").unwrap();
     let engine = Engine::sqlite();

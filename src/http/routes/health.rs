@@ -10,9 +10,13 @@ use http::StatusCode;
 use crate::context::Context;
 use crate::http::respond::with_body;
 use crate::intake::Recorder;
+use crate::telemetry::millis;
 
 /// Maximum time for a check of the store.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum time for which a callback may wait for the store while remgate is ready.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// State of the health routes.
 pub struct HealthState {
@@ -35,6 +39,11 @@ pub(crate) async fn readyz(State(state): State<Arc<HealthState>>) -> Response {
     if !state.recorder.is_running() {
         tracing::error!("not ready: the writer of callbacks has ended; restart remgate");
         return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks cannot be recorded\n");
+    }
+    let waited = state.recorder.longest_wait();
+    if waited > MAX_WAIT {
+        tracing::warn!(waited_ms = millis(waited), "not ready: callbacks wait for the store");
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "callbacks wait for the store\n");
     }
     match tokio::time::timeout(CHECK_TIMEOUT, state.context.store.probe(state.context.clock.now())).await {
         Ok(Ok(())) => plain(StatusCode::OK, "ready\n"),

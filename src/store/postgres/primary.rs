@@ -8,15 +8,15 @@ use std::io;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::watch;
 
 use super::super::backend::late;
-use crate::domain::{Clock, PostgresUrl, SystemClock};
+use super::super::renewals::Renewals;
+use crate::domain::PostgresUrl;
 
 /// Default of the maximum time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -118,34 +118,11 @@ impl Primary {
 
     /// Marks all present connections as outdated.
     pub(super) fn renew(&self) {
-        self.renewals.0.send_replace(SystemClock.instant());
+        self.renewals.renew();
     }
 
     pub(super) fn renewals(&self) -> &Renewals {
         &self.renewals
-    }
-}
-
-/// Time of the last renewal. Connections from before are not used again. Clones share it.
-#[derive(Debug, Clone)]
-pub(super) struct Renewals(watch::Sender<Instant>);
-
-impl Renewals {
-    fn new() -> Self {
-        Self(watch::Sender::new(SystemClock.instant()))
-    }
-
-    /// Returns whether a connection of this age was made before the last renewal.
-    pub(super) fn is_outdated(&self, age: Duration) -> bool {
-        SystemClock.instant().saturating_duration_since(*self.0.borrow()) <= age
-    }
-
-    /// Ends at the next renewal.
-    pub(super) async fn next(&self) {
-        let mut renewed = self.0.subscribe();
-        if renewed.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -12,6 +12,8 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use super::super::file_lock::FileLock;
+use super::super::renewals::Renewals;
+use super::wal::WriteAheadLog;
 
 /// Size in bytes to which the write-ahead log shrinks when it is restarted: 16 MB.
 const JOURNAL_SIZE_LIMIT: &str = "16777216";
@@ -27,12 +29,21 @@ pub struct OpenedFile {
     lock: Mutex<Option<Arc<FileLock>>>,
     /// True if a statement has met damage.
     pub(super) is_damaged: AtomicBool,
+    pub(super) wal: WriteAheadLog,
+    pub(super) renewals: Renewals,
 }
 
 impl OpenedFile {
     pub(super) fn new(path: &Path, device_and_inode: (u64, u64), lock: Arc<FileLock>) -> Self {
         let lock = Mutex::new(Some(lock));
-        Self { path: path.to_owned(), device_and_inode, lock, is_damaged: AtomicBool::new(false) }
+        Self {
+            path: path.to_owned(),
+            device_and_inode,
+            lock,
+            is_damaged: AtomicBool::new(false),
+            wal: WriteAheadLog::of(path),
+            renewals: Renewals::new(),
+        }
     }
 
     /// Fails when the file was removed or replaced: SQLite still has the old one open, takes writes as before and loses

@@ -2,7 +2,7 @@
 
 use super::events::fits_filter;
 
-dialect! { pass_gate, unexpected_events, offer, early_expectations, keep_offers }
+dialect! { close_watched, run_out, pass_gate, unexpected_events, offer, early_expectations, keep_offers }
 
 macro_rules! completing {
     ($uaid:literal, $service:literal) => {
@@ -42,24 +42,48 @@ common! {
     /// Records at $3 that events which came before their expectation are offered. No row changed: they were offered before.
     TAKE_OFFER = "UPDATE authentications SET offered_at = $3 \
         WHERE uaid = $1 AND service = $2 AND offered_at IS NULL AND expired_at IS NULL";
-    /// Deletes expectations of completed authentications among the first $2 with an expiry up to $1.
-    CLOSE_WATCHED = concat!(
-        "UPDATE authentications SET watch_until = NULL WHERE (uaid, service) IN \
-            (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
-            ORDER BY w.watch_until LIMIT $2) \
-        AND ", completing!("authentications.uaid", "authentications.service"), " IS NOT NULL"
-    );
-    /// Expires the others.
-    RUN_OUT = concat!(
-        "UPDATE authentications SET expired_at = $1, watch_until = NULL WHERE (uaid, service) IN \
-            (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
-            ORDER BY w.watch_until LIMIT $2) \
-        AND ", completing!("authentications.uaid", "authentications.service"), " IS NULL \
-        RETURNING uaid, service"
-    );
     NEXT_EXPIRY = "SELECT MIN(watch_until) AS next FROM authentications WHERE watch_until IS NOT NULL";
     KEEP_SECRET = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     SECRET = "SELECT value FROM secrets WHERE name = $1";
+}
+
+/// The first $2 expectations with an expiry up to $1, without rows that another transaction holds: the gate of the appends is
+/// taken, and callbacks wait behind it.
+macro_rules! watched {
+    ($lock:literal) => {
+        concat!(
+            "(uaid, service) IN (SELECT w.uaid, w.service FROM authentications w WHERE w.watch_until <= $1 \
+            ORDER BY w.watch_until LIMIT $2",
+            $lock,
+            ")"
+        )
+    };
+}
+
+/// Ends the watch of completed authentications.
+macro_rules! close_watched {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE authentications SET watch_until = NULL WHERE ",
+            watched!($lock),
+            " AND ",
+            completing!("authentications.uaid", "authentications.service"),
+            " IS NOT NULL"
+        )
+    };
+}
+
+/// Expires the others.
+macro_rules! run_out {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE authentications SET expired_at = $1, watch_until = NULL WHERE ",
+            watched!($lock),
+            " AND ",
+            completing!("authentications.uaid", "authentications.service"),
+            " IS NULL RETURNING uaid, service"
+        )
+    };
 }
 
 /// Deliveries of the events $1 to endpoints that want only expected ones; $2 now.
@@ -101,6 +125,8 @@ macro_rules! keep_offers {
 }
 
 pub(in crate::store) const SQLITE: Texts = Texts {
+    close_watched: close_watched!(""),
+    run_out: run_out!(""),
     // SQLite has one writer: no append runs beside this.
     pass_gate: "SELECT 1",
     unexpected_events: "SELECT e.seq FROM events e WHERE e.uaid = $1 AND e.service = $2 AND NOT e.expected AND NOT e.late \
@@ -115,6 +141,8 @@ pub(in crate::store) const SQLITE: Texts = Texts {
 };
 
 pub(in crate::store) const POSTGRES: Texts = Texts {
+    close_watched: close_watched!(" FOR UPDATE SKIP LOCKED"),
+    run_out: run_out!(" FOR UPDATE SKIP LOCKED"),
     // The same lock that every append takes: nothing can be completed while it is decided what has run out.
     pass_gate: "SELECT pg_advisory_xact_lock(8241996507418201)",
     unexpected_events: "SELECT u.seq FROM remgate_unexpected_events($1, $2) AS u(seq)",

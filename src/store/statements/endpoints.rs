@@ -1,6 +1,6 @@
 //! Statements about endpoints.
 
-dialect! { undeclare, endpoints_named, cancel_open, wait_for_appends }
+dialect! { lock_free_endpoint, undeclare, endpoints_named, cancel_open, wait_for_appends }
 
 /// Settings of an endpoint in the order in which they are bound: 13 columns.
 macro_rules! settings_columns {
@@ -56,6 +56,13 @@ common! {
     ENDPOINTS = concat!("SELECT ", endpoint_columns!(), " FROM endpoints ORDER BY name");
 }
 
+/// Reads an endpoint and locks its row until the transaction ends, unless another transaction holds it.
+macro_rules! lock_free_endpoint {
+    ($lock:literal) => {
+        concat!("SELECT ", endpoint_columns!(), " FROM endpoints WHERE id = $1", $lock)
+    };
+}
+
 macro_rules! endpoints_named {
     ($list1:literal) => {
         concat!("SELECT ", endpoint_columns!(), " FROM endpoints WHERE id IN (", $list1, ")")
@@ -91,6 +98,7 @@ pub(in crate::store) const SQLITE: Texts = Texts {
     cancel_open: cancel_open!(""),
     // SQLite has one writer, which waits for all before it.
     wait_for_appends: "SELECT 1",
+    lock_free_endpoint: lock_free_endpoint!(""),
     undeclare: undeclare!("SELECT value FROM json_each($1)"),
     endpoints_named: endpoints_named!("SELECT value FROM json_each($1)"),
 };
@@ -99,6 +107,7 @@ pub(in crate::store) const POSTGRES: Texts = Texts {
     cancel_open: cancel_open!(" FOR UPDATE SKIP LOCKED"),
     // The lock that every append holds until its commit.
     wait_for_appends: "SELECT pg_advisory_xact_lock(8241996507418201)",
+    lock_free_endpoint: lock_free_endpoint!(" FOR UPDATE SKIP LOCKED"),
     undeclare: undeclare!("SELECT json_array_elements_text(CAST($1 AS json))"),
     endpoints_named: endpoints_named!("SELECT json_array_elements_text(CAST($1 AS json))"),
 };
