@@ -1,10 +1,12 @@
-# Built on Debian bookworm, whose C library is as old as the runtime image's. Needs BuildKit (Docker 23 or later) or buildah.
+# The build runs on Debian bookworm, because its C library has the same version as the C library of the runtime image.
+# You need BuildKit (Docker 23 or later) or buildah.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
 
-# Downloaded crates and compiled dependencies stay in the builder's caches, which belong to no layer. Copied files keep
-# their modification times, by which cargo decides what is stale: without the touch it could ship what the cache holds.
+# Downloaded crates and compiled dependencies stay in the builder's caches, which are not part of a layer. Copied files keep
+# their modification times, and cargo uses these times to find changed files. Without `touch`, cargo could use an old build
+# from the cache.
 RUN --mount=type=cache,id=remgate-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=remgate-target,target=/build/target,sharing=locked \
     touch build.rs src/lib.rs src/main.rs \
@@ -13,7 +15,7 @@ RUN --mount=type=cache,id=remgate-registry,target=/usr/local/cargo/registry,shar
  && install -D target/release/remgate /out/remgate \
  && mkdir /out/data
 
-# Has the C library, libgcc, certificate authorities and nothing else: no shell, no package manager.
+# This image contains only the C library, libgcc and certificate authorities: no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 
 LABEL org.opencontainers.image.title="remgate" \
@@ -23,8 +25,8 @@ LABEL org.opencontainers.image.title="remgate" \
 COPY --from=build /out/remgate /usr/local/bin/remgate
 COPY --from=build --chown=65532:65532 /out/data /data
 
-# Defaults of this image: a mounted remgate.toml, the environment and flags all win over them. The access rule holds here
-# too: off loopback, remgate starts only with callback tokens (or an allow list) and an admin key.
+# Defaults of this image. A mounted remgate.toml, the environment and flags replace them. The access rule applies here,
+# too: on an address other than loopback, remgate starts only with callback tokens (or an allow list) and an admin key.
 ENV REMGATE_DEFAULT__PUBLIC__LISTEN=0.0.0.0:8080 \
     REMGATE_DEFAULT__INTERNAL__LISTEN=0.0.0.0:8081
 
