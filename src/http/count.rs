@@ -83,7 +83,7 @@ impl<F: Future<Output = Result<Response<B>, Infallible>>, B> Future for Counting
         let response = ready!(this.inner.poll(cx))?;
         let status = response.status();
         let route = this.route.as_ref().map_or(OTHER, MatchedPath::as_str);
-        this.count.metrics.request(this.count.listener, route, status.as_u16());
+        this.count.metrics.request(this.count.listener, route, status);
         if this.count.logs
             && is_refusal(status, this.route.is_some())
             && let Some(suppressed) = this.count.refusals.allow()
@@ -115,7 +115,7 @@ impl RequestCounter {
         } else {
             StatusCode::BAD_REQUEST
         };
-        self.metrics.request(self.listener, OTHER, status.as_u16());
+        self.metrics.request(self.listener, OTHER, status);
         if !self.logs {
             self.metrics.callback("", "", "invalid");
         }

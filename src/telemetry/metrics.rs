@@ -1,10 +1,13 @@
 //! Metrics in Prometheus' text format.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::logging::dropped_lines;
-use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
+use http::StatusCode;
+use metrics::{Counter, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Metrics of one gateway. There is no global registry: two gateways in one process count separately.
@@ -12,6 +15,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    counters: Arc<CounterCache>,
 }
 
 const METADATA: Metadata<'static> = Metadata::new("remgate", Level::INFO, None);
@@ -63,51 +67,39 @@ impl Metrics {
             recorder.describe_histogram(name.into(), unit, help.into());
         }
         let handle = recorder.handle();
-        let metrics = Self { recorder: Arc::new(recorder), handle };
+        let metrics = Self { recorder: Arc::new(recorder), handle, counters: Arc::default() };
         for listener in ["public", "internal"] {
-            let labels = vec![
-                Label::from_static_parts("listener", listener),
-                Label::from_static_parts("route", "/livez"),
-                Label::from_static_parts("status", "200"),
-            ];
-            metrics.count("remgate_requests_total", labels, 0);
+            let labels = [("listener", listener), ("route", "/livez"), ("status", "200")];
+            metrics.count("remgate_requests_total", &labels, 0);
         }
         metrics
     }
 
     /// Counts an answered callback.
     pub fn callback(&self, service: &str, callback_type: &'static str, outcome: &'static str) {
-        let labels = vec![
-            Label::new("service", service.to_owned()),
-            Label::from_static_parts("type", callback_type),
-            Label::from_static_parts("outcome", outcome),
-        ];
-        self.count("remgate_callbacks_total", labels, 1);
+        let labels = [("service", service), ("type", callback_type), ("outcome", outcome)];
+        self.count("remgate_callbacks_total", &labels, 1);
     }
 
     /// Counts a callback that used a token; `token` is the beginning of its digest.
     pub fn callback_token(&self, service: &str, token: &str) {
-        self.count("remgate_callback_tokens_total", token_labels(service, token), 1);
+        self.count("remgate_callback_tokens_total", &[("service", service), ("token", token)], 1);
     }
 
     /// Makes the series of a configured token, so that one that is never used shows as 0.
     pub fn declare_callback_token(&self, service: &str, token: &str) {
-        self.count("remgate_callback_tokens_total", token_labels(service, token), 0);
+        self.count("remgate_callback_tokens_total", &[("service", service), ("token", token)], 0);
     }
 
     /// Counts an answered request. `route` is the path as it is declared, `other` where nothing is served.
-    pub fn request(&self, listener: &'static str, route: &str, status: u16) {
-        let labels = vec![
-            Label::from_static_parts("listener", listener),
-            Label::new("route", route.to_owned()),
-            Label::new("status", status.to_string()),
-        ];
-        self.count("remgate_requests_total", labels, 1);
+    pub fn request(&self, listener: &'static str, route: &str, status: StatusCode) {
+        let labels = [("listener", listener), ("route", route), ("status", status.as_str())];
+        self.count("remgate_requests_total", &labels, 1);
     }
 
     /// Counts a stored event.
     pub fn event(&self, event_type: &'static str) {
-        self.count("remgate_events_total", vec![Label::from_static_parts("type", event_type)], 1);
+        self.count("remgate_events_total", &[("type", event_type)], 1);
     }
 
     /// Records a commit: the number of its callbacks and its duration.
@@ -119,7 +111,7 @@ impl Metrics {
 
     /// Counts deliveries that reached a state.
     pub fn deliveries(&self, state: &'static str, count: u64) {
-        self.count("remgate_deliveries_total", vec![Label::from_static_parts("state", state)], count);
+        self.count("remgate_deliveries_total", &[("state", state)], count);
     }
 
     /// Sets the number of open deliveries.
@@ -130,7 +122,7 @@ impl Metrics {
 
     /// Records an attempt: its outcome and duration.
     pub fn attempt(&self, outcome: &'static str, elapsed: Duration) {
-        self.count("remgate_attempts_total", vec![Label::from_static_parts("outcome", outcome)], 1);
+        self.count("remgate_attempts_total", &[("outcome", outcome)], 1);
         self.observe("remgate_attempt_seconds", elapsed.as_secs_f64());
     }
 
@@ -144,11 +136,8 @@ impl Metrics {
 
     /// Counts an answered request under `/admin/remotepc`.
     pub fn remotepc(&self, operation: &'static str, outcome: &'static str) {
-        let labels = vec![
-            Label::from_static_parts("operation", operation),
-            Label::from_static_parts("outcome", outcome),
-        ];
-        self.count("remgate_remotepc_requests_total", labels, 1);
+        let labels = [("operation", operation), ("outcome", outcome)];
+        self.count("remgate_remotepc_requests_total", &labels, 1);
     }
 
     /// Returns the text that Prometheus scrapes.
@@ -166,8 +155,13 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    fn count(&self, name: &'static str, labels: Vec<Label>, by: u64) {
-        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA).increment(by);
+    fn count(&self, name: &'static str, labels: &[LabelPair<'_>], by: u64) {
+        self.counters.with(
+            name,
+            labels,
+            |counter| counter.increment(by),
+            |key| self.recorder.register_counter(key, &METADATA),
+        );
     }
 
     fn gauge(&self, name: &'static str) -> metrics::Gauge {
@@ -179,8 +173,44 @@ impl Metrics {
     }
 }
 
-fn token_labels(service: &str, token: &str) -> Vec<Label> {
-    vec![Label::new("service", service.to_owned()), Label::new("token", token.to_owned())]
+/// Name and value of a label.
+type LabelPair<'l> = (&'static str, &'l str);
+
+/// Handles of counters that were used before, so that a count needs no allocation.
+#[derive(Default)]
+struct CounterCache {
+    hasher: RandomState,
+    /// By the hash of name and labels. Different counters may have the same hash.
+    counters: RwLock<HashMap<u64, Vec<(Key, Counter)>>>,
+}
+
+impl CounterCache {
+    /// Uses the counter with this name and these labels, after `register` made it if it is new.
+    fn with(
+        &self,
+        name: &'static str,
+        labels: &[LabelPair<'_>],
+        apply: impl Fn(&Counter),
+        register: impl FnOnce(&Key) -> Counter,
+    ) {
+        let hash = self.hasher.hash_one((name, labels));
+        let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
+        let found = counters.get(&hash).into_iter().flatten().find(|(key, _)| is_key(key, name, labels));
+        if let Some((_, counter)) = found {
+            return apply(counter);
+        }
+        drop(counters);
+        let labels = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned()));
+        let key = Key::from_parts(name, labels.collect::<Vec<_>>());
+        let counter = register(&key);
+        apply(&counter);
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        counters.entry(hash).or_default().push((key, counter));
+    }
+}
+
+fn is_key(key: &Key, name: &str, labels: &[LabelPair<'_>]) -> bool {
+    key.name() == name && key.labels().map(|label| (label.key(), label.value())).eq(labels.iter().copied())
 }
 
 impl Default for Metrics {
