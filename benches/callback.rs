@@ -1,4 +1,4 @@
-//! What a durable callback costs, how fast it is passed on, how fast and how small the gateway is.
+//! Benchmark of durable callbacks: their rate, the delay of their forwarding, and start time and memory of the gateway.
 //!
 //! `scripts/bench` runs it. The load, the endpoint and the database share the machine's cores with the gateway, so
 //! rates are held to a bound as a ratio to `/livez`, which costs nothing but HTTP.
@@ -32,7 +32,7 @@ struct Options {
     /// Seconds instead of minutes: whether it works, not how fast it is
     #[arg(long)]
     quick: bool,
-    /// Where the stores are put: a folder on the disk to be measured
+    /// Folder for the stores, on the disk to be measured
     #[arg(long, default_value = "/var/tmp")]
     folder: PathBuf,
     /// Another binary than the one just built
@@ -41,7 +41,7 @@ struct Options {
     /// Show what the gateway logs, which costs it something
     #[arg(long)]
     show_log: bool,
-    /// What cargo says to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -35,19 +35,19 @@ struct Options {
     /// The figures as JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// How many wait at once
+    /// Number of requests that wait at once
     #[arg(long, default_value_t = 10_000)]
     waiters: usize,
-    /// How many callbacks are followed, at 20 a second; the crowd waits for a minute at the most
+    /// Number of callbacks that are followed, at 20 a second; the waiters wait for a minute at most
     #[arg(long, default_value_t = 400)]
     followed: usize,
-    /// Where the stores are put: a folder on the disk to be measured
+    /// Folder for the stores, on the disk to be measured
     #[arg(long, default_value = "/var/tmp")]
     folder: PathBuf,
     /// Another binary than the one just built
     #[arg(long, default_value = env!("CARGO_BIN_EXE_remgate"))]
     binary: PathBuf,
-    /// What cargo says to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -55,7 +55,7 @@ struct Options {
 /// Between two callbacks.
 const PACE: Duration = Duration::from_millis(50);
 
-/// How many parameters one callback brings when all are woken: as many as there may be.
+/// Number of parameters of one callback when all are woken: the maximum.
 const AT_ONCE: usize = 1000;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -93,20 +93,20 @@ async fn measure(engine: &'static str, options: &Options) -> anyhow::Result<Vec<
 
     let (alone, heard) = follow(&setup, &names(options.followed)).await?;
     let before = gateway.rss_mb()?;
-    let crowd = names(options.waiters);
-    let mut waiting = Vec::with_capacity(crowd.len());
-    for uaid in &crowd {
+    let waiters = names(options.waiters);
+    let mut waiting = Vec::with_capacity(waiters.len());
+    for uaid in &waiters {
         waiting.push(Connection::wait_for(setup.internal, *uaid).await?);
     }
-    until_waiting(setup.internal, crowd.len()).await?;
-    let each = (gateway.rss_mb()? - before) * 1000.0 / as_float(crowd.len());
+    until_waiting(setup.internal, waiters.len()).await?;
+    let each = (gateway.rss_mb()? - before) * 1000.0 / as_float(waiters.len());
     let (among, heard_among) = follow(&setup, &names(options.followed)).await?;
     let from = now();
-    for part in crowd.chunks(AT_ONCE) {
+    for part in waiters.chunks(AT_ONCE) {
         wake(setup.public, part).await?;
     }
     for one in &mut waiting {
-        one.answer().await.context("a waiter of the crowd")?;
+        one.answer().await.context("a waiter of the waiters")?;
     }
     let woken = (now() - from).as_secs_f64();
     gateway.stop()?;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::load::Uaid;
 use super::{find, message_length, now};
 
-/// What the endpoint does with a request.
+/// Behaviour of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Takes it and never answers: as many deliveries hang as may be in flight, the others wait in the store.
@@ -26,7 +26,7 @@ pub(crate) enum Manner {
 
 /// A running endpoint. Dropping it closes its connections.
 pub(crate) struct Endpoint {
-    /// Where it listens.
+    /// Address.
     pub(crate) addr: SocketAddr,
     received: Arc<AtomicU64>,
     receipts: Receiver<(Uaid, Instant)>,
@@ -34,7 +34,7 @@ pub(crate) struct Endpoint {
 }
 
 #[derive(Clone)]
-struct Desk {
+struct EndpointServer {
     manner: Manner,
     received: Arc<AtomicU64>,
     receipts: Sender<(Uaid, Instant)>,
@@ -49,16 +49,16 @@ impl Endpoint {
         let received = Arc::new(AtomicU64::new(0));
         let (sender, receipts) = mpsc::channel();
         let stop = CancellationToken::new();
-        let desk = Desk { manner, received: Arc::clone(&received), receipts: sender };
+        let server = EndpointServer { manner, received: Arc::clone(&received), receipts: sender };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let stopped = stop.clone();
         std::thread::spawn(move || {
-            runtime.block_on(stopped.run_until_cancelled(desk.accept(listener)));
+            runtime.block_on(stopped.run_until_cancelled(server.accept(listener)));
         });
         Ok(Self { addr, received, receipts, stop })
     }
 
-    /// How many requests it has received.
+    /// Number of requests received.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -95,16 +95,16 @@ impl Drop for Endpoint {
     }
 }
 
-impl Desk {
+impl EndpointServer {
     async fn accept(self, listener: std::net::TcpListener) {
         let listener =
             TcpListener::from_std(listener).expect("a runtime is there and the listener does not block");
         let connections = TaskTracker::new();
         while let Ok((stream, _)) = listener.accept().await {
-            let desk = self.clone();
+            let server = self.clone();
             connections.spawn(async move {
                 // The gateway hangs up when it is stopped: that is no error here.
-                let _ = desk.serve(stream).await;
+                let _ = server.serve(stream).await;
             });
         }
     }

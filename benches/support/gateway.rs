@@ -22,9 +22,9 @@ pub(crate) struct Setup {
     binary: PathBuf,
     folder: TempDir,
     show_log: bool,
-    /// Where the public door will be.
+    /// Address of the public listener.
     pub(crate) public: SocketAddr,
-    /// Where the internal door will be.
+    /// Address of the internal listener.
     pub(crate) internal: SocketAddr,
 }
 
@@ -144,7 +144,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Two addresses that nobody listens on.
+/// Two free addresses.
 fn free_addrs() -> std::io::Result<[SocketAddr; 2]> {
     let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok([one.local_addr()?, other.local_addr()?])

@@ -1,4 +1,4 @@
-//! What was measured on: a figure without its machine says nothing.
+//! Description of the machine: a figure means nothing without it.
 
 use std::fs::read_to_string;
 use std::path::Path;

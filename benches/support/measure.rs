@@ -1,4 +1,4 @@
-//! What is measured, and in which order: everything that is compared is interleaved, in one run.
+//! The measurements and their order: everything that is compared is interleaved, in one run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use super::server::Server;
 const CONNECTIONS: usize = 64;
 const PACE: Duration = Duration::from_millis(50);
 
-/// How long and how often.
+/// Durations and numbers of rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// How often everything is measured; the median counts.
+    /// Number of rounds; the median counts.
     pub(crate) rounds: u32,
     /// Before a rate is measured.
     pub(crate) warm_up: Duration,
-    /// How long a rate is measured.
+    /// Duration of the measurement of a rate.
     pub(crate) span: Duration,
-    /// How many callbacks are followed to their receiver in a round.
+    /// Number of callbacks that are followed to their receiver in a round.
     pub(crate) followed: u32,
-    /// How many starts.
+    /// Number of starts.
     pub(crate) starts: u32,
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Subject {
     pub(crate) binary: PathBuf,
     /// The folder on the disk that is measured.
     pub(crate) folder: PathBuf,
-    /// Where the databases are made; nothing for SQLite, whose file is in the gateway's own folder.
+    /// Server for the databases; `None` for SQLite, whose file is in the gateway's own folder.
     pub(crate) server: Option<Server>,
-    /// Whether the gateway's log is shown.
+    /// True if the gateway's log is shown.
     pub(crate) show_log: bool,
-    /// Where uaids come from.
+    /// Source of uaids.
     pub(crate) rng: RandomSource,
-    /// How long and how often.
+    /// Durations and numbers of rounds.
     pub(crate) effort: Effort,
 }
 

@@ -1,4 +1,4 @@
-//! What the benchmark is made of. It looks at the binary from outside only, as an operator's load would.
+//! Parts of the benchmarks. They use the binary from outside only, as an operator's load would.
 
 pub(crate) mod endpoint;
 pub(crate) mod gateway;
@@ -19,12 +19,12 @@ pub(crate) fn now() -> Instant {
     SystemClock.instant()
 }
 
-/// Where `needle` begins in `bytes`.
+/// Returns the position of `needle` in `bytes`.
 pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 
-/// How many bytes the first HTTP message in `bytes` has, when all of it is there: by its `content-length`.
+/// Returns the length of the first HTTP message in `bytes` by its `content-length`, if the message is complete.
 pub(crate) fn message_length(bytes: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
     let head = find(bytes, b"\r\n\r\n")? + 4;

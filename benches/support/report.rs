@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-/// What a figure has to keep to.
+/// Bound of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
     /// Nothing: it is there to be read.
     None,
-    /// This much, or more.
+    /// At least this value.
     AtLeast(f64),
     /// Less than this.
     Under(f64),
@@ -15,7 +15,7 @@ pub(crate) enum Bound {
 
 /// One thing measured several times.
 pub(crate) struct Figure {
-    /// What was measured.
+    /// Measured figure.
     pub(crate) name: String,
     /// On which engine.
     pub(crate) engine: &'static str,
@@ -45,7 +45,7 @@ impl Figure {
         quantile(&self.runs, 0.5)
     }
 
-    /// Whether it keeps to its bound.
+    /// Returns whether the bound is held.
     pub(crate) fn holds(&self) -> bool {
         match self.bound {
             Bound::None => true,

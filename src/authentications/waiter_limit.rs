@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_door_has_places_for_so_many_and_no_more() {
+    fn the_limit_holds() {
         let waiter_limit = WaiterLimit::default();
         let places: Vec<_> =
             (0..MAX_WAITERS).map(|number| waiter_limit.enter(&number.to_string()).unwrap()).collect();

@@ -296,7 +296,10 @@ mod tests {
     #[case("0.0.0.0:81", "http://127.0.0.1:81/v1")]
     #[case("[::]:81", "http://[::1]:81/v1")]
     #[case("192.0.2.7:81", "http://192.0.2.7:81/v1")]
-    fn a_door_is_reached_on_an_address_that_its_host_guard_knows(#[case] listen: &str, #[case] url: &str) {
+    fn a_listener_is_reached_by_an_address_that_its_host_check_accepts(
+        #[case] listen: &str,
+        #[case] url: &str,
+    ) {
         assert_eq!(at(&listener_url(listen.parse().unwrap()).unwrap(), "/v1", &[]).as_str(), url);
     }
 

@@ -41,7 +41,7 @@ pub enum GuardRefusal {
     },
     /// remgate itself listens there.
     #[error("{} one of remgate's own listeners on that port, which nothing lets through", subject(.host.as_deref(), *.ip))]
-    OwnDoor {
+    OwnListener {
         /// Name that resolved to the address; `None` for a literal address.
         host: Option<String>,
         /// The address.
@@ -179,8 +179,8 @@ impl Guard {
     fn judge(&self, host: Option<&str>, ip: IpAddr, own_port: bool) -> Result<(), GuardRefusal> {
         let ip = ip.to_canonical();
         let named = || host.map(str::to_owned);
-        if own_port && self.is_own_door(ip) {
-            return Err(GuardRefusal::OwnDoor { host: named(), ip });
+        if own_port && self.is_own_listener(ip) {
+            return Err(GuardRefusal::OwnListener { host: named(), ip });
         }
         if host.is_some_and(|host| self.hosts.contains(&plain(host))) {
             return Ok(());
@@ -203,7 +203,7 @@ impl Guard {
 
     /// Ports are left out on purpose: see [`Guard::is_own_port`]. At worst another program on one of our addresses and
     /// with one of our ports is refused, and connecting to "no address" is connecting to loopback.
-    fn is_own_door(&self, ip: IpAddr) -> bool {
+    fn is_own_listener(&self, ip: IpAddr) -> bool {
         let here = ip.is_loopback() || ip.is_unspecified();
         self.listeners.iter().any(|listener| {
             listener.ip() == ip

@@ -141,9 +141,9 @@ impl AsyncRead for ConnectionIo {
             if this.connection.stream.poll_read_ready(cx)?.is_pending() {
                 return this.poll_timeout(cx);
             }
-            match this.connection.stream.try_read(buf.initialize_unfilled()) {
-                Ok(count) => {
-                    buf.advance(count);
+            // Into memory that is not initialized: zeros would make all pages of the buffer resident for each request that waits.
+            match this.connection.stream.try_read_buf(buf) {
+                Ok(_) => {
                     this.connection.received();
                     return Poll::Ready(Ok(()));
                 }

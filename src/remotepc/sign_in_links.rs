@@ -140,7 +140,7 @@ mod tests {
         let later = now.checked_add(LIFE).unwrap();
         assert!(
             sessions.put("https://a".into(), "jane", later, &rng).is_some(),
-            "those that ran out make room"
+            "expired links are dropped first"
         );
     }
 }

@@ -50,7 +50,7 @@ async fn event(gateway: &TestGateway, id: &str) -> Value {
     gateway.internal.get(&format!("/v1/events/{id}")).await.expect(200).json()
 }
 
-/// Waits until somebody waits.
+/// Waits until one request waits.
 async fn until_waiting(gateway: &TestGateway, count: usize) {
     gateway.until_figure(&format!("remgate_waiters {count}")).await;
 }
@@ -69,7 +69,7 @@ both_engines! {
         }));
         assert_eq!(gateway.internal.get(&path(1)).await.expect(200).json(), expected);
 
-        // Somebody waits; the callback wakes them.
+        // The callback wakes a request that waits.
         let waiting = async { gateway.internal.get(&(path(1) + "?wait=60")).await };
         let (waited, id) = tokio::join!(async { waiting.await.expect(200).json() }, async {
             until_waiting(&gateway, 1).await;
@@ -98,7 +98,7 @@ both_engines! {
             callback(&gateway, 1).await;
         });
         assert_eq!((&waited["status"], &waited["subject"]), (&json!("completed"), &json!("j")));
-        // Coming first: it is stored as one that nobody expected, and completes at once what is said later.
+        // The callback comes first: it is stored as unexpected, and the later expectation is completed at once.
         let id = callback(&gateway, 2).await;
         assert_eq!(event(&gateway, &id).await["expected"], false);
         let unexpected = gateway.internal.get(&(path(2) + "?wait=60")).await.expect(200).json();
@@ -144,7 +144,7 @@ both_engines! {
         assert!(lost.iter().all(|answer| answer.status == 409 && answer.json()["type"] == "urn:remgate:problem:already-claimed"));
         assert_eq!(gateway.internal.get(&path(1)).await.json()["claimed_at"], won["claimed_at"]);
         assert!(gateway.internal.get(&path(1)).await.json()["assertion"].is_null(), "only the winner gets one");
-        // One that nobody expected can be claimed as well, and expected after that.
+        // An unexpected authentication can be claimed, too, and expected afterwards.
         callback(&gateway, 2).await;
         claim(&gateway.internal, 2).await.expect(200);
         claim(&gateway.internal, 2).await.expect(409);
@@ -288,7 +288,7 @@ both_engines! {
         portal.get(&path(1)).await.expect(200);
         put(&admin, 2, json!({"service": "shop"})).await.expect(201);
         gateway.public.get(&format!("/remauth_callback/shop-token-012345678901234?authenticated={}", uaid(2))).await.expect(200);
-        // What another service knows looks as what nobody knows.
+        // An authentication of another service looks like an unknown one.
         let foreign = portal.get(&format!("{}?service=shop", path(2))).await.expect(404).json();
         let nowhere = portal.get(&path(2)).await.expect(404).json();
         assert_eq!(foreign, nowhere);

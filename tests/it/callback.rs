@@ -47,9 +47,9 @@ both_engines! {
             service.callback(&format!("{name}={}", SAMPLE.to_uppercase())).await.expect(200);
         }
         let page = service.events("").await;
-        let seen: Vec<_> = page["data"].as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap()).collect();
+        let seen: Vec<_> = page["data"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
         assert_eq!(seen, ["remauth.authenticated", "remauth.registricated", "remauth.subscribed"]);
-        assert!(page["data"].as_array().unwrap().iter().all(|it| it["uaid"] == SAMPLE));
+        assert!(page["data"].as_array().unwrap().iter().all(|item| item["uaid"] == SAMPLE));
     }
 
     async fn several_parameters_are_several_events(service: Service) {
@@ -74,7 +74,7 @@ both_engines! {
         let page = service.events("").await;
         assert_eq!(page["data"].as_array().unwrap().len(), 1);
         assert_eq!(page["data"][0]["duplicates"], 2);
-        let outcome = |it| format!("remgate_callbacks_total{{service=\"default\",type=\"authenticated\",outcome=\"{it}\"}}");
+        let outcome = |item| format!("remgate_callbacks_total{{service=\"default\",type=\"authenticated\",outcome=\"{item}\"}}");
         assert_eq!(service.metric(&outcome("stored")).await, 1);
         assert_eq!(service.metric(&outcome("duplicate")).await, 2);
     }
@@ -91,7 +91,7 @@ both_engines! {
         let page = service.events("limit=1000").await;
         let events = page["data"].as_array().unwrap();
         assert_eq!(events.len(), 100);
-        assert!(events.iter().all(|it| it["duplicates"] == 3));
+        assert!(events.iter().all(|item| item["duplicates"] == 3));
     }
 
     async fn what_is_wrong_is_named_and_nothing_is_stored(service: Service) {
@@ -209,7 +209,7 @@ both_engines! {
         service.public.request(Method::PUT, "/remauth_callback", None).await.expect(405);
         let mut connection = Connection::open(service.process.public_addr()).await;
         connection.send("GET /nonsense\r\n\r\n".to_owned()).await;
-        let outcome = |it| format!("remgate_callbacks_total{{service=\"\",type=\"\",outcome=\"{it}\"}}");
+        let outcome = |item| format!("remgate_callbacks_total{{service=\"\",type=\"\",outcome=\"{item}\"}}");
         assert_eq!(service.metric(&outcome("not_found")).await, 2);
         assert_eq!(service.metric(&outcome("forbidden")).await, 1);
         assert_eq!(service.metric(&outcome("method")).await, 1);
@@ -264,7 +264,7 @@ both_engines! {
 
     async fn an_address_is_believed_from_a_trusted_proxy_alone(engine: Engine) {
         let proxy = "public.trusted_proxies = [\"127.0.0.1/32\"]\n";
-        // The proxy's own address is on the list too, and counts for nobody who comes through the proxy.
+        // The proxy's own address is on the list too, and does not count for clients behind the proxy.
         let config = format!("{proxy}callback.allow_from = [\"203.0.113.0/24\", \"127.0.0.1/32\"]");
         let service = Service::start(&engine, &config).await;
         let from = |chain: &str| service.public.clone().header("x-forwarded-for", chain);
@@ -323,7 +323,7 @@ both_engines! {
         }
     }
 
-    async fn the_public_door_has_nothing_else(service: Service) {
+    async fn the_public_listener_has_no_other_routes(service: Service) {
         for path in ["/", "/v1/events", "/metrics", "/readyz", "/admin/remotepc/user/list", "/remauth_callback/a/b"] {
             let told = service.public.get(path).await.expect(404).json();
             assert_eq!(told, json!({"code": "404", "msg": "Unknown endpoint"}), "{path}");

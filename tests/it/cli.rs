@@ -30,8 +30,8 @@ fn public(server: &MockServer) -> Place {
     ))
 }
 
-/// Doors that nobody listens on.
-fn nobody() -> Place {
+/// Folder of a service that does not run.
+fn stopped_service() -> Place {
     Place::with(&format!(
         "[public]\nlisten = \"127.0.0.1:1\"\n[internal]\nlisten = \"127.0.0.1:2\"\n[callback]\ntokens = [\"{TOKEN}\"]\n"
     ))
@@ -195,14 +195,14 @@ fn a_server_that_is_not_there_is_told_as_such(
     #[values(&["event", "list"], &["event", "tail"], &["healthcheck"], &["trigger", "authenticated"])]
     args: &[&str],
 ) {
-    failed(&nobody().run(args), "is remgate running there?");
+    failed(&stopped_service().run(args), "is remgate running there?");
 }
 
 #[tokio::test]
 async fn another_server_gets_only_the_key_that_was_meant_for_it() {
     let server = MockServer::start().await;
     events().respond_with(page(&[1], "1", false)).mount(&server).await;
-    let place = nobody().env("REMGATE__INTERNAL__ADMIN_KEY", KEY);
+    let place = stopped_service().env("REMGATE__INTERNAL__ADMIN_KEY", KEY);
     place.write("key", "another-key\n");
     let url = format!("{}/", server.uri());
     assert_eq!(place.run(&["event", "list", "--server", &url]).code, 0);

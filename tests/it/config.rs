@@ -12,7 +12,7 @@ pub(crate) struct Place {
     env: Vec<(String, String)>,
 }
 
-/// What a run left behind.
+/// Result of a run.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
@@ -21,7 +21,7 @@ pub(crate) struct Ran {
 
 impl Place {
     pub(crate) fn empty() -> Self {
-        Self { dir: tempfile::tempdir().expect("there is room for a directory"), env: Vec::new() }
+        Self { dir: tempfile::tempdir().expect("failed to create a temporary directory"), env: Vec::new() }
     }
 
     /// With a `remgate.toml`.
@@ -239,7 +239,7 @@ fn open_doors_on_the_network_end_with_78_and_name_the_keys(
 }
 
 #[test]
-fn locked_doors_may_face_the_network() {
+fn listeners_with_keys_may_face_the_network() {
     let toml = format!(
         "[public]\nlisten = \"0.0.0.0:0\"\n[internal]\nlisten = \"0.0.0.0:0\"\nadmin_key = \"{KEY}\"\n\
          [callback]\ntokens = [\"{TOKEN}\"]"

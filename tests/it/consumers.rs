@@ -36,7 +36,7 @@ async fn post(client: &Client, path: &str, body: Value) -> Value {
     client.post(&format!("{ALL}/{path}"), &body).await.expect(200).json()
 }
 
-/// Where a consumer stands, and how much is behind it.
+/// Returns the position of a consumer and the number of events behind it.
 fn stands(consumer: &Value) -> (&str, u64) {
     (consumer["cursor"].as_str().unwrap(), consumer["lag"].as_u64().unwrap())
 }
@@ -183,7 +183,7 @@ both_engines! {
             post(app, &format!("{name}/ack"), json!({"cursor": cursor})).await;
         }
         let page = list("after=&limit=2").await;
-        let seen: Vec<_> = page["data"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), stands(it))).collect();
+        let seen: Vec<_> = page["data"].as_array().unwrap().iter().map(|item| (item["name"].as_str().unwrap(), stands(item))).collect();
         assert_eq!(seen, [("A", ("1", 2)), ("b", ("0", 3))]);
         assert_eq!((&page["cursor"], &page["has_more"]), (&json!("b"), &json!(true)));
         let rest = list("after=b").await;
@@ -222,7 +222,7 @@ both_engines! {
             "postgres" => Some(TestGateway::replica(2, engine.url(), "").await),
             _ => None,
         };
-        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |it| &it.internal)];
+        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |item| &item.internal)];
         store(&one, 1..=20).await;
         for client in clients {
             assert_eq!(read(client, "crm/events?limit=3").await.0, [1, 2, 3], "it is no queue");
@@ -273,7 +273,7 @@ both_engines! {
         assert_eq!(read(app, "new/events?limit=1").await.0, [6]);
         assert_eq!(stands(&app.get(&format!("{ALL}/new")).await.expect(200).json()), ("5", 4));
         assert_eq!(stands(&post(app, "slow/seek", json!({"to": "beginning"})).await), ("5", 4));
-        // With nothing left, whoever has seen all can say so.
+        // A consumer that has read everything may acknowledge the newest cursor.
         engine.run("DELETE FROM events").await;
         assert_eq!(stands(&post(app, "done/ack", json!({"cursor": "9"})).await), ("9", 0));
         store(&gateway, 10..=10).await;

@@ -150,7 +150,7 @@ fn every_variable_is_a_key_of_the_configuration() {
     }
 }
 
-/// Whether `REMGATE__SECTION__KEY`, or the key whose `_FILE` twin it is, stands in `config`.
+/// Returns whether the key of the variable `REMGATE__SECTION__KEY`, or of its `_FILE` variant, is in `config`.
 fn is_key(config: &toml::Table, variable: &str) -> bool {
     let path = variable.to_ascii_lowercase();
     let mut steps = path.split("__").skip(1);

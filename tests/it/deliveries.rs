@@ -65,7 +65,7 @@ both_engines! {
         let all = listed(&gateway, "").await;
         assert_eq!(all.len(), 4);
         let endpoints = gateway.internal.get("/v1/endpoints").await.expect(200).json();
-        let id_of = |name: &str| endpoints["data"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap()["id"].as_str().unwrap().to_owned();
+        let id_of = |name: &str| endpoints["data"].as_array().unwrap().iter().find(|item| item["name"] == name).unwrap()["id"].as_str().unwrap().to_owned();
         let failed = listed(&gateway, &format!("endpoint={}&event={}", id_of("failing"), events[0])).await;
         assert_eq!(failed.len(), 1);
         let mut it = shown(&gateway, failed[0]["id"].as_str().unwrap()).await;
@@ -82,7 +82,7 @@ both_engines! {
             "at": "2026-11-22T21:04:05.123Z", "status": 500, "error": null, "elapsed_ms": elapsed, "response": "the disk is full",
         }]));
         let done = listed(&gateway, "state=succeeded").await;
-        assert!(done.len() == 2 && done.iter().all(|it| it["endpoint"] == id_of("well") && it["next_attempt_at"].is_null()));
+        assert!(done.len() == 2 && done.iter().all(|item| item["endpoint"] == id_of("well") && item["next_attempt_at"].is_null()));
         assert_eq!(done[0]["settled_at"], "2026-11-22T21:04:05.123Z");
         for (query, count) in [("state=pending", 2), ("state=sending", 0), ("state=exhausted", 0), ("state=cancelled", 0), ("limit=3", 3)] {
             assert_eq!(listed(&gateway, query).await.len(), count, "{query}");
@@ -103,7 +103,7 @@ both_engines! {
                 loop {
                     let query = format!("/v1/deliveries?limit=2&order={order}{filter}{from}");
                     let page = gateway.internal.get(&query).await.expect(200).json();
-                    ids.extend(page["data"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()[4..].parse::<u64>().unwrap()));
+                    ids.extend(page["data"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()[4..].parse::<u64>().unwrap()));
                     from = format!("&{place}={}", page["cursor"].as_str().unwrap());
                     if page["has_more"] == false {
                         break;
@@ -121,20 +121,20 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 1).await;
         let id = only(&gateway).await;
-        until(&gateway, &id, |it| it["attempt_count"] == 1).await;
+        until(&gateway, &id, |item| item["attempt_count"] == 1).await;
         // One that waits for its time is tried at once, and its schedule goes on.
         gateway.internal.post(&post(&id, "retry"), &json!({})).await.expect(202);
-        let given_up = until(&gateway, &id, |it| it["state"] == "exhausted").await;
+        let given_up = until(&gateway, &id, |item| item["state"] == "exhausted").await;
         assert_eq!((&given_up["attempt_count"], &given_up["next_attempt_at"]), (&json!(2), &json!(null)));
         assert!(given_up["settled_at"].is_string());
 
         let answer = gateway.internal.post(&post(&id, "retry"), &json!({})).await.expect(202).json();
         assert_eq!(answer["id"], id.as_str());
-        let again = until(&gateway, &id, |it| it["attempt_count"] == 3).await;
+        let again = until(&gateway, &id, |item| item["attempt_count"] == 3).await;
         assert_eq!((&again["state"], &again["settled_at"]), (&json!("pending"), &json!(null)), "it has a wait left");
         receiver.answer(|_| Answer::status(200));
         gateway.clock.advance(Duration::from_mins(73));
-        let done = until(&gateway, &id, |it| it["state"] == "succeeded").await;
+        let done = until(&gateway, &id, |item| item["state"] == "succeeded").await;
         assert_eq!(done["attempts"].as_array().unwrap().len(), 4);
         assert_eq!(receiver.arrived().len(), 4);
         let refused = gateway.internal.post(&post(&id, "retry"), &json!({})).await.expect(409).json();
@@ -148,7 +148,7 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 1).await;
         let id = only(&gateway).await;
-        until(&gateway, &id, |it| it["attempt_count"] == 1).await;
+        until(&gateway, &id, |item| item["attempt_count"] == 1).await;
         receiver.next().await;
         let cancelled = gateway.internal.post(&post(&id, "cancel"), &json!({})).await.expect(200).json();
         assert_eq!((&cancelled["state"], &cancelled["next_attempt_at"]), (&json!("cancelled"), &json!(null)));
@@ -163,7 +163,7 @@ both_engines! {
         receiver.expect_none();
         gateway.internal.post(&post(&id, "retry"), &json!({})).await.expect(202);
         assert_eq!(receiver.next().await.json()["data"]["uaid"], uaid(1));
-        until(&gateway, &id, |it| it["state"] == "succeeded").await;
+        until(&gateway, &id, |item| item["state"] == "succeeded").await;
     }
 
     async fn an_attempt_under_way_is_shown_left_alone_and_can_be_withdrawn(engine: Engine) {
@@ -183,7 +183,7 @@ both_engines! {
         gateway.internal.post(&post(&id, "cancel"), &json!({})).await.expect(200);
         hold.cancel();
         // What the attempt saw is kept; what was decided stays.
-        let ended = until(&gateway, &id, |it| it["attempts"].as_array().is_some_and(|all| !all.is_empty())).await;
+        let ended = until(&gateway, &id, |item| item["attempts"].as_array().is_some_and(|all| !all.is_empty())).await;
         assert_eq!((&ended["state"], &ended["attempts"][0]["status"]), (&json!("cancelled"), &json!(200)));
         assert_eq!(ended["attempt_count"], 1, "it was made, whatever was decided meanwhile");
         receiver.expect_none();

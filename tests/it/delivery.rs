@@ -97,16 +97,16 @@ both_engines! {
         service.public.get(&others).await.expect(200);
         service.until_metric("remgate_deliveries_total{state=\"succeeded\"}", 6).await;
         let kinds = |receiver: &mut Receiver| {
-            receiver.arrived().iter().map(|it| it.json()["data"]["uaid"].clone()).collect::<HashSet<Value>>()
+            receiver.arrived().iter().map(|item| item.json()["data"]["uaid"].clone()).collect::<HashSet<Value>>()
         };
         assert_eq!(kinds(&mut all), HashSet::from([json!(uaid(1)), json!(uaid(2))]));
         assert_eq!(kinds(&mut some), HashSet::from([json!(uaid(2))]));
         assert_eq!(kinds(&mut theirs), HashSet::from([json!(uaid(2))]));
         let got = verbatim.arrived();
-        let targets: HashSet<_> = got.iter().map(|it| (it.method.as_str(), it.target.clone())).collect();
+        let targets: HashSet<_> = got.iter().map(|item| (item.method.as_str(), item.target.clone())).collect();
         let expected = [format!("/cb?a=b&authenticated={}", uaid(1)), format!("/cb?a=b&subscribed={}", uaid(2))];
         assert_eq!(targets, expected.map(|target| ("GET", target)).into());
-        assert!(got.iter().all(|it| it.verify(SECRET).is_ok()));
+        assert!(got.iter().all(|item| item.verify(SECRET).is_ok()));
         unwanted.expect_none();
     }
 

@@ -16,10 +16,10 @@ use crate::support::engine::both_engines;
 use crate::support::receiver::Receiver;
 use crate::support::service::{SECRET, Service, delivery, endpoint, uaid};
 
-/// What a receiver does with a connection after it has been asked something.
+/// Behaviour of a receiver after a request.
 #[derive(Clone, Copy)]
 enum Ill {
-    /// Says the first, then the second at full speed for as long as somebody listens.
+    /// Says the first, then the second at full speed for as long as the other side reads.
     Flood(&'static str, &'static str),
     /// The same, a little at a time.
     Drip(&'static str, &'static str),
@@ -82,7 +82,7 @@ impl Ill {
         Ok(())
     }
 
-    /// Where it is done, with TLS or without.
+    /// Behaviour with TLS or without.
     async fn listen(self, tls: bool) -> SocketAddr {
         let (listener, addr) = listener().await;
         let acceptor = TlsAcceptor::from(server_config());
@@ -218,7 +218,7 @@ async fn proxy(answer: &'static str) -> (SocketAddr, UnboundedReceiver<String>) 
                 let head = String::from_utf8(head).expect("text");
                 let to = head.split(' ').nth(1).expect("a target").to_owned();
                 let _ = tell.send(head);
-                stream.write_all(answer.as_bytes()).await.expect("somebody listens");
+                stream.write_all(answer.as_bytes()).await.expect("the receiver is connected");
                 if answer.contains(" 200 ") {
                     let mut onward = TcpStream::connect(to).await.expect("the receiver listens");
                     let _ = copy_bidirectional(&mut stream, &mut onward).await;

@@ -95,7 +95,7 @@ both_engines! {
             for _ in 0..2 * BURST {
                 other.next().await;
             }
-            let late = receiver.arrived().iter().filter(|it| number(it) >= 1000 * round + 100).count();
+            let late = receiver.arrived().iter().filter(|item| number(item) >= 1000 * round + 100).count();
             assert_eq!(late, 0, "round {round}");
         }
     }
@@ -143,7 +143,8 @@ async fn a_change_at_another_replica_is_in_force_within_a_second() {
         while seen < BURST {
             seen += u64::from(number(&receivers[to].next().await) >= 1000 * round + 500);
         }
-        let late = receivers[1 - to].arrived().iter().filter(|it| number(it) >= 1000 * round + 500).count();
+        let late =
+            receivers[1 - to].arrived().iter().filter(|item| number(item) >= 1000 * round + 500).count();
         assert_eq!(late, 0, "round {round}");
     }
 }

@@ -48,7 +48,7 @@ both_engines! {
         assert_eq!(added["headers"], serde_json::json!({"x-api-key": "***", "x-b": "***"}));
         let bare = done(verb(&service, &["add", &receiver.url("/")]).await);
         let secret = bare.stdout.lines().find_map(|line| line.strip_prefix("secret"));
-        assert!(secret.is_some_and(|it| it.trim().starts_with("whsec_")), "{bare:?}");
+        assert!(secret.is_some_and(|item| item.trim().starts_with("whsec_")), "{bare:?}");
 
         let listed = done(verb(&service, &["list"]).await);
         assert!(listed.stdout.contains("crm") && listed.stdout.lines().count() == 3, "{listed:?}");
@@ -73,14 +73,14 @@ both_engines! {
         assert!(done(verb(&service, &["list"]).await).stdout.contains("disabled"));
         assert_eq!(object(verb(&service, &["enable", "erp", "--json"]).await)["enabled"], true);
         let rotated = object(verb(&service, &["rotate", "erp", "--json"]).await);
-        assert!(rotated["secret"].as_str().is_some_and(|it| it.starts_with("whsec_") && it != SECRET));
+        assert!(rotated["secret"].as_str().is_some_and(|item| item.starts_with("whsec_") && item != SECRET));
         done(verb(&service, &["remove", "erp"]).await);
         assert_eq!(verb(&service, &["show", id]).await.code, Some(1));
         let missing = verb(&service, &["show", "erp"]).await;
         assert!(missing.code == Some(1) && missing.stderr.contains("endpoint list"), "{missing:?}");
     }
 
-    async fn what_the_door_refuses_is_said_and_no_secret_with_it(engine: Engine) {
+    async fn refusals_of_the_server_are_printed_without_secrets(engine: Engine) {
         let config = delivery("") + &endpoint("crm", "http://127.0.0.1:9/", "");
         let service = Service::start(&engine, &config).await;
         service.store(&uaid(1)).await;

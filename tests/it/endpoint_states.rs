@@ -1,4 +1,4 @@
-//! What is done to endpoints: enabling, disabling, testing, rotating, removing; and what stands in the configuration.
+//! States of endpoints: enabling, disabling, testing, rotating, removing, and endpoints of the configuration.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{SECRET, Service, delivery, endpoint, uaid};
 use crate::support::within;
 
-/// How many deliveries have a state and are closed; as the database has it.
+/// Returns the number of closed deliveries with a state, as the database has it.
 async fn closed(engine: &Engine, state: &str) -> i64 {
     let text = "SELECT COUNT(*) FROM deliveries WHERE state = $1 AND settled_at IS NOT NULL AND due_at IS NULL \
         AND lease_token IS NULL";

@@ -13,7 +13,7 @@ use crate::support::receiver::Receiver;
 use crate::support::service::{SECRET, Service, delivery, text, uaid};
 use crate::support::within;
 
-/// Where all endpoints are.
+/// Path of all endpoints.
 pub(crate) const ALL: &str = "/v1/endpoints";
 
 /// The path of an endpoint.
@@ -30,7 +30,7 @@ async fn patch(internal: &Client, path: &str, body: &Value) -> Answer {
     internal.request(Method::PATCH, path, Some(body)).await
 }
 
-/// What is shown of an endpoint, without what each one has for itself.
+/// Document of an endpoint without the fields that differ for each.
 fn plain(mut endpoint: Value) -> Value {
     let fields = endpoint.as_object_mut().expect("an endpoint is an object");
     for own in ["id", "name", "secret"] {
@@ -185,7 +185,7 @@ both_engines! {
             "postgres" => Some(TestGateway::start(engine.url(), &delivery("")).await),
             _ => None,
         };
-        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |it| &it.internal)];
+        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |item| &item.internal)];
         let path = at(&make(&one.internal, &json!({"url": "http://127.0.0.1:9/"})).await);
         let changes = (0..24).map(|n| {
             let name = format!("x-{n}");

@@ -16,7 +16,7 @@ use crate::support::service::{Service, text, uaid};
 use crate::support::within;
 
 fn uaids(page: &Value) -> Vec<String> {
-    page["data"].as_array().unwrap().iter().map(|it| it["uaid"].as_str().unwrap().to_owned()).collect()
+    page["data"].as_array().unwrap().iter().map(|item| item["uaid"].as_str().unwrap().to_owned()).collect()
 }
 
 both_engines! {
@@ -114,10 +114,10 @@ both_engines! {
         // Two replicas where the engine allows them, one otherwise, written to by eight at a time.
         let first = Service::start(&engine, "").await;
         let second = if engine.name() == "postgres" { Some(Service::start(&engine, "").await) } else { None };
-        let doors: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().collect();
+        let replicas: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().collect();
         let total = 800;
         let writers = join_all((0..8).map(|writer| {
-            let service = doors[usize::try_from(writer).unwrap() % doors.len()];
+            let service = replicas[usize::try_from(writer).unwrap() % replicas.len()];
             async move {
                 for n in 0..total / 8 {
                     service.store(&uaid(writer * 1_000 + n)).await;
@@ -125,7 +125,7 @@ both_engines! {
             }
         }));
         let readers = join_all((0..4).map(|reader| {
-            let service = doors[reader % doors.len()];
+            let service = replicas[reader % replicas.len()];
             async move {
                 let (mut cursor, mut seen) = ("0".to_owned(), Vec::new());
                 while seen.len() < usize::try_from(total).unwrap() {
@@ -180,7 +180,7 @@ async fn a_slow_commit_at_one_replica_is_not_overtaken_by_another() {
     sqlx::raw_sql(slow).execute(&mut admin).await.unwrap();
     let hanging = one.store("000000000000000000000000000000aa");
     let meanwhile = async {
-        // A's transaction stands in its COMMIT when somebody waits for our lock.
+        // A's transaction is in its COMMIT when a session waits for our lock.
         within("a transaction that waits in its commit", async {
             let waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted";
             while admin.fetch_optional(waits).await.unwrap().is_none() {

@@ -105,15 +105,15 @@ both_engines! {
         };
         crate::support::within("everything to be over", everything_is_over).await;
         let all = events(&gateway).await;
-        let ran_out: Vec<_> = all.iter().filter(|it| it["type"] == "remauth.expired").collect();
-        assert!(ran_out.iter().all(|it| it["duplicates"] == 0), "each is said once");
-        for it in all.iter().filter(|it| it["type"] == "remauth.authenticated") {
-            let before = ran_out.iter().any(|other| other["uaid"] == it["uaid"]);
-            let earlier = ran_out.iter().find(|other| other["uaid"] == it["uaid"]).is_none_or(|other| {
-                other["cursor"].as_str().unwrap().parse::<u64>().unwrap() < it["cursor"].as_str().unwrap().parse::<u64>().unwrap()
+        let ran_out: Vec<_> = all.iter().filter(|event| event["type"] == "remauth.expired").collect();
+        assert!(ran_out.iter().all(|event| event["duplicates"] == 0), "each is said once");
+        for event in all.iter().filter(|event| event["type"] == "remauth.authenticated") {
+            let before = ran_out.iter().any(|other| other["uaid"] == event["uaid"]);
+            let earlier = ran_out.iter().find(|other| other["uaid"] == event["uaid"]).is_none_or(|other| {
+                other["cursor"].as_str().unwrap().parse::<u64>().unwrap() < event["cursor"].as_str().unwrap().parse::<u64>().unwrap()
             });
-            assert!(earlier, "what had come did not run out: {it}");
-            assert!(before || it["late"].is_null());
+            assert!(earlier, "what had come did not run out: {event}");
+            assert!(before || event["late"].is_null());
         }
         let mut told = std::collections::BTreeSet::new();
         for _ in 0..ran_out.len() {

@@ -37,7 +37,7 @@ fn address(server: &Server) -> SocketAddr {
     SocketAddr::new("127.0.0.1".parse().unwrap(), url.port().unwrap())
 }
 
-/// Whether as many reads at once as use all connections see the event.
+/// Returns whether as many reads at once as use all connections see the event.
 async fn is_seen_by_all(service: &Service, uaid: &str) -> bool {
     let path = format!("/v1/events?uaid={uaid}");
     let answers = join_all((0..16).map(|_| service.internal.get(&path))).await;
@@ -48,7 +48,7 @@ async fn is_seen_by_all(service: &Service, uaid: &str) -> bool {
 
 #[derive(Clone, Copy)]
 enum Former {
-    /// It answers, and takes no writes.
+    /// The server answers, and takes no writes.
     ReadOnly,
     /// Its connections stay open, and nothing comes from them any more.
     Silent,

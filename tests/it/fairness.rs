@@ -1,4 +1,4 @@
-//! One bad receiver harms nobody: a good one's delay is the same beside twenty that hang, fail or break off.
+//! Bad receivers do not delay others: a good one's delay is the same beside twenty that hang, fail or reset connections.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::support::engine::both_engines;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{Service, delivery, endpoint, uaid};
 
-/// How many events are followed.
+/// Number of events that are followed.
 const FOLLOWED: u64 = 41;
 
 /// A busy machine's own noise, which is not what is compared here.
 const NOISE: Duration = Duration::from_millis(10);
 
-/// How long one event takes from its callback to the receiver.
+/// Returns the time of one event from its callback to the receiver.
 async fn delay(service: &Service, receiver: &mut Receiver, number: u64) -> Duration {
     let begun = SystemClock.instant();
     service.store(&uaid(number)).await;
@@ -35,11 +35,11 @@ both_engines! {
             Receiver::answering(|_| Answer::reset()).await,
             Receiver::answering(|_| Answer::status(500)).await,
         ];
-        let crowd: String = (0..20)
+        let bad: String = (0..20)
             .map(|number| endpoint(&format!("bad{number}"), &bad[number % bad.len()].url("/"), ""))
             .collect();
         // Together they want far more than there is to share.
-        let config = delivery("max_in_flight = 8") + &crowd + &endpoint("good", &good.url("/"), "");
+        let config = delivery("max_in_flight = 8") + &bad + &endpoint("good", &good.url("/"), "");
         let other_store = engine.another().await;
         let quiet = Service::start(&other_store, &(delivery("") + &endpoint("alone", &alone.url("/"), ""))).await;
         let service = Service::start(&engine, &config).await;

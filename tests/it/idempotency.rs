@@ -95,7 +95,7 @@ both_engines! {
         };
         let made = make(&gateway.internal, &json!({"url": receiver.url("/")})).await;
         let path = format!("{}/test", at(&made));
-        let (one, twin) = (keyed(&gateway.internal, "k"), keyed(other.as_ref().map_or(&gateway.internal, |it| &it.internal), "k"));
+        let (one, twin) = (keyed(&gateway.internal, "k"), keyed(other.as_ref().map_or(&gateway.internal, |item| &item.internal), "k"));
         let nothing = json!({});
         let second = async {
             receiver.next().await;
@@ -115,7 +115,7 @@ both_engines! {
             "postgres" => Some(TestGateway::start(engine.url(), &delivery("")).await),
             _ => None,
         };
-        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |it| &it.internal)];
+        let clients = [&one.internal, other.as_ref().map_or(&one.internal, |item| &item.internal)];
         let body = plain();
         for round in 0..5 {
             let key = format!("k-{round}");
@@ -173,7 +173,7 @@ async fn rows(engine: &Engine) -> i64 {
     }
 }
 
-/// Whoever hangs up and asks again gets the answer to what he began.
+/// A client that disconnects and repeats its request gets the answer to the first.
 #[tokio::test]
 async fn the_work_goes_on_when_the_caller_hangs_up() {
     let engine = Engine::sqlite();

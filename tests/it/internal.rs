@@ -1,4 +1,4 @@
-//! The internal listener: keys, problem documents, health, figures, and the limits that both doors share.
+//! The internal listener: keys, problem documents, health, figures, and the limits that both listeners share.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::support::within;
 const KEY: &str = "rgk_admin-key-of-this-test-0123456789";
 
 both_engines! {
-    async fn a_locked_door_asks_for_its_key(engine: Engine) {
+    async fn a_listener_with_a_key_requires_it(engine: Engine) {
         let service = Service::start(&engine, &format!("internal.admin_key = \"{KEY}\"")).await;
         for client in [service.internal.clone(), service.internal.clone().bearer("rgk_wrong")] {
             for path in ["/v1/events", "/v1/endpoints"] {
@@ -38,7 +38,7 @@ both_engines! {
         assert!(!service.process.log().contains(KEY));
     }
 
-    async fn an_open_door_is_for_this_machine(service: Service) {
+    async fn an_open_listener_serves_only_this_machine(service: Service) {
         let addr = service.process.internal_addr();
         for (host, status) in [
             ("localhost", 200), ("127.0.0.1:8081", 200), ("[::1]:9", 200), ("evil.example", 421), ("10.0.0.1", 421),

@@ -1,6 +1,6 @@
 //! API keys: made, shown once, listed, revoked; what they are kept as, and whose requests are whose.
 
-mod door;
+mod access;
 mod scopes;
 mod secrecy;
 mod service;
@@ -21,7 +21,7 @@ const ALL: &str = "/v1/keys";
 /// The configured key.
 const ADMIN: &str = "rgk_admin-key-of-this-test-0123456789";
 
-/// What locks a gateway with [`ADMIN`].
+/// Configuration that locks a gateway with [`ADMIN`].
 fn locked() -> String {
     format!("internal.admin_key = \"{ADMIN}\"\n")
 }

@@ -67,7 +67,7 @@ both_engines! {
         gateway.clock.advance(Duration::from_mins(5));
         within("the delivery to be leased again", async { while lease(&engine).await == first {} }).await;
         gate.cancel();
-        let settled = delivery_that(&gateway, "the delivery to succeed", |it| it["state"] == "succeeded").await;
+        let settled = delivery_that(&gateway, "the delivery to succeed", |item| item["state"] == "succeeded").await;
         assert_eq!(settled["attempt_count"], 1);
         receiver.expect_none();
     }
@@ -78,9 +78,9 @@ both_engines! {
         gateway.clock.advance(THREE_DAYS);
         store(&gateway, 1).await;
         receiver.next().await;
-        delivery_that(&gateway, "the failure to be stored", |it| it["attempt_count"] == 1).await;
+        delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
         gateway.clock.put_back(THREE_DAYS);
-        delivery_that(&gateway, "the retry to be due soon", |it| is_near(&gateway, &it["next_attempt_at"])).await;
+        delivery_that(&gateway, "the retry to be due soon", |item| is_near(&gateway, &item["next_attempt_at"])).await;
         gateway.clock.advance(Duration::from_mins(2));
         receiver.next().await;
     }
@@ -90,12 +90,12 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
         store(&gateway, 1).await;
         receiver.next().await;
-        delivery_that(&gateway, "the failure to be stored", |it| it["attempt_count"] == 1).await;
+        delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
         drop(gateway);
         engine.run("UPDATE attempts SET at = at + 259200000").await;
         engine.run("UPDATE deliveries SET due_at = due_at + 259200000").await;
         let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
-        delivery_that(&gateway, "the retry to be due soon", |it| is_near(&gateway, &it["next_attempt_at"])).await;
+        delivery_that(&gateway, "the retry to be due soon", |item| is_near(&gateway, &item["next_attempt_at"])).await;
         gateway.clock.advance(Duration::from_mins(2));
         receiver.next().await;
     }
@@ -105,7 +105,7 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
         store(&gateway, 1).await;
         receiver.next().await;
-        delivery_that(&gateway, "the failure to be stored", |it| it["attempt_count"] == 1).await;
+        delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
         drop(gateway);
         engine.run("UPDATE attempts SET at = at + 259200000").await;
         engine

@@ -1,4 +1,4 @@
-//! How it starts and how it ends.
+//! Start and stop of the process.
 
 use std::time::Duration;
 
@@ -84,11 +84,11 @@ async fn it_starts_with_nothing() {
         .lines()
         .filter(|line| line.contains("accepts requests without a secret"))
         .count();
-    assert_eq!(open, 2, "one warning a door: {}", service.process.log());
+    assert_eq!(open, 2, "one warning for each listener: {}", service.process.log());
 }
 
 #[tokio::test]
-async fn a_door_that_is_taken_stops_the_start() {
+async fn an_address_in_use_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Launch::new(&["--public-listen", &address]).run().await;

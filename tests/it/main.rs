@@ -1,4 +1,4 @@
-//! What remgate does, seen from outside, and what its repository holds itself to.
+//! Tests of the behaviour from outside, and of rules that the repository keeps.
 //!
 //! One binary, one file a feature; `support` is the harness that they share.
 

@@ -37,7 +37,7 @@ impl Machine {
         Arc::new(SystemResolver::from_files(file("resolv.conf"), file("hosts"), Some(port)))
     }
 
-    /// Whether a question about the name has arrived.
+    /// Returns whether a question about the name has arrived.
     fn was_asked_for(&self, name: &str) -> bool {
         self.silent.set_nonblocking(true).unwrap();
         let mut packet = [0; 1500];
@@ -55,9 +55,9 @@ both_engines! {
         let machine = Machine::new();
         let mut good = Receiver::start().await;
         let silent = |number: u64| endpoint(&format!("silent{number}"), &format!("http://host{number}.silent.test/"), "");
-        let crowd: String = (0..20).map(silent).collect();
+        let unresolved: String = (0..20).map(silent).collect();
         let good_url = format!("http://good.known.test:{}/", port(&good));
-        let config = delivery("max_in_flight = 64") + &crowd + &endpoint("good", &good_url, "");
+        let config = delivery("max_in_flight = 64") + &unresolved + &endpoint("good", &good_url, "");
         let gateway = TestGateway::resolving(engine.url(), &config, machine.resolver()).await;
         for number in 0..100 {
             let begun = SystemClock.instant();

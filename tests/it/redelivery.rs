@@ -11,7 +11,7 @@ use crate::support::service::{SECRET, Service, delivery, endpoint, uaid};
 /// The id of the endpoint of that name.
 async fn id_of(gateway: &TestGateway, name: &str) -> String {
     let listed = gateway.internal.get("/v1/endpoints").await.expect(200).json();
-    let found = listed["data"].as_array().unwrap().iter().find(|it| it["name"] == name);
+    let found = listed["data"].as_array().unwrap().iter().find(|item| item["name"] == name);
     found.expect("an endpoint of this name")["id"].as_str().unwrap().to_owned()
 }
 
@@ -21,7 +21,7 @@ async fn store(gateway: &TestGateway, kind: &str, number: u64) -> String {
     gateway.public.get(&path).await.expect(200).json()["data"].as_str().unwrap().to_owned()
 }
 
-/// What recovering an endpoint answers.
+/// Returns the answer to the recovery of an endpoint.
 async fn recover(gateway: &TestGateway, id: &str, body: Value) -> Value {
     gateway.internal.post(&format!("/v1/endpoints/{id}/recover"), &body).await.expect(200).json()
 }
@@ -83,7 +83,7 @@ both_engines! {
         let event = store(&gateway, "authenticated", 1).await;
         gateway.until_figure("remgate_events_total{type=\"remgate.endpoint.disabled\"} 2").await;
         let own = gateway.internal.get("/v1/events?type=remgate.endpoint.disabled").await.expect(200).json();
-        let own = own["data"].as_array().unwrap().iter().find(|it| it["detail"]["endpoint"] == about.as_str()).unwrap()["id"].as_str().unwrap().to_owned();
+        let own = own["data"].as_array().unwrap().iter().find(|item| item["detail"]["endpoint"] == about.as_str()).unwrap()["id"].as_str().unwrap().to_owned();
         receiver.answer(|_| Answer::status(200));
         for id in [about.clone(), id_of(&gateway, "get").await] {
             post(&gateway, &format!("/v1/endpoints/{id}/enable")).await;
@@ -135,7 +135,7 @@ both_engines! {
         receiver.expect_none();
         post(&gateway, &format!("/v1/endpoints/{id}/enable")).await;
         gateway.until_figure("remgate_deliveries_pending 0").await;
-        let mut ids: Vec<_> = receiver.arrived().iter().map(|it| it.header("webhook-id").to_owned()).collect();
+        let mut ids: Vec<_> = receiver.arrived().iter().map(|item| item.header("webhook-id").to_owned()).collect();
         ids.sort();
         let mut expected = vec![earlier, given_up, missed];
         expected.sort();
@@ -206,7 +206,7 @@ both_engines! {
         assert_eq!(one["count"].as_u64().unwrap() + two["count"].as_u64().unwrap() + rest, BEFORE + MEANWHILE);
         let listed = gateway.internal.get(&format!("/v1/deliveries?endpoint={id}&limit=1000&after=0")).await.expect(200).json();
         let more = gateway.internal.get(&format!("/v1/deliveries?endpoint={id}&limit=1000&after={}", listed["cursor"].as_str().unwrap())).await.expect(200).json();
-        let mut events: Vec<_> = [&listed, &more].iter().flat_map(|page| page["data"].as_array().unwrap()).map(|it| it["event"].as_str().unwrap()).collect();
+        let mut events: Vec<_> = [&listed, &more].iter().flat_map(|page| page["data"].as_array().unwrap()).map(|item| item["event"].as_str().unwrap()).collect();
         events.sort_unstable();
         events.dedup();
         assert_eq!(events.len() as u64, BEFORE + MEANWHILE);

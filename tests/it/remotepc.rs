@@ -1,10 +1,10 @@
-//! RemotePC's four operations at our own door, before upstreams that behave and upstreams that do not.
+//! RemotePC's four operations at our own listener, before upstreams that behave and upstreams that do not.
 //!
 //! Everything goes over HTTP through [`gateway`]: what stands behind its address is that function's business alone.
 
+mod admin_client;
 mod audit;
 mod cli;
-mod desk;
 mod documented;
 mod failures;
 mod idempotency;
@@ -33,7 +33,7 @@ use crate::support::gateway::TestGateway;
 /// The key that the gateway has at upstream.
 const UPSTREAM_KEY: &str = "key-at-upstream";
 
-/// What an operator would set under `[remotepc]`.
+/// Settings of an operator under `[remotepc]`.
 struct Setup {
     base_url: String,
     api_key: Option<&'static str>,
@@ -108,7 +108,7 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
 }
 
-/// What the gateway answered.
+/// Answers of the gateway.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
@@ -169,7 +169,7 @@ impl Gateway {
         self.running.internal.get("/metrics").await.text().to_owned()
     }
 
-    /// How often an operation ended so.
+    /// Returns the number of operations with an outcome.
     async fn count(&self, operation: &str, outcome: &str) -> u64 {
         let line =
             format!(r#"remgate_remotepc_requests_total{{operation="{operation}",outcome="{outcome}"}} "#);

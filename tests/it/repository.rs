@@ -14,7 +14,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
-/// What stands in `folder`, by path; nothing when there is no such folder.
+/// Returns the files in `folder` by path; empty when there is no such folder.
 fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     folder
         .read_dir()
@@ -67,7 +67,7 @@ fn one_tls_library_with_one_backend() {
     );
 }
 
-/// Whoever installs them has a registry of their own, and gets what was tested.
+/// An installation from any registry gets the versions that were tested.
 #[test]
 fn lists_of_client_libraries_are_exact_and_name_no_registry() {
     let lock = read("tests/clients/node/package-lock.json");

@@ -1,4 +1,4 @@
-//! When an endpoint is held back, probed, disabled, kept to a pace; and what remgate says of it.
+//! Rules about endpoints: held back, probed, disabled, rate-limited; and the events about them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn store(gateway: &TestGateway, first: u64, count: u64) {
 /// The endpoint of that name, as the API shows it.
 async fn shown(gateway: &TestGateway, name: &str) -> Value {
     let listed = gateway.internal.get("/v1/endpoints").await.expect(200).json();
-    let found = listed["data"].as_array().unwrap().iter().find(|it| it["name"] == name);
+    let found = listed["data"].as_array().unwrap().iter().find(|item| item["name"] == name);
     found.expect("an endpoint of this name").clone()
 }
 
@@ -66,7 +66,8 @@ async fn held_back(database: &str) -> (TestGateway, Receiver, Receiver) {
         );
     let gateway = TestGateway::start(database, &config).await;
     store(&gateway, 0, ALL).await;
-    let health = until(&gateway, "dead", |it| it["health"]["state"] == "held_back").await["health"].clone();
+    let health =
+        until(&gateway, "dead", |item| item["health"]["state"] == "held_back").await["health"].clone();
     assert!(health["failures"].as_u64().unwrap() >= 50, "{health}");
     assert_eq!(health["next_probe_at"], "2026-11-22T21:04:35.123Z");
     // Those that were under way end, too.
@@ -129,13 +130,13 @@ both_engines! {
         let config = delivery("schedule = [\"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 0, 49).await;
-        let failing = until(&gateway, "crm", |it| it["health"]["failures"] == 49).await;
+        let failing = until(&gateway, "crm", |item| item["health"]["failures"] == 49).await;
         assert_eq!((&failing["health"]["state"], &failing["health"]["failing_since"]), (&json!("failing"), &json!("2026-11-22T21:04:05.123Z")));
         receiver.arrived();
         receiver.answer(|_| Answer::status(200));
         store(&gateway, 49, 1).await;
         receiver.next().await;
-        let good = until(&gateway, "crm", |it| it["health"]["failures"] == 0).await;
+        let good = until(&gateway, "crm", |item| item["health"]["failures"] == 0).await;
         assert_eq!(good["health"], json!({"state": "good", "failures": 0, "failing_since": null, "next_probe_at": null}));
         assert!(events(&gateway, "remgate.endpoint.recovered").await.is_empty(), "it was never held back");
     }
@@ -176,12 +177,12 @@ both_engines! {
         store(&gateway, 1, 1).await;
         for attempt in 1..4 {
             receiver.next().await;
-            let shown = until(&gateway, "crm", |it| it["health"]["failures"] == attempt).await;
+            let shown = until(&gateway, "crm", |item| item["health"]["failures"] == attempt).await;
             assert_eq!(shown["enabled"], true);
             gateway.clock.advance(Duration::from_secs(72 * 60 + 1));
         }
         receiver.next().await;
-        let disabled = until(&gateway, "crm", |it| it["enabled"] == false).await;
+        let disabled = until(&gateway, "crm", |item| item["enabled"] == false).await;
         assert_eq!(disabled["disabled_reason"], "nothing but failures for 3h (delivery.disable_after)");
         assert_eq!(events(&gateway, "remgate.endpoint.disabled").await.len(), 1);
         gateway.clock.advance(Duration::from_secs(72 * 60 + 1));
@@ -209,14 +210,14 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 1, 1).await;
         receiver.next().await;
-        until(&gateway, "crm", |it| it["health"]["failures"] == 1).await;
+        until(&gateway, "crm", |item| item["health"]["failures"] == 1).await;
         gateway.clock.advance(Duration::from_mins(72));
         receiver.next().await;
-        until(&gateway, "crm", |it| it["health"]["failures"] == 0).await;
+        until(&gateway, "crm", |item| item["health"]["failures"] == 0).await;
         gateway.clock.advance(Duration::from_mins(72));
         store(&gateway, 2, 1).await;
         receiver.next().await;
-        let failing = until(&gateway, "crm", |it| it["health"]["failures"] == 1).await;
+        let failing = until(&gateway, "crm", |item| item["health"]["failures"] == 1).await;
         assert_eq!(failing["enabled"], true);
     }
 
@@ -278,7 +279,7 @@ both_engines! {
         let gateway = TestGateway::start(engine.url(), &config).await;
         store(&gateway, 1, 1).await;
         receiver.next().await;
-        until(&gateway, "crm", |it| it["health"]["failures"] == 1).await;
+        until(&gateway, "crm", |item| item["health"]["failures"] == 1).await;
         gateway.clock.advance(Duration::from_secs(12));
         receiver.next().await;
         gateway.until_figure("remgate_deliveries_total{state=\"exhausted\"} 1").await;
@@ -299,7 +300,7 @@ async fn replicas_disable_and_tell_once() {
     let (one, other) = (&one, &other);
     join_all((0..20).map(|number| store(if number % 2 == 0 { one } else { other }, number, 1))).await;
     receiver.next().await;
-    until(one, "crm", |it| it["enabled"] == false).await;
+    until(one, "crm", |item| item["enabled"] == false).await;
     watching.next().await;
     // All that was under way has ended when nothing is sent any more.
     within("all attempts to be settled", async {
@@ -315,10 +316,10 @@ async fn replicas_disable_and_tell_once() {
     watching.expect_none();
 }
 
-/// How many attempts of a gateway were answered with 4xx.
+/// Returns the number of attempts that were answered with 4xx.
 async fn refused(gateway: &TestGateway) -> u64 {
     let figures = gateway.internal.get("/metrics").await.text().to_owned();
     let line =
-        figures.lines().find_map(|it| it.strip_prefix("remgate_attempts_total{outcome=\"status_4xx\"} "));
+        figures.lines().find_map(|item| item.strip_prefix("remgate_attempts_total{outcome=\"status_4xx\"} "));
     line.map_or(0, |count| count.parse().expect("a whole figure"))
 }

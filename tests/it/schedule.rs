@@ -11,7 +11,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{delivery, endpoint, text, uaid};
 use crate::support::within;
 
-/// What is allowed to be added to a wait.
+/// Maximum of the random addition to a wait.
 const JITTER: f64 = 1.2;
 
 both_engines! {
@@ -59,7 +59,7 @@ async fn until_written(engine: &Engine, attempts: i64) {
     .await;
 }
 
-/// When a request was sent, in seconds, by the clock of the gateway.
+/// Returns the time of a request in seconds, by the clock of the gateway.
 async fn sent(receiver: &mut Receiver) -> i64 {
     let got = receiver.next().await;
     // The library that verifies signatures goes by the machine's clock, so only the headers are looked at.

@@ -116,7 +116,7 @@ both_engines! {
         service.until_metric("remgate_deliveries_total{state=\"succeeded\"}", 2).await;
     }
 
-    /// What a real remgate makes of each, by asking it to try.
+    /// Returns the result of a real attempt of remgate for each.
     async fn it_behaves_as_badly_as_its_path_says(engine: Engine) {
         let receiver = Practice::start(&["--json"]).await;
         let all = [
@@ -140,7 +140,7 @@ both_engines! {
         let service = service(&engine, &receiver, &endpoints).await;
         let listed = service.internal.get("/v1/endpoints?limit=100").await.expect(200).json();
         for (name, path, status, error) in all {
-            let made = listed["data"].as_array().unwrap().iter().find(|it| it["name"] == name).expect("it is declared");
+            let made = listed["data"].as_array().unwrap().iter().find(|item| item["name"] == name).expect("it is declared");
             let test = format!("/v1/endpoints/{}/test", made["id"].as_str().unwrap());
             let tried = service.internal.post(&test, &json!({})).await.expect(200).json();
             let (class, _) = tried["error"].as_str().unwrap_or_default().split_once(':').unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Every request, answer and error of RemotePC's document, through our own door to the simulated account.
+//! Every request, answer and error of RemotePC's document, through our own listener to the simulated account.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::service::Service;
 const KEY: &str = "simulated-reseller-key";
 
 /// A simulated account, and a service that has a key to it.
-struct Desk {
+struct Simulation {
     service: Service,
     simulator: Process,
 }
@@ -25,7 +25,7 @@ pub(crate) async fn simulator(args: &[&str]) -> (Process, String) {
     (simulator, config)
 }
 
-impl Desk {
+impl Simulation {
     async fn open(engine: &Engine, args: &[&str]) -> Self {
         let (simulator, config) = simulator(args).await;
         Self { service: Service::start(engine, &config).await, simulator }
@@ -141,20 +141,20 @@ fn sign_ins() -> Vec<(&'static str, Value, (u16, Value))> {
 
 both_engines! {
     async fn the_whole_document(engine: Engine) {
-        let desk = Desk::open(&engine, &[]).await;
+        let simulation = Simulation::open(&engine, &[]).await;
         for (operation, body, expected) in [additions(), invitations(), sign_ins()].concat() {
-            assert_eq!(desk.ask(operation, &body).await, expected, "{operation} {body}");
+            assert_eq!(simulation.ask(operation, &body).await, expected, "{operation} {body}");
         }
-        let (status, signed_in) = desk.ask("signin", &json!({"username": "jane@example.com", "password": "planted-password"})).await;
+        let (status, signed_in) = simulation.ask("signin", &json!({"username": "jane@example.com", "password": "planted-password"})).await;
         let link = signed_in["message"]["rpc_redirect_link"].as_str().expect("a link").to_owned();
         assert!(status == 200 && link.contains("/autologin/"), "{signed_in}");
-        let (status, listed) = desk.ask("list", &Value::Null).await;
+        let (status, listed) = simulation.ask("list", &Value::Null).await;
         let users = listed["message"]["resellerUsersList"].as_array().expect("a list");
-        let shown: Vec<_> = users.iter().map(|it| (it["username"].as_str().unwrap(), it["alloted_computers"].as_u64().unwrap(), it["isActive"].as_bool().unwrap())).collect();
+        let shown: Vec<_> = users.iter().map(|item| (item["username"].as_str().unwrap(), item["alloted_computers"].as_u64().unwrap(), item["isActive"].as_bool().unwrap())).collect();
         assert_eq!((status, shown), (200, vec![("jane@example.com", 1, true), ("john@example.com", 425, false)]));
         let date = users[0]["created_date"].as_str().expect("a date");
         assert!(date.len() == 10 && date.as_bytes()[2] == b'-' && date.as_bytes()[5] == b'-', "{date}");
-        let told = desk.simulator.log();
+        let told = simulation.simulator.log();
         assert!(!told.contains("planted") && !told.contains(link.rsplit('/').next().unwrap()), "{told}");
     }
 
@@ -168,8 +168,8 @@ both_engines! {
             ("redirect", error(502, "BAD_GATEWAY", &["REMOTEPC_BAD_RESPONSE"])),
             ("slow", error(504, "GATEWAY_TIMEOUT", &["REMOTEPC_TIMEOUT"])),
         ] {
-            let desk = Desk::open(&engine, &["--trouble", trouble]).await;
-            assert_eq!(desk.ask("list", &Value::Null).await, expected, "{trouble}");
+            let simulation = Simulation::open(&engine, &["--trouble", trouble]).await;
+            assert_eq!(simulation.ask("list", &Value::Null).await, expected, "{trouble}");
         }
     }
 }

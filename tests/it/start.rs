@@ -1,4 +1,4 @@
-//! What people read at a start: one banner, or one sentence that says what failed, where, why, and what to do.
+//! Output at a start: one banner, or one sentence that names what failed, where, why, and the remedy.
 
 use crate::support::http::Client;
 use crate::support::postgres;

@@ -30,7 +30,7 @@ async fn every_statement_can_be_prepared_on_both() {
     let mut on_sqlite = SqliteConnection::connect(sqlite.url()).await.unwrap();
     let mut on_postgres = PgConnection::connect(postgres.url()).await.unwrap();
     let (ours, theirs) = (store::statements::<Sqlite>(), store::statements::<Postgres>());
-    assert!(ours.len() > 15 && ours.iter().map(|it| it.0).eq(theirs.iter().map(|it| it.0)));
+    assert!(ours.len() > 15 && ours.iter().map(|item| item.0).eq(theirs.iter().map(|item| item.0)));
     for (name, text) in ours {
         on_sqlite.prepare(text.into_sql_str()).await.unwrap_or_else(|e| panic!("SQLite, {name}: {e}"));
     }
@@ -175,7 +175,7 @@ async fn a_file_that_may_not_grow_is_a_store_that_is_away() {
     let limited = format!("ulimit -f 1600; exec {binary}");
     let launch = Launch::program(Path::new("/bin/sh"), &["-c", &limited]).in_folder(folder.path());
     let service = Service::of(launch.config(&text("sqlite://remgate.db", "")).start().await);
-    // The log can be folded back and begun anew some times; at last there is no room anywhere.
+    // The log can be checkpointed and restarted some times; at last the file may not grow.
     let (mut asked, mut stored, mut refused) = (0, 0, 0);
     while refused < 20 {
         let answer = service.callback(&format!("authenticated={}", uaid(asked))).await;

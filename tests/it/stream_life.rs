@@ -50,7 +50,7 @@ both_engines! {
         assert_eq!(service.process.wait().await, Some(0));
     }
 
-    /// One end is announced, the next comes without a word; between them events come that nobody reads.
+    /// One end is announced, the next comes without a word; between them come events that no stream reads.
     async fn no_restart_loses_or_repeats(engine: Engine) {
         let folder = tempfile::tempdir().unwrap();
         let (mut place, mut seen, mut stored) = (None, Vec::new(), 0);
@@ -75,14 +75,14 @@ both_engines! {
         assert_eq!(seen, (0..30).map(uaid).collect::<Vec<_>>());
     }
 
-    /// Where the engine allows it, two replicas are written to at once, and readers go from one to the other.
+    /// On PostgreSQL two replicas are written to at once, and readers change between them.
     async fn readers_that_change_replicas_miss_and_repeat_nothing(engine: Engine) {
         let first = Service::start(&engine, "").await;
         let second = if engine.name() == "postgres" { Some(Service::start(&engine, "").await) } else { None };
-        let doors: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().collect();
+        let replicas: Vec<_> = [Some(&first), second.as_ref()].into_iter().flatten().collect();
         let total = 600;
         let writers = join_all((0..6).map(|writer| {
-            let service = doors[usize::try_from(writer).unwrap() % doors.len()];
+            let service = replicas[usize::try_from(writer).unwrap() % replicas.len()];
             async move {
                 for n in 0..total / 6 {
                     service.store(&uaid(writer * 1_000 + n)).await;
@@ -90,13 +90,13 @@ both_engines! {
             }
         }));
         let readers = join_all((0..4).map(|reader| {
-            let doors = &doors;
+            let replicas = &replicas;
             async move {
                 let (mut place, mut seen, mut turn) = (None, Vec::new(), reader);
                 let all = usize::try_from(total).unwrap();
                 while seen.len() < all {
                     let until = (seen.len() + 13).min(all);
-                    read_on(doors[turn % doors.len()], &mut place, &mut seen, until).await;
+                    read_on(replicas[turn % replicas.len()], &mut place, &mut seen, until).await;
                     turn += 1;
                 }
                 seen
@@ -149,7 +149,7 @@ async fn a_reader_that_does_not_read_harms_nobody() {
     let mut stuck = EventSource::unread(addr, &format!("{ALL}?after=0")).await;
     let mut reading = EventSource::open(addr, &format!("{ALL}?after=0"), None).await;
     gateway.until_figure("remgate_waiters 2").await;
-    // More than the system takes for somebody who takes nothing.
+    // More than the system buffers for a client that does not read.
     let total = 20_000;
     let writing = async {
         for from in 0..total / 1_000 {

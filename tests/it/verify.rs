@@ -151,7 +151,7 @@ fn the_timestamp_may_be_off_by_so_much(#[case] by: i64, #[case] tolerance: Optio
     let at = now() + by;
     place.write("headers", &headers(at, &sign(SECRET, at, BODY)));
     let mut flags = vec!["--secret-file", "secret", "--headers", "headers", "--body", "body"];
-    flags.extend(tolerance.into_iter().flat_map(|it| ["--tolerance", it]));
+    flags.extend(tolerance.into_iter().flat_map(|item| ["--tolerance", item]));
     let ran = verify(&place, &flags);
     assert_eq!(ran.code, code, "{}", ran.err);
     if code == 1 {
@@ -160,7 +160,7 @@ fn the_timestamp_may_be_off_by_so_much(#[case] by: i64, #[case] tolerance: Optio
     }
 }
 
-/// What happens to a body between its arrival and the file that somebody checks.
+/// Changes of a body between its arrival and the file that is verified.
 #[rstest]
 #[case(&format!("{BODY}\n"), "without the white space at the end")]
 #[case(&format!("\u{feff}{BODY}"), "byte order mark")]

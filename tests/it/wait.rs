@@ -152,7 +152,7 @@ both_engines! {
         });
         assert_eq!(waited["status"], "completed");
         assert_eq!(status(&mut source).await.0, json!({"status": "completed"}));
-        let sets = [&gateway, other].map(|it| it.internal.get("/.well-known/jwks.json"));
+        let sets = [&gateway, other].map(|item| item.internal.get("/.well-known/jwks.json"));
         let [one, same] = sets;
         assert_eq!(one.await.expect(200).json(), same.await.expect(200).json());
     }

@@ -247,7 +247,7 @@ async fn a_name_that_does_not_resolve_is_no_reason_to_refuse() {
 #[case("127.0.0.1:8080", "http://0.0.0.0:8080/", false)]
 #[case("10.0.0.1:8080", "http://127.0.0.1:8080/", true)]
 #[tokio::test]
-async fn our_own_doors_are_refused_even_when_listed(
+async fn our_own_listeners_are_refused_even_when_listed(
     #[case] listener: SocketAddr,
     #[case] asked: &str,
     #[case] through: bool,

@@ -208,7 +208,7 @@ async fn refused(proxy: &FakeProxy, scheme: &str, connect_timeout: Duration) -> 
     for secret in ["planted", "secret", "cGxhbnRlZDpzZWNyZXQ"] {
         assert!(!report.response.contains(secret), "{}", report.response);
     }
-    assert_eq!(receiver.accepts(), 0, "nobody went around the proxy");
+    assert_eq!(receiver.accepts(), 0, "no connection went around the proxy");
     report
 }
 

@@ -56,13 +56,13 @@ async fn own_headers_follow_ours_in_order() {
 #[tokio::test]
 async fn own_headers_replace_none_of_ours() {
     let heard = arrives(SystemClock.now(), |to| {
-        to.settings.sending.headers = headers(&[("User-Agent", "somebody else"), ("Accept", "text/plain")]);
+        to.settings.sending.headers = headers(&[("User-Agent", "another agent"), ("Accept", "text/plain")]);
     })
     .await;
     let all =
         |name| heard.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(all("user-agent"), [concat!("remgate/", env!("CARGO_PKG_VERSION"))]);
-    assert_eq!(all("accept"), ["text/plain"], "what we say only because somebody has to");
+    assert_eq!(all("accept"), ["text/plain"], "a default that an endpoint may replace");
 }
 
 fn verifies(heard: &Heard, secret: &SigningSecret) -> bool {

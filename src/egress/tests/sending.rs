@@ -166,7 +166,7 @@ async fn of_several_addresses_only_those_let_through_are_tried() {
 }
 
 #[tokio::test]
-async fn our_own_door_is_not_connected_to_by_name_either() {
+async fn our_own_listener_is_not_connected_to_by_name_either() {
     let listener = Receiver::answering(OK);
     let neighbour = Receiver::answering(OK);
     let guard = Guard::new(vec![Allowed::Host("a.internal".to_owned())])
@@ -206,7 +206,7 @@ fn proxies_of_the_environment_are_ignored() {
     assert_eq!(
         proxy.accept().unwrap_err().kind(),
         std::io::ErrorKind::WouldBlock,
-        "nobody came to the proxy"
+        "no connection reached the proxy"
     );
 }
 

@@ -25,7 +25,7 @@ enum Proof {
     /// Key of the configuration, which does not change.
     Configured,
     /// The listener accepts requests without a key: no admin key exists.
-    OpenDoor(Arc<Keys>),
+    OpenListener(Arc<Keys>),
     /// A stored key.
     Stored(KeyDigest, Arc<Keys>),
 }
@@ -35,7 +35,7 @@ enum Identity {
     /// Caller with the configured key.
     AdminKey,
     /// Caller on this machine, without a key.
-    Anybody,
+    Anonymous,
     /// Caller with a stored key.
     Key { id: KeyId, name: KeyName },
 }
@@ -46,7 +46,7 @@ impl Caller {
     }
 
     pub(super) fn open(keys: Arc<Keys>) -> Self {
-        Self { who: Identity::Anybody, grant: Grant::everything(), proof: Proof::OpenDoor(keys) }
+        Self { who: Identity::Anonymous, grant: Grant::everything(), proof: Proof::OpenListener(keys) }
     }
 
     pub(super) fn known(key: ApiKey, digest: KeyDigest, keys: Arc<Keys>) -> Self {
@@ -62,7 +62,7 @@ impl Caller {
     pub fn id(&self) -> &str {
         match &self.who {
             Identity::AdminKey => "admin_key",
-            Identity::Anybody => "open",
+            Identity::Anonymous => "open",
             Identity::Key { id, .. } => id.as_str(),
         }
     }
@@ -114,8 +114,8 @@ impl Caller {
     pub(in crate::http) async fn still_good(&self) -> Result<(), Problem> {
         match &self.proof {
             Proof::Configured => Ok(()),
-            Proof::OpenDoor(keys) if keys.is_open().await? => Ok(()),
-            Proof::OpenDoor(_) => {
+            Proof::OpenListener(keys) if keys.is_open().await? => Ok(()),
+            Proof::OpenListener(_) => {
                 Err(Problem::unauthorized("the internal listener requires a key now; send one"))
             }
             Proof::Stored(digest, keys) => keys.still_good(digest).await,

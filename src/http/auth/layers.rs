@@ -21,7 +21,7 @@ pub(in crate::http) async fn auth_layer(
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let asked = access(request.method(), route);
     // Boxed, so that waiting requests do not hold its state.
-    match Box::pin(let_in(&keys, request.headers(), asked)).await {
+    match Box::pin(authorize(&keys, request.headers(), asked)).await {
         Ok(caller) => {
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
@@ -33,8 +33,8 @@ pub(in crate::http) async fn auth_layer(
     }
 }
 
-async fn let_in(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<Option<Caller>, Problem> {
-    if asked == Access::Anybody {
+async fn authorize(keys: &Arc<Keys>, headers: &HeaderMap, asked: Access) -> Result<Option<Caller>, Problem> {
+    if asked == Access::Public {
         return Ok(None);
     }
     // A listener without a required key serves this machine only.

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_is_closed_to_other_sites_pages() {
+    fn an_open_listener_refuses_pages_of_other_sites() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "127.0.0.1:8081".parse().unwrap());
         headers.insert(header::ORIGIN, "http://localhost:3000".parse().unwrap());

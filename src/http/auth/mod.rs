@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_door_on_loopback_without_any_admin_key_stands_open() {
+    async fn only_a_loopback_listener_without_any_admin_key_is_open() {
         let folder = tempfile::tempdir().unwrap();
         let store =
             store::open(&Location::Sqlite(folder.path().join("db")), &RandomSource::seeded(1)).await.unwrap();

@@ -8,7 +8,7 @@ use crate::domain::Scope;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// No key is required.
-    Anybody,
+    Public,
     /// No key. A listener that requires no key serves only this machine.
     NoKey,
     /// A key with this scope.
@@ -56,7 +56,7 @@ pub(super) fn access(method: &Method, route: Option<&str>) -> Access {
     let Some(route) = route else { return Access::NoKey };
     let fits = |path: &str| route == path || (path.ends_with('/') && route.starts_with(path));
     if HEALTH.contains(&route) {
-        return Access::Anybody;
+        return Access::Public;
     }
     if NO_KEY.iter().any(|path| fits(path)) {
         return Access::NoKey;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(Some("/livez"), Access::Anybody)]
+    #[case(Some("/livez"), Access::Public)]
     #[case(Some("/docs"), Access::NoKey)]
     #[case(Some("/docs/style.css"), Access::NoKey)]
     #[case(Some("/admin/remotepc/sessions/{code}"), Access::NoKey)]

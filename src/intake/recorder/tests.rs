@@ -27,7 +27,7 @@ impl EventStore for Held {
         _: Timestamp,
         _: Option<&InitialLease>,
     ) -> Result<Appended, StoreError> {
-        self.commits.acquire().await.expect("nobody closes it").forget();
+        self.commits.acquire().await.expect("the semaphore is never closed").forget();
         self.groups.lock().expect("no test panics with it").push(events.len());
         if self.broken {
             return Err(StoreError::Corrupt("for this test".to_owned()));

@@ -74,7 +74,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("ANY", "/admin/remotepc/{*rest}", "remotepc:write"),
 ];
 
-/// Every route without a key, of either door.
+/// Every route of both listeners that requires no key.
 const OPEN: &[&str] = &[
     "/remauth_callback",
     "/remauth_callback/{token}",
@@ -86,7 +86,7 @@ const OPEN: &[&str] = &[
     "/admin/remotepc/sessions/{code}",
 ];
 
-/// What `.route("PATH", METHODS)` says, wherever it stands in a text.
+/// Routes and methods of each `.route("PATH", METHODS)` in a text.
 fn declared(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for rest in text.split(".route(").skip(1) {
@@ -142,7 +142,7 @@ fn every_route_of_the_source_is_in_the_table() {
 fn routes_are_read_from_the_source() {
     let text =
         "x.route(\"/a\", get(list).post(m::add)).route(\n \"/b/{id}\",\n patch(change).delete(f(1))) get(y)";
-    let methods = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    let methods = |names: &[&str]| names.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
     assert_eq!(
         declared(text),
         [("/a".to_owned(), methods(&["GET", "POST"])), ("/b/{id}".to_owned(), methods(&["PATCH", "DELETE"]))]
@@ -157,7 +157,7 @@ fn real(path: &str) -> String {
     if path.ends_with("/stream") { path + "?after=nowhere" } else { path }
 }
 
-/// Whoever may write may read, and an admin may everything.
+/// A scope to write includes the one to read, and `admin` includes all.
 fn reaches(has: &str, needed: &str) -> bool {
     let kind = needed.strip_suffix(":read");
     has == "admin" || has == needed || kind.is_some_and(|kind| has == format!("{kind}:write"))
@@ -177,9 +177,9 @@ both_engines! {
             let upstreams = path.starts_with("/admin");
             let body = json!({});
             let ask = async |client: &crate::support::http::Client| client.request(method.clone(), &path, Some(&body)).await;
-            let nobody = ask(&gateway.internal).await.expect(401);
-            assert_eq!(nobody.header("www-authenticate"), "Bearer realm=\"remgate\"");
-            assert_eq!(nobody.json()[if upstreams { "code" } else { "status" }], 401);
+            let unauthenticated = ask(&gateway.internal).await.expect(401);
+            assert_eq!(unauthenticated.header("www-authenticate"), "Bearer realm=\"remgate\"");
+            assert_eq!(unauthenticated.json()[if upstreams { "code" } else { "status" }], 401);
             for (scope, client) in &clients {
                 let answer = ask(client).await;
                 if reaches(scope, needed) {

@@ -40,7 +40,7 @@ both_engines! {
         assert!(listed.stdout.contains("events:read,authentications:read") && !listed.stdout.contains("rgk_"));
         let listed = done(verb(&service, &["list", "--json"]).await);
         let keys: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let reader = keys.iter().find(|it| it["name"] == "reader").unwrap();
+        let reader = keys.iter().find(|item| item["name"] == "reader").unwrap();
         assert!(keys.len() == 2 && reader["expires_at"].is_string() && reader["service"] == "default", "{keys:?}");
 
         done(verb(&service, &["revoke", reader["id"].as_str().unwrap()]).await);
@@ -60,7 +60,7 @@ both_engines! {
         ] {
             assert_eq!(verb(&service, usage).await.code, Some(2), "{usage:?}");
         }
-        // The first admin key closes the door that it was made through.
+        // The first admin key closes the open listener through which it was made.
         let made = done(verb(&service, &["add", "ops", "--scope", "admin"]).await);
         let closed = verb(&service, &["list"]).await;
         assert!(closed.code == Some(1) && closed.stderr.contains("--key-file"), "{closed:?}");

@@ -80,7 +80,7 @@ async fn signs_in_who_may(client: impl Fn(&[&str]) -> Launch) {
     refused(&run_open(&client, &open, 3).await, "403: anyone");
 }
 
-/// At a door that asks for no key.
+/// On a listener that requires no key.
 async fn run_open(client: impl Fn(&[&str]) -> Launch, open: &Service, number: u64) -> Output {
     let launch = client(&[&uaid(number), "jane@example.com"]);
     launch.env("REMGATE_URL", open.internal.base()).env("REMGATE_KEY", "none").run().await

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, answer, bad, calls, invited, list, ok, upstream, user};
+use super::admin_client::{AdminClient, answer, bad, calls, invited, list, ok, upstream, user};
 use super::upstream::{OK, by_hand, read_request};
 use crate::support::engine::{Engine, both_engines};
 use crate::support::within;
@@ -39,17 +39,17 @@ pub(super) async fn gated() -> (String, CancellationToken, tokio::sync::mpsc::Un
 both_engines! {
     async fn what_is_old_is_forgotten(engine: Engine) {
         let upstream = upstream("invite", 200, ok(&json!([]))).await;
-        let desk = Desk::before(&engine, &upstream.uri(), "retention.audit = \"2d\"").await;
-        desk.ask("invite", &invited(&["old@example.com"])).await.expect(200);
-        desk.running.clock.advance(Duration::from_hours(47));
-        desk.ask("invite", &invited(&["new@example.com"])).await.expect(200);
-        assert_eq!(desk.deeds("").await.len(), 2);
-        desk.running.clock.advance(Duration::from_hours(2));
-        within("the old entry to be forgotten", async { while desk.deeds("").await.len() > 1 {} }).await;
-        assert_eq!(desk.deeds("").await, ["remotepc.invite new@example.com ok"]);
+        let admin = AdminClient::before(&engine, &upstream.uri(), "retention.audit = \"2d\"").await;
+        admin.call("invite", &invited(&["old@example.com"])).await.expect(200);
+        admin.running.clock.advance(Duration::from_hours(47));
+        admin.call("invite", &invited(&["new@example.com"])).await.expect(200);
+        assert_eq!(admin.audit_lines("").await.len(), 2);
+        admin.running.clock.advance(Duration::from_hours(2));
+        within("the old entry to be forgotten", async { while admin.audit_lines("").await.len() > 1 {} }).await;
+        assert_eq!(admin.audit_lines("").await, ["remotepc.invite new@example.com ok"]);
         // Its cursors go on where they were.
-        desk.ask("invite", &invited(&["newer@example.com"])).await.expect(200);
-        assert_eq!(desk.trail("after=2").await["data"][0]["cursor"], "3");
+        admin.call("invite", &invited(&["newer@example.com"])).await.expect(200);
+        assert_eq!(admin.audit_page("after=2").await["data"][0]["cursor"], "3");
     }
 
     async fn every_action_writes_a_row(engine: Engine) {
@@ -58,15 +58,15 @@ both_engines! {
         answer(&upstream, "invite", 200, ok(&results)).await;
         answer(&upstream, "signin", 400, bad("USERNAME_DOES_NOT_EXIST")).await;
         answer(&upstream, "list", 200, ok(&json!({"resellerUsersList": []}))).await;
-        let desk = Desk::before(&engine, &upstream.uri(), "").await;
-        let add = desk.ask("add", &user("Jane@Example.com")).await.expect(200);
-        desk.ask("invite", &invited(&["A@example.com", "b@example.com"])).await.expect(200);
-        desk.ask("signin", &json!({"username": "planted-name", "password": "planted-password"})).await.expect(400);
-        list(&desk).await.expect(200);
-        desk.ask("invite", &invited(&["c@example.com", "planted"])).await.expect(400);
-        desk.client.get("/v1/remotepc/users").await.expect(200);
-        desk.client.get("/v1/remotepc/users").await.expect(200);
-        assert_eq!(desk.deeds("").await, [
+        let admin = AdminClient::before(&engine, &upstream.uri(), "").await;
+        let add = admin.call("add", &user("Jane@Example.com")).await.expect(200);
+        admin.call("invite", &invited(&["A@example.com", "b@example.com"])).await.expect(200);
+        admin.call("signin", &json!({"username": "planted-name", "password": "planted-password"})).await.expect(400);
+        list(&admin).await.expect(200);
+        admin.call("invite", &invited(&["c@example.com", "planted"])).await.expect(400);
+        admin.client.get("/v1/remotepc/users").await.expect(200);
+        admin.client.get("/v1/remotepc/users").await.expect(200);
+        assert_eq!(admin.audit_lines("").await, [
             "remotepc.add jane@example.com ok",
             "remotepc.invite a@example.com ok",
             "remotepc.invite b@example.com ok",
@@ -75,8 +75,8 @@ both_engines! {
             "remotepc.invite c@example.com refused",
             "remotepc.list - ok",
         ], "what is answered from memory is no action");
-        let page = desk.trail("").await;
-        let details: Vec<_> = page["data"].as_array().unwrap().iter().map(|it| it["detail"].clone()).collect();
+        let page = admin.audit_page("").await;
+        let details: Vec<_> = page["data"].as_array().unwrap().iter().map(|item| item["detail"].clone()).collect();
         assert_eq!(details[1..4], [
             json!({"status": 200, "result": "EXISTS"}),
             json!({"status": 200, "result": "INVITED"}),
@@ -95,101 +95,101 @@ both_engines! {
     async fn the_trail_is_filtered_and_paged(engine: Engine) {
         let upstream = upstream("invite", 200, ok(&json!([]))).await;
         let key = "rgk_admin-key-of-this-test-0123456789";
-        let mut desk = Desk::before(&engine, &upstream.uri(), &format!("internal.admin_key = \"{key}\"")).await;
-        desk.client = desk.client.bearer(key);
+        let mut admin = AdminClient::before(&engine, &upstream.uri(), &format!("internal.admin_key = \"{key}\"")).await;
+        admin.client = admin.client.bearer(key);
         for (n, name) in ["a", "b", "a", "c"].into_iter().enumerate() {
-            desk.running.clock.advance(Duration::from_secs(n as u64));
-            desk.ask("invite", &invited(&[&format!("{name}@example.com")])).await.expect(200);
+            admin.running.clock.advance(Duration::from_secs(n as u64));
+            admin.call("invite", &invited(&[&format!("{name}@example.com")])).await.expect(200);
         }
-        desk.ask("add", &json!({})).await.expect(400);
+        admin.call("add", &json!({})).await.expect(400);
         for (query, found) in [
             ("whom=A@Example.com", 2), ("whom=nobody", 0), ("action=remotepc.add", 1), ("action=remotepc.add&action=remotepc.invite", 5),
             ("outcome=refused", 1), ("outcome=ok&whom=b@example.com", 1), ("who=admin_key", 5), ("who=open", 0),
             ("since=2026-11-22T21:04:06.123Z", 4), ("until=2026-11-22T21:04:06.123Z", 1), ("order=desc&whom=a@example.com", 2),
             ("since=2026-11-22T21:04:06.123Z&until=2026-11-22T21:04:08.123Z", 1),
         ] {
-            assert_eq!(desk.deeds(query).await.len(), found, "{query}");
+            assert_eq!(admin.audit_lines(query).await.len(), found, "{query}");
         }
         let mut seen = Vec::new();
         let mut cursor = "0".to_owned();
         loop {
-            let page = desk.trail(&format!("limit=2&after={cursor}")).await;
-            seen.extend(page["data"].as_array().unwrap().iter().map(|it| it["cursor"].as_str().unwrap().to_owned()));
+            let page = admin.audit_page(&format!("limit=2&after={cursor}")).await;
+            seen.extend(page["data"].as_array().unwrap().iter().map(|item| item["cursor"].as_str().unwrap().to_owned()));
             cursor = page["cursor"].as_str().unwrap().to_owned();
             if page["has_more"] == false { break }
         }
         assert_eq!(seen.len(), 5);
-        let backwards = desk.trail("limit=2&order=desc").await;
+        let backwards = admin.audit_page("limit=2&order=desc").await;
         assert_eq!(backwards["data"][0]["cursor"].as_str(), seen.last().map(String::as_str));
         let before = backwards["cursor"].as_str().unwrap();
-        assert_eq!(desk.deeds(&format!("order=desc&before={before}")).await.len(), 3);
+        assert_eq!(admin.audit_lines(&format!("order=desc&before={before}")).await.len(), 3);
         for bad in ["action=Add", "outcome=", "limit=0", "since=x", "before=1", "order=desc&after=1", "whom=", "page=1", "who=a&who=b"] {
-            desk.client.get(&format!("/v1/audit?{bad}")).await.expect(400);
+            admin.client.get(&format!("/v1/audit?{bad}")).await.expect(400);
         }
-        desk.running.internal.get("/v1/audit").await.expect(401);
+        admin.running.internal.get("/v1/audit").await.expect(401);
     }
 
     async fn what_cannot_be_written_down_is_not_done(engine: Engine) {
         let upstream = upstream("invite", 200, ok(&json!([]))).await;
-        let desk = Desk::before(&engine, &upstream.uri(), "").await;
+        let admin = AdminClient::before(&engine, &upstream.uri(), "").await;
         run(&engine, "ALTER TABLE audit RENAME TO away").await;
         for operation in ["add", "invite", "signin", "list"] {
             let mut body = user("a@example.com");
             body["username"] = json!("a@example.com");
             let body = if operation == "invite" { invited(&["a@example.com"]) } else { body };
-            let answer = desk.keyed("k", operation, &body).await.expect(503);
+            let answer = admin.call_with_key("k", operation, &body).await.expect(503);
             assert_eq!(answer.json()["errors"], json!([{"description": "UNAVAILABLE"}]));
             assert_eq!((answer.header("retry-after"), answer.header("cache-control")), ("5", "no-store"));
         }
-        desk.client.post("/v1/remotepc/sessions", &json!({"username": "a", "password": "b"})).await.expect(503);
-        desk.client.get("/v1/remotepc/users").await.expect(503);
-        desk.client.get("/v1/audit").await.expect(503);
+        admin.client.post("/v1/remotepc/sessions", &json!({"username": "a", "password": "b"})).await.expect(503);
+        admin.client.get("/v1/remotepc/users").await.expect(503);
+        admin.client.get("/v1/audit").await.expect(503);
         assert_eq!(calls(&upstream).await, 0);
         run(&engine, "ALTER TABLE away RENAME TO audit").await;
-        desk.keyed("k", "invite", &invited(&["a@example.com"])).await.expect(200);
-        assert_eq!(desk.deeds("").await, ["remotepc.invite a@example.com ok"]);
+        admin.call_with_key("k", "invite", &invited(&["a@example.com"])).await.expect(200);
+        assert_eq!(admin.audit_lines("").await, ["remotepc.invite a@example.com ok"]);
     }
 
     async fn a_row_is_there_before_the_call_and_ends_when_nobody_waits(engine: Engine) {
         let (base, gate, mut asked) = gated().await;
-        let desk = Desk::before(&engine, &base, "").await;
+        let admin = AdminClient::before(&engine, &base, "").await;
         let body = user("jane@example.com");
         tokio::select! {
-            _ = desk.keyed("k", "add", &body) => panic!("upstream holds its answer back"),
+            _ = admin.call_with_key("k", "add", &body) => panic!("upstream holds its answer back"),
             _ = asked.recv() => {}
         }
-        let begun = desk.trail("").await["data"][0].clone();
+        let begun = admin.audit_page("").await["data"][0].clone();
         assert_eq!((&begun["outcome"], &begun["finished_at"]), (&json!("unknown"), &Value::Null));
-        desk.keyed("k", "add", &body).await.expect(409);
+        admin.call_with_key("k", "add", &body).await.expect(409);
         gate.cancel();
         within("the row to end", async {
-            while desk.deeds("outcome=unknown").await.len() == 1 {}
+            while admin.audit_lines("outcome=unknown").await.len() == 1 {}
         }).await;
-        assert_eq!(desk.deeds("").await, ["remotepc.add jane@example.com ok"]);
-        assert_eq!(desk.keyed("k", "add", &body).await.expect(200).header("idempotent-replayed"), "true");
+        assert_eq!(admin.audit_lines("").await, ["remotepc.add jane@example.com ok"]);
+        assert_eq!(admin.call_with_key("k", "add", &body).await.expect(200).header("idempotent-replayed"), "true");
     }
 
-    async fn a_desk_link_is_written_down_when_it_is_made_and_when_it_is_used(engine: Engine) {
+    async fn a_sign_in_link_is_recorded_when_it_is_made_and_when_it_is_used(engine: Engine) {
         let link = "https://login.example/planted-link";
         let upstream = upstream("signin", 200, ok(&json!({"rpc_redirect_link": link}))).await;
-        let desk = Desk::before(&engine, &upstream.uri(), "").await;
+        let admin = AdminClient::before(&engine, &upstream.uri(), "").await;
         let wanted = json!({"username": "Jane@example.com", "password": "planted-password"});
-        let opened = desk.client.post("/v1/remotepc/sessions", &wanted).await.expect(201).json();
+        let opened = admin.client.post("/v1/remotepc/sessions", &wanted).await.expect(201).json();
         let url = opened["url"].as_str().unwrap();
         run(&engine, "ALTER TABLE audit RENAME TO away").await;
-        desk.client.get(url).await.expect(503);
+        admin.client.get(url).await.expect(503);
         run(&engine, "ALTER TABLE away RENAME TO audit").await;
-        desk.client.get(url).await.expect(303);
-        desk.client.get(url).await.expect(404);
-        desk.client.post("/v1/remotepc/sessions", &json!({"username": ""})).await.expect(422);
-        desk.client.post("/v1/remotepc/sessions", &json!({"username": "jane", "password": ""})).await.expect(422);
-        assert_eq!(desk.deeds("").await, [
+        admin.client.get(url).await.expect(303);
+        admin.client.get(url).await.expect(404);
+        admin.client.post("/v1/remotepc/sessions", &json!({"username": ""})).await.expect(422);
+        admin.client.post("/v1/remotepc/sessions", &json!({"username": "jane", "password": ""})).await.expect(422);
+        assert_eq!(admin.audit_lines("").await, [
             "remotepc.session.open jane@example.com ok",
             "remotepc.session.use jane@example.com ok",
             "remotepc.session.open - refused",
             "remotepc.session.open - refused",
         ]);
-        let page = desk.trail("").await;
+        let page = admin.audit_page("").await;
         assert_eq!(page["data"][1]["who"]["id"], "link");
         let code = url.rsplit('/').next().unwrap();
         assert!(!page.to_string().contains("planted") && !page.to_string().contains(code));

@@ -1,4 +1,4 @@
-//! `remgate remotepc`: the desk from a shell, before the simulated account.
+//! `remgate remotepc` before the simulated account.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ impl Shell {
         text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
     }
 
-    /// How many requests of a kind the account has seen.
+    /// Returns the number of requests of a kind that the account has received.
     fn seen(&self, operation: &str) -> usize {
         self.simulator.log().lines().filter(|line| line.contains(&format!("/user/{operation} "))).count()
     }
@@ -65,7 +65,7 @@ impl Shell {
 const PEOPLE: &str = "invitedUserEmailId,allotedComputers\na@example.com,1\nb@example.com,\nsim-error@example.com,2\nno address,1\nc@example.com,x\n";
 
 both_engines! {
-    async fn a_desk_can_do_everything_from_a_shell(engine: Engine) {
+    async fn every_operation_works_from_a_shell(engine: Engine) {
         let shell = Shell::open(&engine, &[]).await;
         shell.write("password", "planted-password\n");
         let jane = ["jane@example.com", "--first-name", "Jane", "--last-name", "Doe", "--computers", "3", "--send-email"];
@@ -152,7 +152,7 @@ both_engines! {
 
     async fn files_come_from_all_kinds_of_programs(engine: Engine) {
         let shell = Shell::open(&engine, &[]).await;
-        // A byte order mark, CRLF, an empty line, quotes, somebody twice, other order, no line end at the end.
+        // A byte order mark, CRLF, an empty line, quotes, one person twice, other order, no line end at the end.
         shell.write("people.csv", "\u{feff}allotedComputers,invitedUserEmailId\r\n1,\"a@example.com\"\r\n\r\n,b@example.com\r\n1,a@example.com");
         let done = shell.run(&["invite", "--csv", "people.csv", "--result", "result.csv"]).await;
         assert_eq!(done.code, Some(0), "{done:?}");

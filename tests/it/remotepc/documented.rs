@@ -1,4 +1,4 @@
-//! What the document shows passes as it is, and so does what a later version of it may add.
+//! Answers of upstream's document, and of later versions of it, are passed on unchanged.
 
 use http::Method;
 use serde_json::{Value, json};

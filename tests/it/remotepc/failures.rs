@@ -39,7 +39,7 @@ async fn a_refused_connection_is_unreachable(#[values("add", "invite", "signin",
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unreachable() {
-    // A label this long is no name in the first place: the resolver refuses it without asking anybody.
+    // A label this long is no name in the first place: the resolver refuses it without a request.
     let base = format!("http://{}.example", "a".repeat(64));
     assert_failed(&asked(Setup::to(base), "add").await, "add", UNREACHABLE).await;
 }

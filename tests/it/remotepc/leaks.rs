@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, Row};
 
-use super::desk::{invited, user};
+use super::admin_client::{invited, user};
 use crate::simulator::simulator;
 use crate::support::engine::{Engine, both_engines};
 use crate::support::http::Client;
@@ -97,15 +97,15 @@ both_engines! {
         client.post("/v1/remotepc/sessions", &json!({"username": "jane@example.com", "password": [password]})).await.expect(422);
 
         let (log, figures) = (service.process.log(), client.get("/metrics").await.text().to_owned());
-        let trail = client.get("/v1/audit?limit=1000").await.expect(200).text().to_owned();
+        let audit = client.get("/v1/audit?limit=1000").await.expect(200).text().to_owned();
         let store = dump(&engine).await;
         assert!(log.contains("DEBUG") && log.contains("answered a request to RemotePC"), "{log}");
-        assert!(figures.contains("remgate_remotepc_requests_total") && trail.contains("remotepc.session.use"));
+        assert!(figures.contains("remgate_remotepc_requests_total") && audit.contains("remotepc.session.use"));
         assert!(store.contains("jane@example.com") && store.contains("remotepc:open"), "the store was read");
         let token = |link: &str| link.rsplit('/').next().unwrap().to_owned();
         for secret in [password.to_owned(), token(&direct), token(&followed)] {
             for shape in shapes(&secret) {
-                for (place, text) in [("log", &log), ("figures", &figures), ("trail", &trail), ("store", &store)] {
+                for (place, text) in [("log", &log), ("figures", &figures), ("audit", &audit), ("store", &store)] {
                     let line = text.lines().find(|line| line.contains(&shape));
                     assert!(line.is_none(), "{shape} in the {place}: {line:?}");
                 }

@@ -7,7 +7,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Gateway, OPERATIONS, Setup, gateway, good_body, path};
 
-/// A gateway before an upstream that nobody calls: it says so when it is dropped.
+/// Gateway before an upstream that must not be called; checked when it is dropped.
 async fn uncalled() -> (Gateway, MockServer) {
     let upstream = MockServer::start().await;
     Mock::given(any()).respond_with(ResponseTemplate::new(500)).expect(0).mount(&upstream).await;

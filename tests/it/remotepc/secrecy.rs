@@ -15,7 +15,7 @@ use super::wire::over_http2;
 use super::{Setup, gateway};
 
 thread_local! {
-    /// What is logged on this thread, while somebody watches.
+    /// Lines that were logged on this thread since [`watch`].
     static WATCHED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -36,9 +36,9 @@ fn watch() {
     WATCHED.set(Some(Vec::new()));
 }
 
-/// What was logged on this thread since [`watch`]; nobody watches any more.
+/// Ends [`watch`] and returns the lines that were logged on this thread.
 fn watched() -> String {
-    String::from_utf8(WATCHED.take().expect("somebody watched")).unwrap()
+    String::from_utf8(WATCHED.take().expect("`watch` was called")).unwrap()
 }
 
 struct Watched;

@@ -1,4 +1,4 @@
-//! One-time desk links: followed once, within a minute, by whoever has the code.
+//! Sign-in links: each works once, within a minute, for the holder of its code.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn upstream(status: u16, body: &serde_json::Value) -> MockServer {
     server
 }
 
-async fn desk(upstream: &MockServer) -> (Gateway, Client) {
+async fn start(upstream: &MockServer) -> (Gateway, Client) {
     let gateway = gateway(Setup::to(upstream.uri())).await;
     let client = gateway.running.internal.clone().bearer(&gateway.key);
     (gateway, client)
@@ -28,7 +28,7 @@ async fn desk(upstream: &MockServer) -> (Gateway, Client) {
 async fn opened() -> (Gateway, String) {
     let signed_in = json!({"status": "OK", "code": 200, "message": {"rpc_redirect_link": LINK}});
     let upstream = upstream(200, &signed_in).await;
-    let (gateway, client) = desk(&upstream).await;
+    let (gateway, client) = start(&upstream).await;
     let wanted = json!({"username": "jane@example.com", "password": "planted-password"});
     let answer = client.post("/v1/remotepc/sessions", &wanted).await.expect(201);
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -41,14 +41,18 @@ async fn opened() -> (Gateway, String) {
 #[tokio::test]
 async fn a_link_is_followed_once_and_without_a_key() {
     let (gateway, url) = opened().await;
-    let anybody = &gateway.running.internal;
-    assert_eq!(anybody.request(Method::HEAD, &url, None).await.status, 405, "a look does not use it up");
-    let answer = anybody.get(&url).await.expect(303);
+    let unauthenticated = &gateway.running.internal;
+    assert_eq!(
+        unauthenticated.request(Method::HEAD, &url, None).await.status,
+        405,
+        "a look does not use it up"
+    );
+    let answer = unauthenticated.get(&url).await.expect(303);
     assert_eq!(answer.header("location"), LINK);
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.text().is_empty());
-    let again = anybody.get(&url).await.expect(404).json();
+    let again = unauthenticated.get(&url).await.expect(404).json();
     assert_eq!(again["errors"][0]["description"], "NOT_FOUND");
 }
 
@@ -67,11 +71,11 @@ async fn a_prefetch_does_not_use_a_link_up() {
 #[tokio::test]
 async fn of_two_who_follow_a_link_at_once_one_comes_in() {
     let (gateway, url) = opened().await;
-    let anybody = &gateway.running.internal;
-    let asked = futures_util::future::join_all((0..20).map(|_| anybody.get(&url))).await;
+    let unauthenticated = &gateway.running.internal;
+    let asked = futures_util::future::join_all((0..20).map(|_| unauthenticated.get(&url))).await;
     let statuses: Vec<_> = asked.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses.iter().filter(|it| **it == 303).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|it| [303, 404].contains(it)), "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|item| **item == 303).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|item| [303, 404].contains(item)), "{statuses:?}");
 }
 
 #[tokio::test]
@@ -83,7 +87,7 @@ async fn a_link_that_cannot_be_followed_is_no_success() {
         let upstream =
             upstream(200, &json!({"status": "OK", "code": 200, "message": {"rpc_redirect_link": link}}))
                 .await;
-        let (_gateway, client) = desk(&upstream).await;
+        let (_gateway, client) = start(&upstream).await;
         let wanted = json!({"username": "jane@example.com", "password": "planted-password"});
         let refused = client.post("/v1/remotepc/sessions", &wanted).await.expect(502);
         assert!(
@@ -120,7 +124,7 @@ async fn codes_are_long_and_foreign_ones_open_nothing() {
 #[tokio::test]
 async fn a_refused_sign_in_is_a_problem(#[case] status: u16, #[case] word: &str, #[case] told: u16) {
     let body = json!({"status": "X", "code": status, "errorsCount": 1, "errors": [{"description": word}]});
-    let (_gateway, client) = desk(&upstream(status, &body).await).await;
+    let (_gateway, client) = start(&upstream(status, &body).await).await;
     let wanted = json!({"username": "jane@example.com", "password": "planted-password"});
     let problem = client.post("/v1/remotepc/sessions", &wanted).await.expect(told).json();
     let expected = if status == 401 { "REMOTEPC_KEY_REJECTED" } else { word.trim() };
@@ -136,7 +140,7 @@ async fn a_refused_sign_in_is_a_problem(#[case] status: u16, #[case] word: &str,
 #[tokio::test]
 async fn bad_input_costs_no_call(#[case] wanted: serde_json::Value, #[case] status: u16) {
     let upstream = upstream(200, &json!({})).await;
-    let (_gateway, client) = desk(&upstream).await;
+    let (_gateway, client) = start(&upstream).await;
     let answer = client.post("/v1/remotepc/sessions", &wanted).await.expect(status);
     assert!(!answer.text().contains("planted"));
     assert!(upstream.received_requests().await.unwrap().is_empty());
@@ -145,7 +149,7 @@ async fn bad_input_costs_no_call(#[case] wanted: serde_json::Value, #[case] stat
 #[tokio::test]
 async fn only_a_key_opens_one() {
     let upstream = upstream(200, &json!({})).await;
-    let (gateway, _) = desk(&upstream).await;
+    let (gateway, _) = start(&upstream).await;
     let wanted = json!({"username": "jane@example.com", "password": "p"});
     gateway.running.internal.post("/v1/remotepc/sessions", &wanted).await.expect(401);
 }

@@ -40,7 +40,7 @@ impl Gateway {
 }
 
 fn names(page: &Value) -> Vec<&str> {
-    page["data"].as_array().unwrap().iter().map(|it| it["username"].as_str().unwrap()).collect()
+    page["data"].as_array().unwrap().iter().map(|item| item["username"].as_str().unwrap()).collect()
 }
 
 async fn calls(upstream: &MockServer) -> usize {

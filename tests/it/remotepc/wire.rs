@@ -1,4 +1,4 @@
-//! How upstream is reached: TLS and its authorities, HTTP/2, proxies.
+//! Connections to upstream: TLS and its authorities, HTTP/2, proxies.
 
 use std::process::Command;
 
@@ -93,7 +93,7 @@ async fn a_proxy_that_is_not_there_is_unreachable() {
         let reply = gateway(setup).await.post("add", good_body("add")).await;
         assert_eq!(reply.refusal(), (502, "REMOTEPC_UNREACHABLE".to_owned()));
     }
-    assert!(told.try_recv().is_err(), "nobody went around the proxy");
+    assert!(told.try_recv().is_err(), "no connection went around the proxy");
 }
 
 #[tokio::test]

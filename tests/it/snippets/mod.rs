@@ -1,6 +1,6 @@
 //! The code of `docs/how-to/verify-webhooks.md`, run against a real remgate with the real libraries.
 
-#[expect(unreachable_pub, reason = "it stands on the page as it would in somebody's crate")]
+#[expect(unreachable_pub, reason = "the page shows it as it would be in another crate")]
 mod verify;
 
 use http::Method;
@@ -25,7 +25,7 @@ pub(crate) struct Variant {
     pub(crate) knows: Knows,
 }
 
-/// What a receiver knows of the sender.
+/// Settings that a receiver shares with the sender.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knows {
     /// The secret of before the rotation.
@@ -66,7 +66,7 @@ impl Scene {
         Self { path, old, new, public_key: text(&made["public_key"]), captured, service, _engine: engine }
     }
 
-    /// Lets remgate deliver to a receiver that runs a snippet, then tries what nobody may get past it.
+    /// Lets remgate deliver to a receiver that runs a snippet, then sends forged requests.
     async fn act(&self, number: u64, knows: Knows, receiver: &Process) {
         let line = receiver.line(|line| line.starts_with("listening on port ")).await;
         let url = format!("http://127.0.0.1:{}/", line.rsplit(' ').next().expect("a port"));
@@ -76,7 +76,7 @@ impl Scene {
         receiver.line(|line| *line == format!("handled {id} remauth.authenticated")).await;
         let client = Client::at(&url);
         for (what, request, status) in self.cases(knows) {
-            let answer = client.send(Method::POST, "", |it| request.onto(it)).await;
+            let answer = client.send(Method::POST, "", |item| request.onto(item)).await;
             assert_eq!(answer.status, status, "{what}: {}", receiver.log());
         }
         let handled = format!("handled {}", self.captured.header("webhook-id"));
@@ -92,19 +92,19 @@ impl Scene {
             request
         };
         let (sent_at, now) = (real.timestamp.parse::<i64>().expect("seconds"), SystemClock.now().as_second());
-        let signed = |at: i64| with(&|it| it.sign(self, knows, at));
+        let signed = |at: i64| with(&|item| item.sign(self, knows, at));
         let mut cases = vec![
             ("as it was sent", real.clone(), 204),
             ("once more", real.clone(), 204),
-            ("another body", with(&|it| it.body = it.body.replace("authenticated", "subscribed")), 401),
-            ("a longer body", with(&|it| it.body.push('\n')), 401),
-            ("another id", with(&|it| it.id.push('x')), 401),
-            ("another time", with(&|it| it.timestamp = (sent_at - 1).to_string()), 401),
-            ("no time", with(&|it| it.timestamp = "soon".to_owned()), 401),
-            ("no signature", with(&|it| it.signature = String::new()), 401),
-            ("a signature of nothing", with(&|it| it.signature = "v1,AAAA v1a,AAAA".to_owned()), 401),
-            ("of a later kind", with(&|it| it.signature = format!("v2,AAAA {}", it.signature)), 204),
-            ("by somebody else", with(&|it| it.forge()), 401),
+            ("another body", with(&|item| item.body = item.body.replace("authenticated", "subscribed")), 401),
+            ("a longer body", with(&|item| item.body.push('\n')), 401),
+            ("another id", with(&|item| item.id.push('x')), 401),
+            ("another time", with(&|item| item.timestamp = (sent_at - 1).to_string()), 401),
+            ("no time", with(&|item| item.timestamp = "soon".to_owned()), 401),
+            ("no signature", with(&|item| item.signature = String::new()), 401),
+            ("a signature of nothing", with(&|item| item.signature = "v1,AAAA v1a,AAAA".to_owned()), 401),
+            ("of a later kind", with(&|item| item.signature = format!("v2,AAAA {}", item.signature)), 204),
+            ("signed with another secret", with(&|item| item.forge()), 401),
         ];
         // The test has the secrets, so that it can sign at other times; not the key.
         if knows != Knows::Key {
@@ -174,7 +174,7 @@ const TYPESCRIPT: [Variant; 4] = [
     Variant { heading: "TypeScript, with the public key", knows: Knows::Key },
 ];
 
-/// What a receiver gets to know, as the snippets take it.
+/// Request as the snippets take it.
 fn environment(scene: &Scene, knows: Knows) -> (&'static str, &str) {
     match knows {
         Knows::OldSecret => ("REMGATE_SECRET", &scene.old),
@@ -201,8 +201,8 @@ async fn typescript() {
     let scene = Scene::set().await;
     let receiver = snippet("TypeScript, a whole receiver", "ts");
     let verifiers = TYPESCRIPT.map(|variant| snippet(variant.heading, "ts"));
-    let programs = verifiers.each_ref().map(|it| [("receiver.ts", receiver.as_str()), ("verify.ts", it)]);
-    let compiled = clients::typescript(&programs.each_ref().map(|it| &it[..])).await;
+    let programs = verifiers.each_ref().map(|item| [("receiver.ts", receiver.as_str()), ("verify.ts", item)]);
+    let compiled = clients::typescript(&programs.each_ref().map(|item| &item[..])).await;
     for (index, (number, variant)) in (2..).zip(&TYPESCRIPT).enumerate() {
         let (name, value) = environment(&scene, variant.knows);
         let running = compiled.launch(index, &[]).env("PORT", "0").env(name, value).spawn();

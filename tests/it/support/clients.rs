@@ -22,7 +22,7 @@ pub(crate) fn snippet(page: &str, heading: &str, language: &str) -> String {
     rest.split_once("```").expect("it ends").0.to_owned()
 }
 
-/// Where `scripts/test` has put something; a panic that says so when it is not there, or older than what is asked for.
+/// Returns the path of something that `scripts/test` has installed; panics when it is missing or outdated.
 fn installed(language: &str, list: &str, made_from: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let home = root.join("target/clients").join(language);
@@ -40,7 +40,8 @@ fn installed(language: &str, list: &str, made_from: &str) -> PathBuf {
 /// A program that `scripts/test` has installed with the system's packages.
 fn on_the_path(names: &[&str]) -> PathBuf {
     let folders = ["/usr/local/bin", "/usr/bin", "/bin"].map(Path::new);
-    let found = names.iter().flat_map(|name| folders.map(|folder| folder.join(name))).find(|it| it.exists());
+    let found =
+        names.iter().flat_map(|name| folders.map(|folder| folder.join(name))).find(|item| item.exists());
     found.unwrap_or_else(|| panic!("there is no {}: run scripts/test, which installs it", names[0]))
 }
 
@@ -94,7 +95,7 @@ pub(crate) struct Compiled {
 pub(crate) fn javascript(programs: &[&Files<'_>]) -> Compiled {
     let home = installed("node", "package-lock.json", "made-from.json");
     // Inside, because that is where a program looks for its libraries.
-    let folder = TempDir::new_in(&home).expect("there is room for a folder");
+    let folder = TempDir::new_in(&home).expect("failed to create a temporary folder");
     let mut mains = Vec::new();
     for (index, files) in programs.iter().enumerate() {
         let own = folder.path().join(index.to_string());

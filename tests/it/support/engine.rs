@@ -15,7 +15,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// A file that does not exist yet, in a folder that goes with this value.
     pub(crate) fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("the system has room for a folder");
+        let folder = tempfile::tempdir().expect("failed to create a temporary folder");
         let url = format!("sqlite://{}", folder.path().join("remgate.db").display());
         Self { name: "sqlite", url, _folder: Some(folder) }
     }
@@ -50,7 +50,7 @@ impl Engine {
         done.unwrap_or_else(|e| panic!("{e} in {statement}"));
     }
 
-    /// What `database.url` has to be.
+    /// Value of `database.url`.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

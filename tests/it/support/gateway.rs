@@ -17,14 +17,14 @@ use super::within;
 pub(crate) struct TestGateway {
     /// The clock that it goes by. It stands still until it is moved.
     pub(crate) clock: ManualClock,
-    /// Somebody outside.
+    /// Client of the public listener.
     pub(crate) public: Client,
-    /// One of our apps.
+    /// Client of the internal listener.
     pub(crate) internal: Client,
     stop: CancellationToken,
 }
 
-/// When the clock of every test gateway stands at the start.
+/// Time of the clock of every test gateway at its start.
 const START: &str = "2026-11-22T21:04:05.123Z";
 
 impl TestGateway {
@@ -79,9 +79,9 @@ impl Drop for TestGateway {
     }
 }
 
-/// What an operator's file with this text means; nothing else is asked.
+/// Returns the configuration of a file with this text; no other source is read.
 pub(crate) fn load(text: &str) -> Config {
-    let folder = TempDir::new().expect("the system has room for a folder");
+    let folder = TempDir::new().expect("failed to create a temporary folder");
     let path = folder.path().join("remgate.toml");
     std::fs::write(&path, text).expect("the folder is ours");
     let sources = Sources { config_path: Some(path), ..Sources::default() };

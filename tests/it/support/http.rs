@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{BOUND, within};
 
-/// A client of one door.
+/// Client of one listener.
 #[derive(Clone)]
 pub(crate) struct Client {
     inner: reqwest::Client,
@@ -40,7 +40,7 @@ impl Client {
         Self { inner, base: base.trim_end_matches('/').to_owned(), bearer: None, headers: HeaderMap::new() }
     }
 
-    /// Where it asks.
+    /// Base URL.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }

@@ -29,7 +29,7 @@ impl Junction {
                 let there = *leads.borrow();
                 let mut frozen = freezes.subscribe();
                 detach(stopped.clone(), async move {
-                    // Where nobody listens, the connection just ends.
+                    // Without a listener there, the connection ends.
                     if let Ok(mut far) = TcpStream::connect(there).await {
                         tokio::select! {
                             _ = copy_bidirectional(&mut near, &mut far) => {}
@@ -57,7 +57,7 @@ impl Junction {
         format!("postgres://{user}{}{path}", self.addr)
     }
 
-    /// Where `path` is.
+    /// Returns the URL of `path`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }

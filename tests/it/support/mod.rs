@@ -19,10 +19,10 @@ pub(crate) mod sse;
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a test waits for what must come. Generous: it only ends tests that have failed already.
+/// Maximum time for which a test waits. Long, because it only ends tests that have failed already.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
-/// What `future` yields, or a panic that names `what` when that takes longer than [`BOUND`].
+/// Returns the output of `future`; panics with `what` when that takes longer than [`BOUND`].
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     within_bound(BOUND, what, future).await
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::{BOUND, within};
 
-/// How the binary is to be run.
+/// Arguments and environment of a run of the binary.
 pub(crate) struct Launch {
     command: Command,
     folder: PathBuf,
@@ -29,10 +29,10 @@ pub(crate) struct Process {
     _own: Option<TempDir>,
     lines: watch::Receiver<Vec<String>>,
     exit: watch::Receiver<Option<ExitStatus>>,
-    doors: Option<(SocketAddr, SocketAddr)>,
+    addrs: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// What a command that ended has left.
+/// Result of a command that has ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// Its exit code; none when a signal ended it.
@@ -51,7 +51,7 @@ impl Launch {
 
     /// Another program, run the same way.
     pub(crate) fn program(program: &Path, args: &[&str]) -> Self {
-        let own = tempfile::tempdir().expect("the system has room for a folder");
+        let own = tempfile::tempdir().expect("failed to create a temporary folder");
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
@@ -104,8 +104,8 @@ impl Launch {
         let mut process = self.env("REMGATE__TELEMETRY__LOG_FORMAT", "json").spawn();
         let ready = process.line(|line| field(line, "message").as_deref() == Some("remgate is ready")).await;
         let addr = |name| field(&ready, name).and_then(|addr| addr.parse().ok());
-        process.doors = addr("public_addr").zip(addr("internal_addr"));
-        assert!(process.doors.is_some(), "the line names both addresses: {ready}");
+        process.addrs = addr("public_addr").zip(addr("internal_addr"));
+        assert!(process.addrs.is_some(), "the line names both addresses: {ready}");
         process
     }
 
@@ -122,24 +122,24 @@ impl Process {
         env.iter().fold(launch, |launch, (name, value)| launch.env(name, value)).run().await
     }
 
-    /// Where the public listener is.
+    /// Returns the URL of the public listener.
     pub(crate) fn public_url(&self) -> String {
         format!("http://{}", self.public_addr())
     }
 
-    /// Where the internal listener is.
+    /// Returns the URL of the internal listener.
     pub(crate) fn internal_url(&self) -> String {
         format!("http://{}", self.internal_addr())
     }
 
     /// The public listener's address.
     pub(crate) fn public_addr(&self) -> SocketAddr {
-        self.doors.expect("it was started, not only spawned").0
+        self.addrs.expect("it was started, not only spawned").0
     }
 
     /// The internal listener's address.
     pub(crate) fn internal_addr(&self) -> SocketAddr {
-        self.doors.expect("it was started, not only spawned").1
+        self.addrs.expect("it was started, not only spawned").1
     }
 
     /// Its process number.
@@ -147,7 +147,7 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Where it runs.
+    /// Returns its working directory.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -170,7 +170,7 @@ impl Process {
     }
 
     /// Waits for so many lines that fit; gives all that do. `fits` must not look at this process's lines itself: it is asked
-    /// while nobody can add one.
+    /// while no line can be added.
     pub(crate) async fn lines(&self, count: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines = self.lines.clone();
         let enough = lines.wait_for(|lines| lines.iter().filter(|line| fits(line)).count() >= count);
@@ -184,14 +184,14 @@ impl Process {
 
     /// Sends a signal; nothing happens when the process has ended already.
     pub(crate) fn signal(&self, signal: Signal) {
-        // While the lock is held nobody takes the exit status, so the number cannot belong to another process.
-        let mut child = self.child.lock().expect("nobody panics with it");
+        // While the lock is held the exit status is not taken, so the number cannot belong to another process.
+        let mut child = self.child.lock().expect("the lock is not poisoned");
         if matches!(child.try_wait(), Ok(None)) {
             let _ = kill_process(self.pid, signal);
         }
     }
 
-    /// Kills it as a power cut would: it gets no chance to tidy up.
+    /// Kills it as a power cut would: no handler runs.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
@@ -219,7 +219,7 @@ impl Process {
         std::thread::spawn(move || {
             // Waits without taking the status: that is done under the lock, see `signal`.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-            let status = waited.lock().expect("nobody panics with it").wait();
+            let status = waited.lock().expect("the lock is not poisoned").wait();
             exit_sender.send_replace(status.ok());
         });
         let (line_sender, lines) = watch::channel(Vec::new());
@@ -232,7 +232,7 @@ impl Process {
                 }
             });
         }
-        Self { child, pid, folder, _own: own, lines, exit, doors: None }
+        Self { child, pid, folder, _own: own, lines, exit, addrs: None }
     }
 }
 

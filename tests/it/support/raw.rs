@@ -1,4 +1,4 @@
-//! Speaks to a door byte by byte: for requests that no well-behaved client would send.
+//! Client of a listener that sends given bytes: for requests that no well-behaved client sends.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection on which nothing has been said yet.
     pub(crate) async fn open(addr: SocketAddr) -> Self {
-        let stream = within("a connection", TcpStream::connect(addr)).await.expect("somebody listens there");
+        let stream = within("a connection", TcpStream::connect(addr)).await.expect("a listener is there");
         Self { stream, read: Vec::new() }
     }
 
@@ -34,7 +34,7 @@ impl Connection {
 
     /// Says `bytes`. The other side may have hung up already; what it answered can still be read.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = within("room to write", self.stream.write_all(bytes.as_ref())).await;
+        let _ = within("a write", self.stream.write_all(bytes.as_ref())).await;
     }
 
     /// Closes the half of the connection that sends.

@@ -1,4 +1,4 @@
-//! What stands at the other end of an endpoint: it notes what arrives and answers as it is told.
+//! Receiver of an endpoint: records requests and answers as told.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -33,7 +33,7 @@ pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
     /// Its body, byte for byte.
     pub(crate) body: Bytes,
-    /// When all of it was there, on the monotonic clock.
+    /// Time at which the request was complete, on the monotonic clock.
     pub(crate) at: Instant,
 }
 
@@ -57,7 +57,7 @@ impl Received {
     }
 }
 
-/// What is answered, and how.
+/// Answer and the manner in which it is sent.
 #[derive(Clone)]
 pub(crate) struct Answer {
     status: StatusCode,
@@ -97,7 +97,7 @@ impl Answer {
         Self { body: body.into(), ..self }
     }
 
-    /// With the body said again and again, for as long as somebody reads.
+    /// With the body said again and again, for as long as the other side reads.
     pub(crate) fn never_ending(self) -> Self {
         Self { manner: Manner::NeverEnding, ..self }
     }
@@ -138,8 +138,8 @@ impl Receiver {
         let (sender, arrived) = unbounded_channel();
         let stop = CancellationToken::new();
         let behaviour: Arc<Mutex<Behaviour>> = Arc::new(Mutex::new(Box::new(behaviour)));
-        let room = Room { behaviour: Arc::clone(&behaviour), sender, stop: stop.clone() };
-        detach(room.accept(listener));
+        let server = ReceiverServer { behaviour: Arc::clone(&behaviour), sender, stop: stop.clone() };
+        detach(server.accept(listener));
         Self { addr, behaviour, arrived, stop }
     }
 
@@ -158,17 +158,17 @@ impl Receiver {
         *self.behaviour.lock().expect("a behaviour does not panic") = Box::new(behaviour);
     }
 
-    /// Where `path` is on this receiver.
+    /// Returns the URL of `path` on this receiver.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The next request that nobody has looked at yet; waits for it.
+    /// Waits for the next request that was not returned yet.
     pub(crate) async fn next(&mut self) -> Received {
         self.next_within(BOUND).await
     }
@@ -179,12 +179,12 @@ impl Receiver {
         next.expect("the receiver listens as long as it lives")
     }
 
-    /// All requests that have arrived and that nobody has looked at yet.
+    /// Returns all requests that have arrived and were not returned yet.
     pub(crate) fn arrived(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.arrived.try_recv().ok()).collect()
     }
 
-    /// Panics when something has arrived that nobody has looked at. It does not wait: ask when all is settled.
+    /// Panics if a request has arrived that was not returned yet. Does not wait: call it when everything is settled.
     pub(crate) fn expect_none(&mut self) {
         let arrived = self.arrived();
         assert!(arrived.is_empty(), "nothing was to arrive, but this did: {arrived:#?}");
@@ -197,28 +197,28 @@ impl Drop for Receiver {
     }
 }
 
-/// What the receiver's tasks share.
+/// State that the receiver's tasks share.
 #[derive(Clone)]
-struct Room {
+struct ReceiverServer {
     behaviour: Arc<Mutex<Behaviour>>,
     sender: UnboundedSender<Received>,
     stop: CancellationToken,
 }
 
-/// Why a connection is given up without an answer.
+/// Reason to end a connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the test wants this connection reset")]
 struct WantsReset;
 
-impl Room {
+impl ReceiverServer {
     async fn accept(self, listener: TcpListener) {
         let stop = self.stop.clone();
         let accepting = async {
             while let Ok((stream, _)) = listener.accept().await {
-                let room = self.clone();
+                let server = self.clone();
                 detach(async move {
-                    let stop = room.stop.clone();
-                    stop.run_until_cancelled_owned(room.serve(stream)).await;
+                    let stop = server.stop.clone();
+                    stop.run_until_cancelled_owned(server.serve(stream)).await;
                 });
             }
         };

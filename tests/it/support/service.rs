@@ -1,4 +1,4 @@
-//! The running service with a client at each door: what most tests begin with.
+//! The running service with a client for each listener: what most tests begin with.
 
 use std::path::Path;
 
@@ -15,9 +15,9 @@ pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) struct Service {
     /// The binary.
     pub(crate) process: Process,
-    /// Somebody outside.
+    /// Client of the public listener.
     pub(crate) public: Client,
-    /// One of our apps.
+    /// Client of the internal listener.
     pub(crate) internal: Client,
 }
 
@@ -55,7 +55,7 @@ impl Service {
         self.internal.get(&format!("/v1/events?{query}")).await.expect(200).json()
     }
 
-    /// How many events there are.
+    /// Returns the number of events.
     pub(crate) async fn count(&self) -> usize {
         self.events("limit=1000").await["data"].as_array().expect("a list").len()
     }
@@ -78,7 +78,7 @@ impl Service {
     }
 }
 
-/// A configuration with both doors on free ports.
+/// A configuration with both listeners on free ports.
 pub(crate) fn text(database: &str, more: &str) -> String {
     format!(
         "public.listen = \"127.0.0.1:0\"\ninternal.listen = \"127.0.0.1:0\"\ndatabase.url = \"{database}\"\n{more}"
@@ -90,7 +90,7 @@ pub(crate) fn endpoint(name: &str, url: &str, more: &str) -> String {
     format!("\n[[endpoint]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}\n")
 }
 
-/// What lets deliveries go to loopback, with `more` keys of `[delivery]`.
+/// Configuration that allows deliveries to loopback, with `more` keys of `[delivery]`.
 pub(crate) fn delivery(more: &str) -> String {
     format!("\n[delivery]\nallow_private_networks = [\"127.0.0.1/32\"]\n{more}\n")
 }

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 
-/// What one file says.
+/// Source file.
 #[derive(Debug, Default)]
 pub(crate) struct File {
-    /// Where it is, from the repository's root.
+    /// Path from the repository's root.
     pub(crate) path: PathBuf,
     /// Top-level module of the file.
     pub(crate) module: String,
     /// Top-level modules that the file imports, with the lines: `crate::store::x` is `store`.
     pub(crate) modules: BTreeSet<(String, usize)>,
-    /// What paths outside of the crate begin with, and where: crates, among others.
+    /// First segments of paths outside of the crate, crates among others, with their positions.
     pub(crate) names: BTreeSet<(String, usize)>,
     /// Its functions: name, first line, number of lines.
     pub(crate) functions: Vec<(String, usize, usize)>,
@@ -61,7 +61,7 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl File {
-    /// What `text`, which stands at `path`, says.
+    /// Parses `text`, the content of `path`.
     pub(crate) fn read(path: &Path, text: &str) -> Self {
         let path_in_crate = module_of(path);
         let module = path_in_crate

@@ -17,13 +17,13 @@ pub(crate) struct EventSource {
     raw: Vec<u8>,
     /// Text that no block has been made of.
     text: String,
-    /// Whether the last chunk was seen.
+    /// True if the last chunk was received.
     ended: bool,
-    /// What a browser would send as `Last-Event-ID` when it comes back.
+    /// `Last-Event-ID` that a browser would send when it connects again.
     pub(crate) place: Option<String>,
 }
 
-/// What stands between two empty lines.
+/// Block between two empty lines.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) id: Option<String>,
@@ -41,7 +41,7 @@ impl Block {
 }
 
 impl Block {
-    /// Whether it tells of an event: not a comment, nor a position alone.
+    /// Returns whether it holds an event: not a comment, nor an id alone.
     pub(crate) fn is_event(&self) -> bool {
         self.data.is_some() && self.event.as_deref() != Some("cursor")
     }
@@ -50,7 +50,7 @@ impl Block {
 impl EventSource {
     /// Asks for `target` and waits for the head of the answer.
     pub(crate) async fn open(addr: SocketAddr, target: &str, last_event_id: Option<&str>) -> Self {
-        let stream = within("a connection", TcpStream::connect(addr)).await.expect("somebody listens there");
+        let stream = within("a connection", TcpStream::connect(addr)).await.expect("a listener is there");
         let mut source = Self::ask(stream, target, last_event_id).await;
         source.read_head().await;
         source
@@ -60,7 +60,7 @@ impl EventSource {
     pub(crate) async fn unread(addr: SocketAddr, target: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("the system has sockets");
         socket.set_recv_buffer_size(4096).expect("it may be small");
-        let stream = within("a connection", socket.connect(addr)).await.expect("somebody listens there");
+        let stream = within("a connection", socket.connect(addr)).await.expect("a listener is there");
         Self::ask(stream, target, None).await
     }
 
@@ -68,7 +68,7 @@ impl EventSource {
         let place = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         let request =
             format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{place}\r\n");
-        within("room to write", stream.write_all(request.as_bytes())).await.expect("somebody listens there");
+        within("a write", stream.write_all(request.as_bytes())).await.expect("a listener is there");
         let place = last_event_id.map(str::to_owned);
         Self { stream, head: String::new(), raw: Vec::new(), text: String::new(), ended: false, place }
     }
@@ -87,7 +87,7 @@ impl EventSource {
         assert!(self.head.starts_with("HTTP/1.1 200 "), "{}", self.head);
     }
 
-    /// Whether more bytes came before the connection was closed or broken.
+    /// Returns whether more bytes came before the connection was closed or broken.
     async fn more(&mut self) -> bool {
         self.stream.read_buf(&mut self.raw).await.is_ok_and(|count| count > 0)
     }

@@ -18,9 +18,9 @@ autovacuum = off
 shared_buffers = 32MB
 max_wal_size = 4GB";
 
-/// A database that nobody else uses.
+/// A database of one test.
 pub(crate) struct Database {
-    /// How to reach it.
+    /// URL.
     pub(crate) url: String,
 }
 

@@ -47,7 +47,7 @@ impl Server {
         server
     }
 
-    /// How to reach one of its databases. The server lets everybody in, whatever the password.
+    /// Returns the URL of one of its databases. The server accepts every password.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://remgate:unchecked@127.0.0.1:{}/{database}", self.port)
     }
@@ -124,7 +124,7 @@ fn user(name: &str) -> (u32, u32) {
     (number(2), number(3))
 }
 
-/// A few ports that nobody listens on now, out of the range from which the system picks: a `:0` never takes them
+/// A few ports that are free now, out of the range from which the system picks: a `:0` never takes them
 /// while the server is stopped.
 fn free_ports() -> impl Iterator<Item = u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);

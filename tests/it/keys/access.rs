@@ -44,10 +44,10 @@ async fn stored(store: &dyn Store, seed: u64, expires_at: Option<Timestamp>) -> 
 }
 
 both_engines! {
-    async fn an_open_door_closes_with_the_first_admin_key_on_every_replica(engine: Engine) {
+    async fn the_first_admin_key_closes_open_listeners_on_every_replica(engine: Engine) {
         let one = TestGateway::replica(1, engine.url(), "").await;
         let other = TestGateway::replica(2, engine.url(), "").await;
-        // A key that is no admin's closes nothing, and whoever brings it is held to it.
+        // A key without the scope `admin` closes nothing, and its scopes count for requests that present it.
         let reader = with_scopes(&one.internal, &["events:read"]).await;
         for gateway in [&one, &other] {
             gateway.internal.get(ALL).await.expect(200);
@@ -63,7 +63,7 @@ both_engines! {
                 foreign.get(path).await.expect(200);
             }
             gateway.internal.clone().bearer("rgk_nobody-has-this-one").get(EVENTS).await.expect(401);
-            // A client of upstream's sends upstream's key, which is no matter to an open door.
+            // A client of upstream's sends upstream's key, which an open listener ignores.
             gateway.internal.clone().bearer("of-upstream").get(EVENTS).await.expect(200);
         }
         let admin = async {
@@ -113,21 +113,21 @@ both_engines! {
         assert_eq!(admin.get(EVENTS).await.json()["data"].as_array().unwrap().len(), 1);
     }
 
-    async fn expired_admin_keys_keep_the_door_locked(gateway: TestGateway) {
+    async fn expired_admin_keys_keep_the_listener_locked(gateway: TestGateway) {
         let lasting = with_scopes(&gateway.internal, &["admin"]).await;
         let client = lasting.on(&gateway.internal);
         let brief = admin_until(&client, "2026-11-22T21:05:05.123Z").await;
         gateway.clock.advance(Duration::from_mins(1));
         brief.on(&gateway.internal).get(EVENTS).await.expect(401);
         gateway.internal.get(EVENTS).await.expect(401);
-        // Without the lasting one nobody could come in, and nobody could change that.
+        // Without the lasting one no caller could authenticate any more.
         let kept = client.delete(&lasting.path()).await.expect(409);
         assert!(kept.text().contains("have expired"), "{kept:?}");
         client.get(EVENTS).await.expect(200);
         client.delete(&brief.path()).await.expect(204);
         client.delete(&lasting.path()).await.expect(204);
         gateway.internal.get(EVENTS).await.expect(200);
-        // All of them: the door stays locked, to everybody.
+        // All keys have expired: the listener stays locked for every caller.
         let brief = admin_until(&gateway.internal, "2026-11-22T21:06:05.123Z").await;
         gateway.clock.advance(Duration::from_mins(1));
         brief.on(&gateway.internal).get(EVENTS).await.expect(401);
@@ -135,7 +135,7 @@ both_engines! {
         gateway.internal.clone().header("host", "evil.example").get(EVENTS).await.expect(401);
     }
 
-    async fn where_it_would_lock_everybody_out_the_last_admin_key_stays(engine: Engine) {
+    async fn the_last_admin_key_stays_when_no_caller_could_authenticate(engine: Engine) {
         let store = store::open(&location(&engine), &remgate::domain::RandomSource::from_os()).await.unwrap();
         let now = Timestamp::from_second(100).unwrap();
         let before = Some(Timestamp::from_second(50).unwrap());
@@ -188,7 +188,7 @@ both_engines! {
         let checked = check("0.0.0.0:0").await;
         assert_eq!(checked.code, Some(0), "{checked:?}");
         store.close().await;
-        // It locks a door on loopback too, which is then not said to stand open.
+        // It locks a listener on loopback, too, which is then not reported as open.
         let service = Launch::new(&["serve"]).config(&text(engine.url(), "")).start().await;
         assert!(!service.log().contains("the internal listener on"), "{}", service.log());
         let internal = Client::at(&service.internal_url());

@@ -1,4 +1,4 @@
-//! A desk on either engine before a made-up upstream, with a client at it.
+//! A gateway before a simulated upstream, with a client of its RemotePC routes.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use crate::support::engine::Engine;
 use crate::support::gateway::TestGateway;
 use crate::support::http::{Answer, Client};
 
-/// A gateway without a key of its own, so that the door stands open.
-pub(super) struct Desk {
+/// Gateway whose internal listener requires no key, with a client of it.
+pub(super) struct AdminClient {
     pub(super) running: TestGateway,
     pub(super) client: Client,
 }
 
-impl Desk {
+impl AdminClient {
     /// On this store, with this upstream and more lines of configuration.
     pub(super) async fn before(engine: &Engine, upstream: &str, more: &str) -> Self {
         Self::replica(1, engine, upstream, more).await
@@ -32,25 +32,25 @@ impl Desk {
     }
 
     /// Asks for one of the four operations.
-    pub(super) async fn ask(&self, operation: &str, body: &Value) -> Answer {
+    pub(super) async fn call(&self, operation: &str, body: &Value) -> Answer {
         self.client.post(&path(operation), body).await
     }
 
     /// The same with an `Idempotency-Key`.
-    pub(super) async fn keyed(&self, key: &str, operation: &str, body: &Value) -> Answer {
+    pub(super) async fn call_with_key(&self, key: &str, operation: &str, body: &Value) -> Answer {
         self.client.clone().header("idempotency-key", key).post(&path(operation), body).await
     }
 
     /// The body of `GET /v1/audit`.
-    pub(super) async fn trail(&self, query: &str) -> Value {
+    pub(super) async fn audit_page(&self, query: &str) -> Value {
         self.client.get(&format!("/v1/audit?{query}")).await.expect(200).json()
     }
 
-    /// What came of what, to whom.
-    pub(super) async fn deeds(&self, query: &str) -> Vec<String> {
-        let page = self.trail(query).await;
+    /// Returns action, target and outcome of each audit entry.
+    pub(super) async fn audit_lines(&self, query: &str) -> Vec<String> {
+        let page = self.audit_page(query).await;
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let line = |it: &Value| [&it["action"], &it["whom"], &it["outcome"]].map(text).join(" ");
+        let line = |item: &Value| [&item["action"], &item["whom"], &item["outcome"]].map(text).join(" ");
         page["data"].as_array().expect("a list").iter().map(line).collect()
     }
 }
@@ -68,7 +68,7 @@ pub(super) async fn answer(server: &MockServer, operation: &str, status: u16, bo
     Mock::given(path_regex(format!("/user/{operation}$"))).respond_with(template).mount(server).await;
 }
 
-/// How often upstream was asked.
+/// Returns the number of requests that upstream has received.
 pub(super) async fn calls(server: &MockServer) -> usize {
     server.received_requests().await.expect("they are recorded").len()
 }
@@ -90,6 +90,6 @@ pub(super) fn invited(emails: &[&str]) -> Value {
 }
 
 /// A list, as upstream is asked for it.
-pub(super) async fn list(desk: &Desk) -> Answer {
-    desk.client.request(Method::POST, &path("list"), None).await
+pub(super) async fn list(admin: &AdminClient) -> Answer {
+    admin.client.request(Method::POST, &path("list"), None).await
 }
