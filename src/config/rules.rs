@@ -100,7 +100,7 @@ pub(super) const RETENTION: Rule<Duration> =
         duration(text, SHORTEST..=36_500 * DAY)
     });
 pub(super) const CLAIM_WITHIN: Rule<Duration> =
-    Rule::text(r#"a duration such as "5m", from "1s" to "1d""#, |text, _| duration(text, SHORTEST..=DAY));
+    Rule::text(r#"a duration such as "5m", from "1s" to "1d""#, |text, _| duration(text, SECOND..=DAY));
 pub(super) const CACHE_TTL: Rule<Duration> =
     Rule::text(r#"a duration such as "1m", at most "1d"; "0s" keeps nothing"#, |text, _| {
         duration(text, Duration::ZERO..=DAY)
