@@ -3,10 +3,10 @@
 //! hyper's HTTP/1 server is driven by hand because the ready-made accept loops give a connection no deadline for its
 //! first line. HTTP/2 is left to the proxy that ends TLS.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -123,10 +123,12 @@ impl Listening {
             peer,
             connection,
             lifecycle: self.lifecycle.clone(),
-            holds_up_the_end: self.hung_up == DisconnectPolicy::Forget,
+            forgets: self.hung_up == DisconnectPolicy::Forget,
         };
         let connection = http1::Builder::new()
-            .half_close(self.hung_up == DisconnectPolicy::Finish)
+            // hyper would read during a request to notice a disconnect, into another buffer of 8 KiB for each request that
+            // waits. The requests notice it themselves.
+            .half_close(true)
             // The connection has time limits of its own, which tell an idle client from one that is slow.
             .header_read_timeout(None)
             .max_headers(HARD_MAX_HEADERS)
@@ -159,16 +161,18 @@ struct Requests {
     peer: Peer,
     connection: Arc<Connection>,
     lifecycle: Lifecycle,
-    /// True if a stop waits for requests under way before the listeners close. Callbacks never end while they are sent.
-    holds_up_the_end: bool,
+    /// True if a request is dropped when its client disconnects, and a stop waits for requests under way before the listeners close.
+    /// Callbacks are finished in any case, and keep arriving until the process ends.
+    forgets: bool,
 }
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    /// The client has disconnected.
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
@@ -176,25 +180,36 @@ impl Service<Request<Incoming>> for Requests {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(Disconnect::of(&self.connection));
         let serving = self.connection.serve();
-        let finishing = self.holds_up_the_end.then(|| self.lifecycle.request());
+        let finishing = self.forgets.then(|| self.lifecycle.request());
         let soft = self.lifecycle.soft().clone();
+        let disconnect = self.forgets.then(|| Disconnect::of(&self.connection));
         let answering = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {
-            let mut response = answering.await?;
+            let answered = match &disconnect {
+                Some(disconnect) => tokio::select! {
+                    answered = answering => answered,
+                    () = disconnect.happened() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                },
+                None => answering.await,
+            };
+            let Ok(mut response) = answered;
             if soft.is_cancelled() {
                 // The client's next request needs another connection.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Holding { body, _held: (serving, finishing) })))
+            let held = (serving, finishing);
+            Ok(response.map(|body| Body::new(Holding { body, disconnect, disconnected: None, _held: held })))
         })
     }
 }
 
 pin_project! {
-    /// Body that holds a value until it has been sent or dropped.
+    /// Body that holds a value until it has been sent or dropped. It fails when the client disconnects.
     struct Holding<T> {
         #[pin]
         body: Body,
+        disconnect: Option<Disconnect>,
+        disconnected: Option<BoxFuture<'static, ()>>,
         _held: T,
     }
 }
@@ -207,7 +222,18 @@ impl<T> http_body::Body for Holding<T> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        if frame.is_ready() {
+            return frame;
+        }
+        let Some(disconnect) = this.disconnect else { return Poll::Pending };
+        let disconnected = this.disconnected.get_or_insert_with(|| {
+            let disconnect = disconnect.clone();
+            Box::pin(async move { disconnect.happened().await })
+        });
+        ready!(disconnected.poll_unpin(cx));
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::ConnectionAborted)))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -203,6 +203,10 @@ both_engines! {
         callback(&gateway, 1).await;
         let claimed = claim(&client, 1).await.expect(200).json();
         assert_eq!(claim(&client, 1).await.expect(200).json(), claimed, "a final answer is given again");
+    }
+
+    async fn an_idempotency_key_does_not_keep_an_unknown_authentication(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), ANY_TRUST).await;
         let unknown = gateway.internal.clone().header("idempotency-key", "claim-2");
         claim(&unknown, 2).await.expect(404);
         callback(&gateway, 2).await;
@@ -264,7 +268,10 @@ both_engines! {
         assert_eq!((&at("shop").await["expected"], &at("shop").await["subject"]), (&json!(false), &json!(null)));
         gateway.internal.post(&format!("{}/claim?service=portal", path(1)), &json!({})).await.expect(409);
         gateway.internal.post(&format!("{}/claim?service=shop", path(1)), &json!({})).await.expect(200);
-        // Which one is meant has to be said.
+    }
+
+    async fn an_ambiguous_authentication_needs_a_service(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), TWO).await;
         for answer in [gateway.internal.get(&path(1)).await, claim(&gateway.internal, 1).await, put(&gateway.internal, 1, json!({})).await] {
             assert!(answer.expect(422).json()["detail"].as_str().unwrap().contains("several"));
         }

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::engine::both_engines;
+use crate::support::engine::{Engine, both_engines};
+use crate::support::http::Answer;
 use crate::support::process::Launch;
 use crate::support::raw::Connection;
 use crate::support::service::{Service, text, uaid};
@@ -21,8 +22,61 @@ fn ids(answer: &Value) -> Vec<&str> {
     }
 }
 
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
+async fn post(service: &Service, path: &str, kind: &'static str, body: String) -> Answer {
+    let with = |request: reqwest::RequestBuilder| request.header("content-type", kind).body(body);
+    service.public.send(Method::POST, path, with).await
+}
+
+/// Addresses that arrive altered. T is the token, U the uaid, Y the uaid with dashes.
+const ALTERED: [&str; 12] = [
+    "/remauth_callback/T/?authenticated=U",
+    "//remauth_callback/T?authenticated=U",
+    "/remauth_callback//T?authenticated=U",
+    "/remauth_callback/?token=T&authenticated=U",
+    "/remauth_callback?token=T&amp;authenticated=U",
+    "/remauth_callback/T%3Fauthenticated=U",
+    "/remauth_callback?token=T%26authenticated=U",
+    "/remauth_callback/T?authenticated=%20U%20",
+    "/remauth_callback/T?authenticated=%22U%22",
+    "/remauth_callback/T?authenticated=U/",
+    "/remauth_callback/T?authenticated=Y",
+    "/remauth_callback/T?authenticated=%7BY%7D",
+];
+
+/// Addresses without the right token.
+fn unauthenticated() -> [String; 5] {
+    let nearly = format!("{}B", &TOKEN[..TOKEN.len() - 1]);
+    [
+        format!("/remauth_callback?authenticated={SAMPLE}"),
+        format!("/remauth_callback/{nearly}?authenticated={SAMPLE}"),
+        format!("/remauth_callback?token=&authenticated={SAMPLE}"),
+        format!("/remauth_callback?token={OTHER}&authenticated={SAMPLE}"),
+        "/remauth_callback?authenticated=bad".to_owned(),
+    ]
+}
+
+/// The service with a token, after a request that is refused for each reason.
+async fn after_refusals(engine: &Engine) -> Service {
+    let service = Service::start(engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
+    for (path, status) in [("/wp-login.php", 404), ("/remauth_callback/a/b", 404), ("/remauth_callback", 403)]
+    {
+        service.public.get(path).await.expect(status);
+    }
+    service.public.request(Method::PUT, "/remauth_callback", None).await.expect(405);
+    let mut connection = Connection::open(service.process.public_addr()).await;
+    connection.send("GET /nonsense\r\n\r\n".to_owned()).await;
+    service
+}
+
+/// Series of a token, by the beginning of its SHA-256 digest as `sha256sum` prints it.
+fn series(digest: &str) -> String {
+    format!("remgate_callback_tokens_total{{service=\"default\",token=\"{digest}\"}}")
+}
+
 both_engines! {
-    async fn a_callback_becomes_an_event(service: Service) {
+    async fn a_callback_is_answered_in_the_envelope_of_remauth(service: Service) {
         let answer = service.callback(&format!("authenticated={SAMPLE}")).await.expect(200);
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.header("content-type"), "application/json");
@@ -30,6 +84,10 @@ both_engines! {
         let told = answer.json();
         let id = told["data"].as_str().unwrap();
         assert_eq!(told, json!({"code": "200", "msg": "OK", "data": id}));
+    }
+
+    async fn a_callback_is_listed_as_an_event(service: Service) {
+        let id = service.store(SAMPLE).await;
         let page = service.events("").await;
         let received_at = page["data"][0]["received_at"].as_str().unwrap();
         assert!(received_at.ends_with('Z') && received_at.len() == 24, "{received_at}");
@@ -132,17 +190,12 @@ both_engines! {
     }
 
     async fn a_form_is_read_and_json_is_not(service: Service) {
-        let post = async |path: &str, kind: &'static str, body: String| {
-            let with = |request: reqwest::RequestBuilder| request.header("content-type", kind).body(body);
-            service.public.send(Method::POST, path, with).await
-        };
-        let form = "application/x-www-form-urlencoded; charset=utf-8";
-        post("/remauth_callback", form, format!("subscribed={SAMPLE}")).await.expect(200);
+        post(&service, "/remauth_callback", FORM, format!("subscribed={SAMPLE}")).await.expect(200);
         let both = format!("/remauth_callback?authenticated={SAMPLE}");
-        assert_eq!(ids(&post(&both, form, format!("registricated={SAMPLE}")).await.expect(200).json()).len(), 2);
-        let told = post("/remauth_callback", "application/json", json!({"authenticated": SAMPLE}).to_string()).await;
+        assert_eq!(ids(&post(&service, &both, FORM, format!("registricated={SAMPLE}")).await.expect(200).json()).len(), 2);
+        let told = post(&service, "/remauth_callback", "application/json", json!({"authenticated": SAMPLE}).to_string()).await;
         assert_eq!(told.expect(400).json()["data"], "authenticated");
-        let told = post("/remauth_callback", form, "x".repeat(65 * 1024)).await.expect(413).json();
+        let told = post(&service, "/remauth_callback", FORM, "x".repeat(65 * 1024)).await.expect(413).json();
         assert_eq!(told["code"], "413");
         assert_eq!(service.count().await, 3);
     }
@@ -172,13 +225,7 @@ both_engines! {
     async fn mangled_addresses_and_values_are_understood(engine: Engine) {
         let service = Service::start(&engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
         let dashes = |n: u64| format!("00000000-0000-0000-0000-{n:012x}");
-        for (n, address) in (0..).zip([
-            "/remauth_callback/T/?authenticated=U", "//remauth_callback/T?authenticated=U", "/remauth_callback//T?authenticated=U",
-            "/remauth_callback/?token=T&authenticated=U", "/remauth_callback?token=T&amp;authenticated=U",
-            "/remauth_callback/T%3Fauthenticated=U", "/remauth_callback?token=T%26authenticated=U",
-            "/remauth_callback/T?authenticated=%20U%20", "/remauth_callback/T?authenticated=%22U%22", "/remauth_callback/T?authenticated=U/",
-            "/remauth_callback/T?authenticated=Y", "/remauth_callback/T?authenticated=%7BY%7D",
-        ]) {
+        for (n, address) in (0..).zip(ALTERED) {
             let address = address.replace('T', TOKEN).replace('U', &uaid(n)).replace('Y', &dashes(n));
             service.public.get(&address).await.expect(200);
             assert_eq!(service.events(&format!("uaid={}", uaid(n))).await["data"].as_array().unwrap().len(), 1, "{address}");
@@ -188,33 +235,28 @@ both_engines! {
     async fn which_token_was_used_is_logged_and_counted_by_its_digest(engine: Engine) {
         let tokens = format!("callback.tokens = [\"{TOKEN}\", \"{OTHER}\"]");
         let service = Service::start(&engine, &tokens).await;
-        // The beginnings of their SHA-256 digests, as `sha256sum` prints them.
-        let digest = |token: &str| if token == TOKEN { "bde88b" } else { "a7a04f" };
         service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={SAMPLE}")).await.expect(200);
-        let series = |token: &str| format!("remgate_callback_tokens_total{{service=\"default\",token=\"{}\"}}", digest(token));
-        assert_eq!(service.metric(&series(TOKEN)).await, 1);
+        assert_eq!(service.metric(&series("bde88b")).await, 1);
         let metrics = service.internal.get("/metrics").await.expect(200);
-        assert!(metrics.text().contains(&format!("{} 0", series(OTHER))), "a token that is not used shows as 0");
+        assert!(metrics.text().contains(&format!("{} 0", series("a7a04f"))), "a token that is not used shows as 0");
         let line = service.process.line(|line| line.contains("callback stored")).await;
-        assert!(line.contains(digest(TOKEN)) && !line.contains(TOKEN), "{line}");
+        assert!(line.contains("bde88b") && !line.contains(TOKEN), "{line}");
         service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated={SAMPLE}")).await.expect(200);
         service.process.line(|line| line.contains("callback seen before")).await;
     }
 
-    async fn every_refusal_on_the_public_listener_is_logged_and_counted(engine: Engine) {
-        let service = Service::start(&engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
-        for (path, status) in [("/wp-login.php", 404), ("/remauth_callback/a/b", 404), ("/remauth_callback", 403)] {
-            service.public.get(path).await.expect(status);
-        }
-        service.public.request(Method::PUT, "/remauth_callback", None).await.expect(405);
-        let mut connection = Connection::open(service.process.public_addr()).await;
-        connection.send("GET /nonsense\r\n\r\n".to_owned()).await;
+    async fn every_refusal_on_the_public_listener_is_counted(engine: Engine) {
+        let service = after_refusals(&engine).await;
         let outcome = |item| format!("remgate_callbacks_total{{service=\"\",type=\"\",outcome=\"{item}\"}}");
         assert_eq!(service.metric(&outcome("not_found")).await, 2);
         assert_eq!(service.metric(&outcome("forbidden")).await, 1);
         assert_eq!(service.metric(&outcome("method")).await, 1);
         service.until_metric(&outcome("invalid"), 1).await;
         assert_eq!(service.metric("remgate_requests_total{listener=\"public\",route=\"other\",status=\"404\"}").await, 2);
+    }
+
+    async fn every_refusal_on_the_public_listener_is_logged(engine: Engine) {
+        let service = after_refusals(&engine).await;
         let line = service.process.line(|line| line.contains("/wp-login.php")).await;
         assert!(line.contains("nothing is served at this path"), "{line}");
         service.process.line(|line| line.contains("its head cannot be parsed")).await;
@@ -224,14 +266,7 @@ both_engines! {
     async fn without_the_right_token_nothing_is_stored_or_told(engine: Engine) {
         let config = format!("callback.tokens = [\"{TOKEN}\"]");
         let service = Service::start(&engine, &config).await;
-        let nearly = format!("{}B", &TOKEN[..TOKEN.len() - 1]);
-        for path in [
-            format!("/remauth_callback?authenticated={SAMPLE}"),
-            format!("/remauth_callback/{nearly}?authenticated={SAMPLE}"),
-            format!("/remauth_callback?token=&authenticated={SAMPLE}"),
-            format!("/remauth_callback?token={OTHER}&authenticated={SAMPLE}"),
-            "/remauth_callback?authenticated=bad".to_owned(),
-        ] {
+        for path in unauthenticated() {
             let told = service.public.get(&path).await.expect(403);
             assert_eq!(told.header("cache-control"), "no-store");
             assert_eq!(told.json(), json!({"code": "403", "msg": "Forbidden access"}), "{path}");

@@ -198,6 +198,10 @@ both_engines! {
             let refused = gateway.internal.get(&format!("/v1/deliveries?{query}")).await.expect(400).json();
             assert!(refused["detail"].as_str().unwrap().contains(words), "{query}: {refused}");
         }
+    }
+
+    async fn unknown_deliveries_are_not_found(engine: Engine) {
+        let gateway = TestGateway::start(engine.url(), &delivery("")).await;
         for id in ["dlv_1", "dlv_0", "1", "dlv_x"] {
             gateway.internal.get(&format!("/v1/deliveries/{id}")).await.expect(404);
             for what in ["retry", "cancel"] {

@@ -52,6 +52,13 @@ both_engines! {
         assert_eq!(bodies.len(), 1);
         service.until_metric("remgate_deliveries_total{state=\"succeeded\"}", 1).await;
         receiver.expect_none();
+    }
+
+    async fn attempts_are_counted_by_their_outcome(engine: Engine) {
+        let receiver = Receiver::answering_in_turn(&[500, 302, 404, 204]).await;
+        let service = Service::start(&engine, &(delivery(QUICK) + &endpoint("crm", &receiver.url("/"), ""))).await;
+        service.store(&uaid(1)).await;
+        service.until_metric("remgate_deliveries_total{state=\"succeeded\"}", 1).await;
         for (outcome, count) in [("status_5xx", 1), ("status_3xx", 1), ("status_4xx", 1), ("accepted", 1)] {
             assert_eq!(service.metric(&format!("remgate_attempts_total{{outcome=\"{outcome}\"}}")).await, count);
         }

@@ -19,6 +19,20 @@ async fn waiting(service: &Service, path: &str) -> Connection {
     connection
 }
 
+/// Callbacks by GET, by POST, and in HTTP 1.0.
+fn callbacks() -> [String; 3] {
+    let form = format!("authenticated={}", uaid(2));
+    [
+        format!("GET /remauth_callback?authenticated={} HTTP/1.1\r\nHost: a\r\n\r\n", uaid(1)),
+        format!(
+            "POST /remauth_callback HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{form}",
+            form.len()
+        ),
+        format!("GET /remauth_callback?authenticated={} HTTP/1.0\r\n\r\n", uaid(3)),
+    ]
+}
+
 both_engines! {
     async fn a_client_that_leaves_waits_no_longer(service: Service) {
         for path in WAITING {
@@ -32,16 +46,7 @@ both_engines! {
     }
 
     async fn a_sender_that_closes_its_half_is_answered(service: Service) {
-        let form = format!("authenticated={}", uaid(2));
-        let requests = [
-            format!("GET /remauth_callback?authenticated={} HTTP/1.1\r\nHost: a\r\n\r\n", uaid(1)),
-            format!(
-                "POST /remauth_callback HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-                form.len()
-            ),
-            format!("GET /remauth_callback?authenticated={} HTTP/1.0\r\n\r\n", uaid(3)),
-        ];
-        for request in requests {
+        for request in callbacks() {
             let mut sender = Connection::open(service.process.public_addr()).await;
             sender.send(request).await;
             sender.finish().await;

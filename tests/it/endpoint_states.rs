@@ -174,6 +174,13 @@ both_engines! {
         assert_ne!(told["secret"], made["secret"]);
         service.store(&uaid(1)).await;
         receiver.next().await.verify(told["secret"].as_str().unwrap()).unwrap();
+    }
+
+    async fn a_chosen_secret_replaces_the_old_one(engine: Engine) {
+        let mut receiver = Receiver::start().await;
+        let service = Service::start(&engine, &delivery("")).await;
+        let made = make(&service.internal, &json!({"url": receiver.url("/")})).await;
+        let rotate = format!("{}/secret/rotate", at(&made));
         let chosen = service.internal.post(&rotate, &json!({"secret": SECRET})).await.expect(200).json();
         assert_eq!(chosen, json!({"secret": SECRET}));
         service.internal.post(&rotate, &json!({"secret": "whsec_weak"})).await.expect(422);

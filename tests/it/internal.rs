@@ -1,5 +1,6 @@
 //! The internal listener: keys, problem documents, health, figures, and the limits that both listeners share.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use remgate::domain::{Clock, SystemClock};
@@ -15,6 +16,39 @@ use crate::support::service::{Service, text, uaid};
 use crate::support::within;
 
 const KEY: &str = "rgk_admin-key-of-this-test-0123456789";
+
+/// `Host` headers, and the answers of an open listener to them.
+const HOSTS: [(&str, u16); 5] =
+    [("localhost", 200), ("127.0.0.1:8081", 200), ("[::1]:9", 200), ("evil.example", 421), ("10.0.0.1", 421)];
+
+/// Requests without a route or with a wrong method, and the statuses of their answers.
+const UNSERVED: [(Method, &str, u16); 5] = [
+    (Method::GET, "/", 404),
+    (Method::GET, "/v2", 404),
+    (Method::DELETE, "/v1/events", 405),
+    (Method::POST, "/livez", 405),
+    (Method::PUT, "/v1/endpoints", 405),
+];
+
+/// Lines of `/metrics` after one callback.
+const METRICS: [&str; 6] = [
+    "# TYPE remgate_callbacks_total counter",
+    "remgate_callbacks_total{service=\"default\",type=\"authenticated\",outcome=\"stored\"} 1",
+    "remgate_events_total{type=\"remauth.authenticated\"} 1",
+    "remgate_intake_batch_size_sum 1",
+    "# TYPE remgate_intake_commit_seconds histogram",
+    "remgate_deliveries_pending 0",
+];
+
+/// A request with a target and further header lines.
+fn get(target: &str, more: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n")
+}
+
+/// Sends a request and returns the status of its answer.
+async fn status(addr: SocketAddr, request: String) -> String {
+    raw::exchange(addr, request).await[9..12].to_owned()
+}
 
 both_engines! {
     async fn a_listener_with_a_key_requires_it(engine: Engine) {
@@ -40,9 +74,7 @@ both_engines! {
 
     async fn an_open_listener_serves_only_this_machine(service: Service) {
         let addr = service.process.internal_addr();
-        for (host, status) in [
-            ("localhost", 200), ("127.0.0.1:8081", 200), ("[::1]:9", 200), ("evil.example", 421), ("10.0.0.1", 421),
-        ] {
+        for (host, status) in HOSTS {
             let request = format!("GET /v1/events HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             let answer = raw::exchange(addr, request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
@@ -55,10 +87,7 @@ both_engines! {
     }
 
     async fn what_is_not_there_is_a_problem_document(service: Service) {
-        for (method, path, status) in [
-            (Method::GET, "/", 404), (Method::GET, "/v2", 404), (Method::DELETE, "/v1/events", 405),
-            (Method::POST, "/livez", 405), (Method::PUT, "/v1/endpoints", 405),
-        ] {
+        for (method, path, status) in UNSERVED {
             let answer = service.internal.request(method.clone(), path, None).await.expect(status);
             assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
             assert_eq!(answer.json()["status"], status);
@@ -75,14 +104,7 @@ both_engines! {
         let answer = service.internal.get("/metrics").await.expect(200);
         assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
         let figures = answer.text();
-        for line in [
-            "# TYPE remgate_callbacks_total counter",
-            "remgate_callbacks_total{service=\"default\",type=\"authenticated\",outcome=\"stored\"} 1",
-            "remgate_events_total{type=\"remauth.authenticated\"} 1",
-            "remgate_intake_batch_size_sum 1",
-            "# TYPE remgate_intake_commit_seconds histogram",
-            "remgate_deliveries_pending 0",
-        ] {
+        for line in METRICS {
             assert!(figures.contains(line), "{line} in {figures}");
         }
         assert!(!figures.contains(&uaid(1)), "no uaid is ever a label");
@@ -141,19 +163,22 @@ both_engines! {
 
     async fn heads_and_addresses_have_limits(service: Service) {
         for addr in [service.process.public_addr(), service.process.internal_addr()] {
-            let with = |line: &str, more: &str| format!("GET {line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
-            let status = async |request: String| raw::exchange(addr, request).await[9..12].to_owned();
-            assert_eq!(status(with("/livez", "")).await, "200");
-            assert_eq!(status(with(&format!("/livez?{}", "x".repeat(9_000)), "")).await, "414");
-            assert_eq!(status(with(&format!("/livez?{}", "x".repeat(17_000)), "")).await, "431");
-            assert_eq!(status(with("/livez", &format!("X: {}\r\n", "x".repeat(17_000)))).await, "431");
-            assert_eq!(status(with("/livez", &"X: y\r\n".repeat(70))).await, "431");
-            let twice = raw::exchange(addr, with("/livez", "Host: other\r\n")).await;
+            assert_eq!(status(addr, get("/livez", "")).await, "200");
+            assert_eq!(status(addr, get(&format!("/livez?{}", "x".repeat(9_000)), "")).await, "414");
+            assert_eq!(status(addr, get(&format!("/livez?{}", "x".repeat(17_000)), "")).await, "431");
+            assert_eq!(status(addr, get("/livez", &format!("X: {}\r\n", "x".repeat(17_000)))).await, "431");
+            assert_eq!(status(addr, get("/livez", &"X: y\r\n".repeat(70))).await, "431");
+        }
+    }
+
+    async fn malformed_heads_are_refused_and_unusual_ones_are_read(service: Service) {
+        for addr in [service.process.public_addr(), service.process.internal_addr()] {
+            let twice = raw::exchange(addr, get("/livez", "Host: other\r\n")).await;
             assert!(twice.starts_with("HTTP/1.1 400 ") && twice.contains("two Host lines"), "{twice}");
-            assert_eq!(status("nonsense\r\n\r\n".to_owned()).await, "400");
-            // Lines that end in LF alone are taken, as RFC 9112 allows; a GET's body is not waited for.
-            assert_eq!(status("GET /livez HTTP/1.1\nHost: localhost\nConnection: close\n\n".to_owned()).await, "200");
-            assert_eq!(status(with("/livez", "Content-Length: 1048576\r\n")).await, "200");
+            assert_eq!(status(addr, "nonsense\r\n\r\n".to_owned()).await, "400");
+            // Lines that end in LF alone are read, as RFC 9112 allows. The body of a GET request is not waited for.
+            assert_eq!(status(addr, "GET /livez HTTP/1.1\nHost: localhost\nConnection: close\n\n".to_owned()).await, "200");
+            assert_eq!(status(addr, get("/livez", "Content-Length: 1048576\r\n")).await, "200");
         }
     }
 }

@@ -55,11 +55,16 @@ fn one_endpoint(receiver: &Receiver) -> String {
     delivery("schedule = [\"1m\"]") + &endpoint("crm", &receiver.url("/"), "")
 }
 
+/// A receiver that accepts requests as soon as the token is cancelled.
+async fn held_receiver() -> (Receiver, CancellationToken) {
+    let gate = CancellationToken::new();
+    let held = gate.clone();
+    (Receiver::answering(move |_| Answer::status(200).after(&held)).await, gate)
+}
+
 both_engines! {
     async fn a_delivery_whose_result_waits_is_not_sent_again(engine: Engine) {
-        let gate = CancellationToken::new();
-        let held = gate.clone();
-        let mut receiver = Receiver::answering(move |_| Answer::status(200).after(&held)).await;
+        let (mut receiver, gate) = held_receiver().await;
         let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
         store(&gateway, 1).await;
         receiver.next().await;

@@ -30,6 +30,12 @@ async fn rejected(admin: &Client, query: &str) -> Vec<Value> {
     page["data"].as_array().unwrap().clone()
 }
 
+/// Sends a callback that is rejected, and returns the path that accepts it.
+async fn reject_one(service: &Service, admin: &Client) -> String {
+    service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
+    format!("/v1/rejected-callbacks/{}/accept", rejected(admin, "").await[0]["id"].as_str().unwrap())
+}
+
 both_engines! {
     async fn what_cannot_be_understood_is_kept_without_its_token(engine: Engine) {
         let (service, admin) = start(&engine, "").await;
@@ -74,11 +80,8 @@ both_engines! {
         let mut crm = Receiver::start().await;
         let more = endpoint("crm", &crm.url("/"), "") + &delivery("");
         let (service, admin) = start(&engine, &more).await;
-        service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
-        let id = rejected(&admin, "").await[0]["id"].as_str().unwrap().to_owned();
-        let accept = format!("/v1/rejected-callbacks/{id}/accept");
-        let own = json!({"type": "remauth.expired", "uaid": uaid(7)});
-        admin.post(&accept, &own).await.expect(422);
+        let accept = reject_one(&service, &admin).await;
+        admin.post(&accept, &json!({"type": "remauth.expired", "uaid": uaid(7)})).await.expect(422);
         admin.post(&accept, &json!({"type": "remauth.authenticated", "uaid": "bad"})).await.expect(422);
         let event = admin.post(&accept, &json!({"type": "remauth.authenticated", "uaid": uaid(7)})).await.expect(200).json();
         assert_eq!((&event["trust"], &event["service"], &event["uaid"]), (&json!("token"), &json!("default"), &json!(uaid(7))));
@@ -91,9 +94,7 @@ both_engines! {
     async fn one_that_is_accepted_twice_at_once_becomes_one_event(engine: Engine) {
         let (service, admin) = start(&engine, "").await;
         for round in 0..10 {
-            service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
-            let id = rejected(&admin, "").await[0]["id"].as_str().unwrap().to_owned();
-            let accept = format!("/v1/rejected-callbacks/{id}/accept");
+            let accept = reject_one(&service, &admin).await;
             let bodies: Vec<_> = (0..8).map(|n| json!({"type": "remauth.authenticated", "uaid": uaid(100 * round + n)})).collect();
             let answers = futures_util::future::join_all(bodies.iter().map(|body| admin.post(&accept, body))).await;
             let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
@@ -107,15 +108,14 @@ both_engines! {
 
     async fn one_that_is_accepted_wakes_the_request_that_waits_for_it(engine: Engine) {
         let (service, admin) = start(&engine, "").await;
-        service.public.get(&format!("/remauth_callback/{TOKEN}?authenticated=bad")).await.expect(400);
-        let id = rejected(&admin, "").await[0]["id"].as_str().unwrap().to_owned();
+        let path = reject_one(&service, &admin).await;
         let expectation = format!("/v1/authentications/{}", uaid(7));
         admin.request(Method::PUT, &expectation, Some(&json!({}))).await.expect(201);
         let waiting = format!("{expectation}?wait=50");
         let accept = async {
             service.until_metric("remgate_waiters", 1).await;
             let body = json!({"type": "remauth.authenticated", "uaid": uaid(7)});
-            admin.post(&format!("/v1/rejected-callbacks/{id}/accept"), &body).await.expect(200)
+            admin.post(&path, &body).await.expect(200)
         };
         let (waited, _) = tokio::join!(admin.get(&waiting), accept);
         assert_eq!(waited.expect(200).json()["status"], "completed");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::engine::both_engines;
+use crate::support::engine::{Engine, both_engines};
 use crate::support::gateway::TestGateway;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::service::{delivery, endpoint, uaid};
@@ -88,6 +88,18 @@ async fn held_back(database: &str) -> (TestGateway, Receiver, Receiver) {
     (gateway, dead, well)
 }
 
+/// A gateway with these settings of deliveries and one endpoint, `crm`.
+async fn with_endpoint(engine: &Engine, settings: &str, receiver: &Receiver) -> TestGateway {
+    let config = delivery(settings) + &endpoint("crm", &receiver.url("/"), "");
+    TestGateway::start(engine.url(), &config).await
+}
+
+/// Waits for the next attempt and until the endpoint has failed this often in a row.
+async fn attempted(gateway: &TestGateway, receiver: &mut Receiver, failures: u64) -> Value {
+    receiver.next().await;
+    until(gateway, "crm", |item| item["health"]["failures"] == failures).await
+}
+
 both_engines! {
     async fn a_dead_endpoint_costs_one_attempt_in_30_seconds(engine: Engine) {
         let (gateway, mut dead, mut well) = held_back(engine.url()).await;
@@ -127,8 +139,7 @@ both_engines! {
 
     async fn a_few_failures_hold_nothing_back(engine: Engine) {
         let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
-        let config = delivery("schedule = [\"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
-        let gateway = TestGateway::start(engine.url(), &config).await;
+        let gateway = with_endpoint(&engine, "schedule = [\"1h\"]", &receiver).await;
         store(&gateway, 0, 49).await;
         let failing = until(&gateway, "crm", |item| item["health"]["failures"] == 49).await;
         assert_eq!((&failing["health"]["state"], &failing["health"]["failing_since"]), (&json!("failing"), &json!("2026-11-22T21:04:05.123Z")));
@@ -172,12 +183,10 @@ both_engines! {
 
     async fn nothing_but_failures_for_long_disables(engine: Engine) {
         let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
-        let config = delivery("disable_after = \"3h\"\nschedule = [\"1h\", \"1h\", \"1h\", \"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
-        let gateway = TestGateway::start(engine.url(), &config).await;
+        let gateway = with_endpoint(&engine, "disable_after = \"3h\"\nschedule = [\"1h\", \"1h\", \"1h\", \"1h\"]", &receiver).await;
         store(&gateway, 1, 1).await;
         for attempt in 1..4 {
-            receiver.next().await;
-            let shown = until(&gateway, "crm", |item| item["health"]["failures"] == attempt).await;
+            let shown = attempted(&gateway, &mut receiver, attempt).await;
             assert_eq!(shown["enabled"], true);
             gateway.clock.advance(Duration::from_secs(72 * 60 + 1));
         }
@@ -192,8 +201,7 @@ both_engines! {
 
     async fn a_long_pause_between_two_failures_starts_the_time_anew(engine: Engine) {
         let mut receiver = Receiver::answering(|_| Answer::status(500)).await;
-        let config = delivery("disable_after = \"5d\"\nschedule = []") + &endpoint("crm", &receiver.url("/"), "");
-        let gateway = TestGateway::start(engine.url(), &config).await;
+        let gateway = with_endpoint(&engine, "disable_after = \"5d\"\nschedule = []", &receiver).await;
         store(&gateway, 1, 1).await;
         receiver.next().await;
         until(&gateway, "crm", |shown| shown["health"]["failures"] == 1).await;
@@ -206,18 +214,14 @@ both_engines! {
 
     async fn a_success_in_between_starts_the_time_anew(engine: Engine) {
         let mut receiver = Receiver::answering_in_turn(&[500, 200, 500]).await;
-        let config = delivery("disable_after = \"2h\"\nschedule = [\"1h\", \"1h\"]") + &endpoint("crm", &receiver.url("/"), "");
-        let gateway = TestGateway::start(engine.url(), &config).await;
+        let gateway = with_endpoint(&engine, "disable_after = \"2h\"\nschedule = [\"1h\", \"1h\"]", &receiver).await;
         store(&gateway, 1, 1).await;
-        receiver.next().await;
-        until(&gateway, "crm", |item| item["health"]["failures"] == 1).await;
+        attempted(&gateway, &mut receiver, 1).await;
         gateway.clock.advance(Duration::from_mins(72));
-        receiver.next().await;
-        until(&gateway, "crm", |item| item["health"]["failures"] == 0).await;
+        attempted(&gateway, &mut receiver, 0).await;
         gateway.clock.advance(Duration::from_mins(72));
         store(&gateway, 2, 1).await;
-        receiver.next().await;
-        let failing = until(&gateway, "crm", |item| item["health"]["failures"] == 1).await;
+        let failing = attempted(&gateway, &mut receiver, 1).await;
         assert_eq!(failing["enabled"], true);
     }
 

@@ -33,6 +33,12 @@ fn is_resync(block: &Block, data: &Value, id: &str) {
     assert_eq!(&block.json(), data);
 }
 
+async fn store(service: &Service, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        service.store(&uaid(number)).await;
+    }
+}
+
 both_engines! {
     async fn it_says_what_the_list_says(service: Service) {
         service.callback(&format!("registricated={}", uaid(1))).await.expect(200);
@@ -87,9 +93,7 @@ both_engines! {
 
     async fn it_goes_on_where_its_reader_was(service: Service) {
         let all: Vec<_> = (1..=9).map(uaid).collect();
-        for it in &all {
-            service.store(it).await;
-        }
+        store(&service, 1..=9).await;
         let mut stream = open(&service, "after=0").await;
         let mut seen = stream.uaids(4).await;
         // The place that it brings is newer than the address that it was given at first.
@@ -181,9 +185,7 @@ both_engines! {
 
     async fn an_empty_store_that_was_not_always_empty(engine: Engine) {
         let service = Service::start(&engine, "").await;
-        for n in 1..=3 {
-            service.store(&uaid(n)).await;
-        }
+        store(&service, 1..=3).await;
         engine.run("DELETE FROM events").await;
         let mut now = open(&service, "").await;
         let mut knows_all = open(&service, "after=3").await;

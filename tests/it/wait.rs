@@ -44,12 +44,22 @@ async fn status(source: &mut EventSource) -> (Value, Option<String>) {
     (block.json(), block.id)
 }
 
+/// Expects an authentication and returns the path of a ticket for it.
+async fn expected_ticket(gateway: &TestGateway, seconds: u64) -> String {
+    expect(&gateway.internal, 1, seconds).await;
+    ticket(&gateway.internal, 1).await
+}
+
+/// Opens the stream of a ticket.
+async fn open(gateway: &TestGateway, ticket: &str) -> EventSource {
+    EventSource::open(addr(&gateway.public), ticket, None).await
+}
+
 both_engines! {
     async fn a_browser_is_told_how_it_ends_and_comes_back_no_more(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 300).await;
-        let ticket = ticket(&gateway.internal, 1).await;
+        let ticket = expected_ticket(&gateway, 300).await;
         assert!(ticket.starts_with("/wait/") && !ticket.contains(&uaid(1)), "{ticket}");
-        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        let mut source = open(&gateway, &ticket).await;
         assert!(source.head.contains("text/event-stream") && source.head.contains("no-store"), "{}", source.head);
         assert_eq!(status(&mut source).await, (json!({"status": "pending"}), None));
         callback(&gateway, 1).await;
@@ -57,15 +67,18 @@ both_engines! {
         assert!(source.block().await.is_none(), "it ends");
         let again = gateway.public.clone().header("last-event-id", "completed").get(&ticket).await;
         assert_eq!((again.status, again.body.len()), (204, 0));
-        // One that connects late is told at once.
-        let mut late = EventSource::open(addr(&gateway.public), &ticket, None).await;
+    }
+
+    async fn a_browser_that_connects_late_is_told_at_once(gateway: TestGateway) {
+        let ticket = expected_ticket(&gateway, 300).await;
+        callback(&gateway, 1).await;
+        let mut late = open(&gateway, &ticket).await;
         assert_eq!(status(&mut late).await.0, json!({"status": "completed"}));
     }
 
     async fn a_browser_is_told_that_the_time_is_over(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 30).await;
-        let ticket = ticket(&gateway.internal, 1).await;
-        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        let ticket = expected_ticket(&gateway, 30).await;
+        let mut source = open(&gateway, &ticket).await;
         status(&mut source).await;
         gateway.clock.advance(Duration::from_secs(30));
         assert_eq!(status(&mut source).await, (json!({"status": "expired"}), Some("expired".to_owned())));
@@ -77,13 +90,15 @@ both_engines! {
         assert_eq!(none["type"], "urn:remgate:problem:authentication-expired");
     }
 
-    async fn what_is_no_ticket_opens_nothing(gateway: TestGateway) {
+    async fn only_expected_authentications_have_tickets(gateway: TestGateway) {
         gateway.internal.post(&format!("{}/ticket", path(1)), &json!({})).await.expect(404);
         callback(&gateway, 1).await;
         gateway.internal.post(&format!("{}/ticket", path(1)), &json!({})).await.expect(404);
-        expect(&gateway.internal, 2, 300).await;
-        let good = ticket(&gateway.internal, 2).await;
-        for bad in ["/wait/x", &format!("/wait/{}", uaid(2)), &good[..good.len() - 4]] {
+    }
+
+    async fn a_malformed_or_forged_ticket_is_refused(gateway: TestGateway) {
+        let good = expected_ticket(&gateway, 300).await;
+        for bad in ["/wait/x", &format!("/wait/{}", uaid(1)), &good[..good.len() - 4]] {
             let refused = gateway.public.get(bad).await.expect(400).json();
             assert_eq!(refused["type"], "urn:remgate:problem:ticket-malformed", "{bad}");
         }
@@ -116,19 +131,17 @@ both_engines! {
         gateway.public.request(Method::OPTIONS, "/remauth_callback", None).await.expect(405);
     }
 
-    async fn a_ticket_has_room_for_a_few(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 300).await;
-        let ticket = ticket(&gateway.internal, 1).await;
-        let mut open = Vec::new();
+    async fn a_ticket_serves_sixteen_streams_at_most(gateway: TestGateway) {
+        let ticket = expected_ticket(&gateway, 300).await;
+        let mut streams = Vec::new();
         for _ in 0..16 {
-            let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
-            status(&mut source).await;
-            open.push(source);
+            streams.push(open(&gateway, &ticket).await);
+            status(streams.last_mut().unwrap()).await;
         }
         let crowded = gateway.public.get(&ticket).await.expect(429);
         assert!(crowded.headers.contains_key("retry-after"));
         callback(&gateway, 1).await;
-        for source in &mut open {
+        for source in &mut streams {
             assert_eq!(status(source).await.0, json!({"status": "completed"}), "all are woken");
         }
     }
@@ -158,10 +171,9 @@ both_engines! {
     }
 
     async fn a_browser_that_leaves_gives_its_place_back_at_once(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 300).await;
-        let ticket = ticket(&gateway.internal, 1).await;
+        let ticket = expected_ticket(&gateway, 300).await;
         for _ in 0..40 {
-            let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+            let mut source = open(&gateway, &ticket).await;
             assert!(source.head.starts_with("HTTP/1.1 200 "), "{}", source.head);
             assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
             drop(source);
@@ -190,14 +202,13 @@ both_engines! {
     }
 
     async fn a_ticket_lives_as_long_as_its_expectation(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 60).await;
-        let ticket = ticket(&gateway.internal, 1).await;
-        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        let ticket = expected_ticket(&gateway, 60).await;
+        let mut source = open(&gateway, &ticket).await;
         assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
         gateway.internal.request(Method::PUT, &path(1), Some(&json!({"expires_in": 3600}))).await.expect(200);
         // Beyond the end that the ticket had when it was made, with what a watcher lingers.
         gateway.clock.advance(Duration::from_secs(75));
-        let mut later = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        let mut later = open(&gateway, &ticket).await;
         assert_eq!(status(&mut later).await.0, json!({"status": "pending"}));
         callback(&gateway, 1).await;
         for source in [&mut source, &mut later] {
@@ -206,9 +217,8 @@ both_engines! {
     }
 
     async fn who_was_told_that_it_expired_is_sent_away_for_good(gateway: TestGateway) {
-        expect(&gateway.internal, 1, 60).await;
-        let ticket = ticket(&gateway.internal, 1).await;
-        let mut source = EventSource::open(addr(&gateway.public), &ticket, None).await;
+        let ticket = expected_ticket(&gateway, 60).await;
+        let mut source = open(&gateway, &ticket).await;
         assert_eq!(status(&mut source).await.0, json!({"status": "pending"}));
         gateway.clock.advance(Duration::from_mins(1));
         assert_eq!(status(&mut source).await, (json!({"status": "expired"}), Some("expired".to_owned())));

@@ -9,6 +9,7 @@ use remgate::resolver::{Resolve, SystemResolver};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::Engine;
 use super::http::Client;
 use super::service::text;
 use super::within;
@@ -70,6 +71,29 @@ impl TestGateway {
             }
         })
         .await;
+    }
+}
+
+/// Two gateways on one database. On SQLite, which belongs to one process, they are one.
+pub(crate) struct Replicas {
+    /// The first.
+    pub(crate) one: TestGateway,
+    other: Option<TestGateway>,
+}
+
+impl Replicas {
+    pub(crate) async fn start(engine: &Engine, more: &str) -> Self {
+        let one = TestGateway::start(engine.url(), more).await;
+        let other = match engine.name() {
+            "postgres" => Some(TestGateway::start(engine.url(), more).await),
+            _ => None,
+        };
+        Self { one, other }
+    }
+
+    /// Clients of the internal listeners of both.
+    pub(crate) fn clients(&self) -> [&Client; 2] {
+        [&self.one.internal, &self.other.as_ref().unwrap_or(&self.one).internal]
     }
 }
 
