@@ -178,21 +178,21 @@ pub fn internal(states: InternalStates, ids: RequestIds, count: RequestCounter) 
         .merge(Router::new().route("/v1/audit", get(audit::list)).with_state(Arc::new(states.audit)))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(states.idempotency, idempotent))
-        // Outside the layer above: many requests wait here for long, and each carries every layer around it.
-        .merge(
-            Router::new()
-                .route("/v1/authentications/{uaid}", get(authentications::show))
-                .with_state(authentications),
-        )
-        // Outside it, too, since it stores answers: keys, links and passwords must not be stored.
+        // Outside the layer above, since it stores answers: keys, links and passwords must not be stored.
         .merge(key_routes(states.api_keys))
         .merge(
             Router::new()
                 .route("/v1/remotepc/sessions", post(sessions::open))
                 .with_state(Arc::clone(&sessions)),
         )
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        // Outside both layers: many requests wait here for long, and each carries every layer around it.
+        .merge(
+            Router::new()
+                .route("/v1/authentications/{uaid}", get(authentications::show))
+                .with_state(authentications),
+        )
+        .method_not_allowed_fallback(method_not_allowed);
     let admin = remotepc_routes(states.remotepc).layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let router = Router::new()
         .merge(v1)

@@ -57,8 +57,8 @@ fn unauthenticated() -> [String; 5] {
     ]
 }
 
-/// The service with a token, after a request that is refused for each reason.
-async fn after_refusals(engine: &Engine) -> Service {
+/// The service with a token, after a request that is refused for each reason, with the connection of the last one.
+async fn after_refusals(engine: &Engine) -> (Service, Connection) {
     let service = Service::start(engine, &format!("callback.tokens = [\"{TOKEN}\"]")).await;
     for (path, status) in [("/wp-login.php", 404), ("/remauth_callback/a/b", 404), ("/remauth_callback", 403)]
     {
@@ -67,7 +67,7 @@ async fn after_refusals(engine: &Engine) -> Service {
     service.public.request(Method::PUT, "/remauth_callback", None).await.expect(405);
     let mut connection = Connection::open(service.process.public_addr()).await;
     connection.send("GET /nonsense\r\n\r\n".to_owned()).await;
-    service
+    (service, connection)
 }
 
 /// Series of a token, by the beginning of its SHA-256 digest as `sha256sum` prints it.
@@ -246,7 +246,7 @@ both_engines! {
     }
 
     async fn every_refusal_on_the_public_listener_is_counted(engine: Engine) {
-        let service = after_refusals(&engine).await;
+        let (service, _connection) = after_refusals(&engine).await;
         let outcome = |item| format!("remgate_callbacks_total{{service=\"\",type=\"\",outcome=\"{item}\"}}");
         assert_eq!(service.metric(&outcome("not_found")).await, 2);
         assert_eq!(service.metric(&outcome("forbidden")).await, 1);
@@ -256,7 +256,7 @@ both_engines! {
     }
 
     async fn every_refusal_on_the_public_listener_is_logged(engine: Engine) {
-        let service = after_refusals(&engine).await;
+        let (service, _connection) = after_refusals(&engine).await;
         let line = service.process.line(|line| line.contains("/wp-login.php")).await;
         assert!(line.contains("nothing is served at this path"), "{line}");
         service.process.line(|line| line.contains("its head cannot be parsed")).await;

@@ -62,6 +62,16 @@ async fn held_receiver() -> (Receiver, CancellationToken) {
     (Receiver::answering(move |_| Answer::status(200).after(&held)).await, gate)
 }
 
+/// Runs a gateway until the first attempt has failed. Returns the receiver, which accepts the next one.
+async fn after_a_failure(engine: &Engine) -> Receiver {
+    let mut receiver = Receiver::answering_in_turn(&[500, 200]).await;
+    let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
+    store(&gateway, 1).await;
+    receiver.next().await;
+    delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
+    receiver
+}
+
 both_engines! {
     async fn a_delivery_whose_result_waits_is_not_sent_again(engine: Engine) {
         let (mut receiver, gate) = held_receiver().await;
@@ -91,12 +101,7 @@ both_engines! {
     }
 
     async fn a_start_corrects_what_a_clock_that_was_ahead_has_stored(engine: Engine) {
-        let mut receiver = Receiver::answering_in_turn(&[500, 200]).await;
-        let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
-        store(&gateway, 1).await;
-        receiver.next().await;
-        delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
-        drop(gateway);
+        let mut receiver = after_a_failure(&engine).await;
         engine.run("UPDATE attempts SET at = at + 259200000").await;
         engine.run("UPDATE deliveries SET due_at = due_at + 259200000").await;
         let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
@@ -106,12 +111,7 @@ both_engines! {
     }
 
     async fn a_lease_of_a_lost_replica_ends_after_a_clock_was_put_back(engine: Engine) {
-        let mut receiver = Receiver::answering_in_turn(&[500, 200]).await;
-        let gateway = TestGateway::start(engine.url(), &one_endpoint(&receiver)).await;
-        store(&gateway, 1).await;
-        receiver.next().await;
-        delivery_that(&gateway, "the failure to be stored", |item| item["attempt_count"] == 1).await;
-        drop(gateway);
+        let mut receiver = after_a_failure(&engine).await;
         engine.run("UPDATE attempts SET at = at + 259200000").await;
         engine
             .run(
