@@ -108,6 +108,9 @@ pub trait Backend:
     /// Fails when the database is no longer the one that was opened.
     fn check_place(target: &Self::Target) -> sqlx::Result<()>;
 
+    /// Returns whether a statement waited too long for a lock of another transaction.
+    fn is_lock_timeout(error: &sqlx::Error) -> bool;
+
     /// Fails when what a connection writes would be lost, because its log was removed.
     fn check_log(target: &Self::Target) -> sqlx::Result<()>;
 

@@ -25,7 +25,8 @@ impl Backend for Postgres {
     const DIALECT: Dialect = POSTGRES;
     const BEGIN: &'static str = "BEGIN";
     const COMMIT: &'static str = "COMMIT";
-    const BEGIN_ASYNC_COMMIT: &'static str = "BEGIN; SET LOCAL synchronous_commit = off";
+    const BEGIN_ASYNC_COMMIT: &'static str =
+        "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '100ms'";
     const ASYNC_COMMIT: &'static str = "COMMIT";
     const SOLE_OWNER: bool = false;
     const APPEND_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -75,6 +76,10 @@ impl Backend for Postgres {
 
     fn check_place(_: &Primary) -> sqlx::Result<()> {
         Ok(())
+    }
+
+    fn is_lock_timeout(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
     }
 
     fn check_log(_: &Primary) -> sqlx::Result<()> {
@@ -213,6 +218,9 @@ async fn require_version(conn: &mut PgConnection, target: &str) -> Result<(), St
     }
     Ok(())
 }
+
+/// PostgreSQL's code for a lock that was not granted in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// PostgreSQL 13, as `server_version_num` says it.
 const OLDEST_VERSION: u32 = 130_000;

@@ -28,6 +28,12 @@ impl<B: Backend> SqlStore<B> {
     ) -> Result<Settled, sqlx::Error> {
         // Events have to be on disk before they are read; the result of an attempt need not be.
         let durable = !outcomes.is_empty() || settlements.iter().any(|settlement| settlement.event.is_some());
+        if !durable && are_distinct(settlements) {
+            match self.store_leased(settlements).await {
+                Err(error) if B::is_lock_timeout(&error) => {}
+                stored => return stored,
+            }
+        }
         let dispatch = &self.db.dispatch;
         let mut tx = if durable { dispatch.begin().await? } else { dispatch.begin_async_commit().await? };
         let mut settled = Settled::default();
@@ -45,11 +51,8 @@ impl<B: Backend> SqlStore<B> {
         let mut rows = lock_deliveries(&mut tx, settlements).await?;
         let mut changes = DeliveryChanges::default();
         for settlement in settlements {
-            let outcome = rows.settle(settlement);
-            if rows.locked.contains_key(&settlement.delivery) {
-                changes.add(settlement, outcome);
-            }
-            if matches!(outcome, SettlementOutcome::Stored | SettlementOutcome::StoredLate) {
+            let outcome = rows.settle_into(settlement, &mut changes);
+            if outcome.is_stored() {
                 count(settlement.verdict, &mut settled.committed);
                 events.extend(settlement.event.clone());
             }
@@ -58,6 +61,41 @@ impl<B: Backend> SqlStore<B> {
         changes.write(&mut tx).await?;
         // Appends come last: on PostgreSQL they hold a lock that every other append needs.
         settled.committed.add(self.append_own(&mut tx, &events, now).await?);
+        tx.commit().await?;
+        Ok(settled)
+    }
+
+    /// Stores results without events, most of which still have their lease, without locking their rows first: on PostgreSQL
+    /// each lock is a write.
+    ///
+    /// # Errors
+    /// Among others, a lock timeout when another transaction holds one of the rows.
+    async fn store_leased(&self, settlements: &[Settlement]) -> Result<Settled, sqlx::Error> {
+        let mut tx = self.db.dispatch.begin_async_commit().await?;
+        let rows: Vec<_> = settlements.iter().map(SettledRow::from).collect();
+        let settle = statement!(B, B::DIALECT.deliveries.settle_leased, json!(rows).to_string());
+        let stored = B::rows(tx.connection(), settle).await?;
+        let stored = stored.iter().map(|row| column::<B, _>(row, "seq").map(DeliveryId));
+        let stored = stored.collect::<Result<HashSet<_>, _>>()?;
+        let (leased, lost): (Vec<_>, Vec<_>) =
+            settlements.iter().cloned().partition(|settlement| stored.contains(&settlement.delivery));
+        let mut changes = DeliveryChanges::default();
+        changes.attempts.extend(leased.iter().filter_map(AttemptRow::of));
+        let mut settled = Settled::default();
+        let mut rows =
+            if lost.is_empty() { DeliveryRows::default() } else { lock_deliveries(&mut tx, &lost).await? };
+        for settlement in settlements {
+            let outcome = if stored.contains(&settlement.delivery) {
+                SettlementOutcome::Stored
+            } else {
+                rows.settle_into(settlement, &mut changes)
+            };
+            if outcome.is_stored() {
+                count(settlement.verdict, &mut settled.committed);
+            }
+            settled.outcomes.push(outcome);
+        }
+        changes.write(&mut tx).await?;
         tx.commit().await?;
         Ok(settled)
     }
@@ -184,6 +222,15 @@ struct DeliveryRows {
 }
 
 impl DeliveryRows {
+    /// Decides on a result, and adds the rows to write.
+    fn settle_into(&mut self, settlement: &Settlement, changes: &mut DeliveryChanges) -> SettlementOutcome {
+        let outcome = self.settle(settlement);
+        if self.locked.contains_key(&settlement.delivery) {
+            changes.add(settlement, outcome);
+        }
+        outcome
+    }
+
     /// Decides on a result and changes the state of its delivery. A result belongs to one lease: that of its token.
     fn settle(&mut self, settlement: &Settlement) -> SettlementOutcome {
         if self.busy.contains(&settlement.delivery) {
@@ -220,6 +267,7 @@ struct DeliveryChanges {
 #[derive(Debug, Serialize)]
 struct SettledRow {
     seq: i64,
+    token: String,
     state: DeliveryState,
     attempts: u32,
     due_at: Option<i64>,
@@ -257,7 +305,7 @@ impl DeliveryChanges {
                 row.attempts += u32::from(settlement.report.is_some());
             }
         }
-        self.attempts.extend(settlement.report.as_ref().map(|report| AttemptRow::new(id, report)));
+        self.attempts.extend(AttemptRow::of(settlement));
     }
 
     async fn write<B: Backend>(&self, tx: &mut Transaction<'_, B>) -> sqlx::Result<()> {
@@ -287,6 +335,7 @@ impl From<&Settlement> for SettledRow {
         };
         Self {
             seq: settlement.delivery.0,
+            token: settlement.token.to_string(),
             state,
             attempts: u32::from(settlement.report.is_some()),
             due_at: due.map(Timestamp::as_millisecond),
@@ -296,18 +345,24 @@ impl From<&Settlement> for SettledRow {
 }
 
 impl AttemptRow {
-    fn new(delivery: DeliveryId, report: &AttemptReport) -> Self {
-        let AttemptReport { at, status, error, elapsed, response, .. } = report;
-        Self {
-            delivery: delivery.0,
+    /// Returns the row of an attempt, if one was made.
+    fn of(settlement: &Settlement) -> Option<Self> {
+        let AttemptReport { at, status, error, elapsed, response, .. } = settlement.report.as_ref()?;
+        Some(Self {
+            delivery: settlement.delivery.0,
             at: at.as_millisecond(),
             status: *status,
             error: error.map(AttemptError::as_str),
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             // PostgreSQL's text holds no NUL, and a receiver may send one.
             response: response.replace('\0', "\u{fffd}"),
-        }
+        })
     }
+}
+
+fn are_distinct(settlements: &[Settlement]) -> bool {
+    let mut seen = HashSet::with_capacity(settlements.len());
+    settlements.iter().all(|settlement| seen.insert(settlement.delivery))
 }
 
 /// Counts the consequence of an attempt.

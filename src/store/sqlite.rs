@@ -82,6 +82,10 @@ impl Backend for Sqlite {
         target.check_place()
     }
 
+    fn is_lock_timeout(_: &sqlx::Error) -> bool {
+        false
+    }
+
     fn check_log(target: &OpenedFile) -> sqlx::Result<()> {
         target.wal.check()
     }

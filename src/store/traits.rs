@@ -128,6 +128,14 @@ pub enum SettlementOutcome {
     Busy,
 }
 
+impl SettlementOutcome {
+    /// Returns whether the result was stored.
+    #[must_use]
+    pub fn is_stored(self) -> bool {
+        matches!(self, Self::Stored | Self::StoredLate)
+    }
+}
+
 /// Effects of a batch of results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {

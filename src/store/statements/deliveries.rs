@@ -2,7 +2,7 @@
 
 use super::endpoints::endpoint_columns;
 
-dialect! { claim, probe_endpoint, lock_deliveries, existing_deliveries, settle, count_attempts, record_attempts }
+dialect! { claim, probe_endpoint, lock_deliveries, existing_deliveries, settle_leased, settle, count_attempts, record_attempts }
 
 common! {
     DUE = concat!(
@@ -42,13 +42,23 @@ macro_rules! lock_deliveries {
     };
 }
 
+/// Ends leases that are still held, and returns the numbers of their deliveries.
+macro_rules! settle_leased {
+    ($rows:literal) => {
+        concat!(
+            settle!($rows),
+            " AND deliveries.lease_token = v.token AND deliveries.due_at IS NOT NULL RETURNING deliveries.seq"
+        )
+    };
+}
+
 /// Ends leases of locked rows.
 macro_rules! settle {
     ($rows:literal) => {
         concat!(
             "UPDATE deliveries SET state = v.state, attempt_count = attempt_count + v.attempts, due_at = v.due_at, \
                 settled_at = v.settled_at, lease_token = NULL \
-            FROM (SELECT CAST(value->>'seq' AS BIGINT) AS seq, value->>'state' AS state, \
+            FROM (SELECT CAST(value->>'seq' AS BIGINT) AS seq, value->>'token' AS token, value->>'state' AS state, \
                     CAST(value->>'attempts' AS BIGINT) AS attempts, CAST(value->>'due_at' AS BIGINT) AS due_at, \
                     CAST(value->>'settled_at' AS BIGINT) AS settled_at FROM ", $rows, ") AS v \
             WHERE deliveries.seq = v.seq"
@@ -89,6 +99,7 @@ pub(in crate::store) const SQLITE: Texts = Texts {
     probe_endpoint: probe_endpoint!(""),
     lock_deliveries: lock_deliveries!("SELECT value FROM json_each($1)", ""),
     existing_deliveries: lock_deliveries!("SELECT value FROM json_each($1)", ""),
+    settle_leased: settle_leased!("json_each($1)"),
     settle: settle!("json_each($1)"),
     count_attempts: count_attempts!("json_each($1)"),
     record_attempts: record_attempts!("json_each($1)"),
@@ -109,6 +120,7 @@ pub(in crate::store) const POSTGRES: Texts = Texts {
         "SELECT CAST(json_array_elements_text(CAST($1 AS json)) AS BIGINT)",
         ""
     ),
+    settle_leased: settle_leased!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     settle: settle!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     count_attempts: count_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
     record_attempts: record_attempts!("jsonb_array_elements(CAST($1 AS jsonb)) AS j(value)"),
